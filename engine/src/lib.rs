@@ -1,0 +1,3 @@
+//! Placeholder until the engine is built.
+#[allow(missing_docs)]
+pub mod storage;

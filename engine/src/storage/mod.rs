@@ -1,0 +1,134 @@
+//! The seam to the disk: everything the engine asks of an operating system.
+//!
+//! Two implementations: [`disk`], the real one, and [`sim`], a seeded disk in
+//! memory that loses power. The trait is narrow on purpose, so that the
+//! simulation can be exact: what a method leaves open here (a short write, a
+//! name that is not yet durable) is what the simulation does to its caller.
+//!
+//! What is always true:
+//!
+//! - Paths are relative to the store's directory, with `/` between parts:
+//!   `seg/00000000000000000000-00000000000000000000.seg`.
+//! - Nothing is durable until asked for: bytes and sizes by [`File::sync`],
+//!   names (create, rename, remove, `create_dir`) by [`Storage::sync_dir`].
+//! - No method retries, and none hides an error.
+
+pub(crate) mod disk;
+pub(crate) mod map;
+pub mod sim;
+
+use std::fmt::Debug;
+use std::io;
+use std::sync::Arc;
+
+pub(crate) use map::Mapping;
+
+/// One store's directory.
+pub trait Storage: Send + Sync + Debug {
+    /// Takes the exclusive lock on the store (`LOCK`), held until the guard is
+    /// dropped. Creates the store's directory when it is missing.
+    ///
+    /// # Errors
+    ///
+    /// [`LockError::Held`] when another store, in this process or another, has it.
+    fn lock(&self) -> Result<Box<dyn LockGuard>, LockError>;
+
+    /// Creates a directory below the store's; fine if it is there already.
+    fn create_dir(&self, dir: &str) -> io::Result<()>;
+
+    /// The names of the files and directories in `dir`, in no order; `""` is the store's own
+    /// directory. A directory that does not exist is an error (`NotFound`).
+    fn list(&self, dir: &str) -> io::Result<Vec<String>>;
+
+    /// Creates a file that must not exist yet, for reading and writing.
+    fn create(&self, path: &str) -> io::Result<Arc<dyn File>>;
+
+    /// Opens an existing file.
+    fn open(&self, path: &str, access: Access) -> io::Result<Arc<dyn File>>;
+
+    /// Renames a file, replacing the target. Durable after `sync_dir` of its directory.
+    fn rename(&self, from: &str, to: &str) -> io::Result<()>;
+
+    /// Unlinks a file. What is open or mapped stays readable.
+    fn remove(&self, path: &str) -> io::Result<()>;
+
+    /// Makes the names in `dir` durable.
+    fn sync_dir(&self, dir: &str) -> io::Result<()>;
+
+    /// The place as a person would name it, for messages.
+    fn describe(&self, path: &str) -> String;
+}
+
+/// What a file is opened for.
+#[derive(Clone, Copy, Debug, Eq, PartialEq)]
+pub enum Access {
+    /// Reading only: works on a read-only file system and without write permission.
+    Read,
+    /// Reading and writing.
+    ReadWrite,
+}
+
+/// One open file.
+///
+/// Offsets and lengths are in bytes.
+pub trait File: Send + Sync + Debug {
+    /// The file's length.
+    fn len(&self) -> io::Result<u64>;
+
+    /// Reads at `offset` until `buf` is full or the file ends; returns how many bytes were read.
+    fn read_at(&self, offset: u64, buf: &mut [u8]) -> io::Result<usize>;
+
+    /// Writes once at `offset`. May write fewer bytes than given (a full disk
+    /// shows up as a short write first, then as an error): the caller loops.
+    fn write_at(&self, offset: u64, bytes: &[u8]) -> io::Result<usize>;
+
+    /// Cuts or extends the file; what is added reads as zero.
+    fn set_len(&self, len: u64) -> io::Result<()>;
+
+    /// Reserves disk space for a range, extending the file if need be; what is
+    /// added reads as zero. Where the file system cannot reserve, zeros are written.
+    fn allocate(&self, offset: u64, len: u64) -> io::Result<()>;
+
+    /// Waits until the file's bytes, and the size needed to reach them, are on
+    /// the disk. After an error nothing is known about any unsynced byte, and a
+    /// later success proves nothing: never retry.
+    fn sync(&self) -> io::Result<()>;
+
+    /// Asks the kernel to begin writing a range, without waiting. A hint.
+    fn start_writeback(&self, offset: u64, len: u64);
+
+    /// Reads a range as it is on the disk, not as the page cache believes it to
+    /// be, and says whether that could be had. Dirty pages of the range are
+    /// written out first; clean cached pages of the range are dropped.
+    fn read_from_disk(&self, offset: u64, buf: &mut [u8]) -> io::Result<(usize, Provenance)>;
+
+    /// Maps the first `len` bytes for reading; `len` may lie beyond the end of
+    /// the file. `None` where mapping is not to be had: read with `read_at`.
+    fn map(&self, len: u64) -> io::Result<Option<Mapping>>;
+}
+
+/// Where the bytes of [`File::read_from_disk`] came from.
+#[derive(Clone, Copy, Debug, Eq, PartialEq)]
+pub enum Provenance {
+    /// From the device: what a restart would see.
+    Disk,
+    /// From the page cache, which could not be bypassed or emptied.
+    Cache,
+}
+
+/// Holds the store's exclusive lock; dropping it lets go.
+pub trait LockGuard: Send + Sync + Debug {}
+
+/// Why the exclusive lock was not had.
+#[derive(Debug, thiserror::Error)]
+pub enum LockError {
+    /// Another store has it.
+    #[error("held by {}", pid.map_or_else(|| "another store".to_owned(), |pid| format!("process {pid}")))]
+    Held {
+        /// The process that holds it, when it said so.
+        pid: Option<u32>,
+    },
+    /// The lock file could not be used.
+    #[error("the lock file cannot be used")]
+    Io(#[from] io::Error),
+}
