@@ -1,1 +1,40 @@
-//! Placeholder.
+//! What the bytes of an Annals event store mean.
+//!
+//! This crate is format version 1 and nothing else: it opens no file, reads no
+//! clock, takes no lock and starts no thread. It turns events into bytes and
+//! bytes into facts, so that the engine, the command-line tools, the fuzzers
+//! and the crash tests all share one judgement. The format itself is described
+//! in `FORMAT.md` beside this file, with pictures and a worked example.
+//!
+//! The parts, from small to large:
+//!
+//! - [`Position`], [`StreamVersion`] and the other numbers; [`StreamId`] and the other names;
+//! - [`Frame`]: the checksummed unit; [`Event`], [`Commit`] and [`Seal`]: what frames hold;
+//! - [`SegmentHeader`]: how a segment file begins; [`Trailer`]: how a sealed one ends;
+//! - [`Batches`]: what makes a batch exist; [`scan`](scan::scan): the judgement over a whole segment;
+//! - [`StoreMeta`] and [`Watermark`]: the two small files beside the segments.
+
+mod batch;
+mod commit;
+mod event;
+mod frame;
+mod ids;
+mod meta;
+mod name;
+pub mod scan;
+mod seal;
+mod segment;
+mod watermark;
+mod wire;
+
+pub use batch::{BatchFault, Batches, Tail};
+pub use commit::{Chain, Commit, CommitFault, Tracking};
+pub use event::{ContentType, Event, EventFault, Tags, push_tag};
+pub use frame::{FRAME_ALIGN, FRAME_HEADER_LEN, Frame, FrameFault, FrameHeader, FrameKind, Seed, padded};
+pub use ids::{Epoch, EventId, LogId, ParseIdError, Position, SegmentNumber, StreamVersion};
+pub use meta::{META_FILE_LEN, META_SLOT_LEN, MetaFault, StoreMeta};
+pub use name::{EventType, IdempotencyKey, NameError, NameProblem, SourceName, StreamId, Tag};
+pub use seal::{SEAL_LEN, Seal, TRAILER_LEN, Trailer, index_len, seal_room};
+pub use segment::{FORMAT_MAJOR, FORMAT_MINOR, HeaderFault, SEGMENT_HEADER_LEN, SEGMENT_MAGIC, SegmentHeader};
+pub use watermark::{WATERMARK_FILE_LEN, WATERMARK_SLOT_LEN, Watermark};
+pub use wire::u32_at;

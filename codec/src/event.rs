@@ -1,0 +1,343 @@
+//! The body of an EVENT frame: one event, as it is stored and as it is read.
+//!
+//! ```text
+//!  frame offset   20          36        44           52       56       60      62    63
+//!                 +-----------+---------+------------+--------+--------+-------+-----+--------+
+//!                 | id 16     |version 8|recorded_at8|data   4|meta   4|strm 2 |typ 1|content1|
+//!                 +-----------+---------+------------+--------+--------+-------+-----+--------+
+//!                 64      66        68          72
+//!                 +-------+---------+-----------+-- if flagged ------------------------------+
+//!                 |tags 2 |schema 2 |reserved 4 | occurred_at 8, correlation 16, causation 16|
+//!                 +-------+---------+-----------+---------------------------------------------+
+//!                 data, metadata, stream, type, tags (each: length byte, text)
+//! ```
+//!
+//! What is always true:
+//!
+//! - The lengths add up to the frame's length exactly.
+//! - The fixed part and the optional fields are multiples of 8 long, so `data`
+//!   begins 8-aligned in the file and in a mapping of it.
+//! - Metadata of length `u32::MAX` is "none", which is not the same as empty.
+
+use crate::frame::{self, FRAME_HEADER_LEN, Frame, FrameKind, Seed};
+use crate::ids::{Epoch, EventId, Position, StreamVersion};
+use crate::name::{EventType, NameError, StreamId, Tag};
+use crate::wire;
+
+const FIXED_LEN: usize = 52;
+const NO_METADATA: u32 = u32::MAX;
+
+const HAS_OCCURRED_AT: u8 = 1;
+const HAS_CORRELATION_ID: u8 = 1 << 1;
+const HAS_CAUSATION_ID: u8 = 1 << 2;
+const KNOWN_FLAGS: u8 = HAS_OCCURRED_AT | HAS_CORRELATION_ID | HAS_CAUSATION_ID;
+
+const _: () = assert!((FRAME_HEADER_LEN + FIXED_LEN).is_multiple_of(8), "data begins 8-aligned");
+
+/// How an event's data is encoded, as the one who wrote it says.
+#[derive(Clone, Copy, Debug, Default, Eq, Hash, PartialEq)]
+pub struct ContentType(u8);
+
+impl ContentType {
+    /// Nothing is said about the bytes. The default.
+    pub const BINARY: ContentType = ContentType(0);
+    /// JSON, in UTF-8.
+    pub const JSON: ContentType = ContentType(1);
+    /// Plain text, in UTF-8.
+    pub const TEXT: ContentType = ContentType(2);
+
+    /// The content type with this number; 128 and above are free for applications.
+    pub const fn new(number: u8) -> ContentType {
+        ContentType(number)
+    }
+
+    /// The number stored in the log.
+    pub const fn number(self) -> u8 {
+        self.0
+    }
+}
+
+/// The tags of one event, in the encoded form: for each a length byte, then its text.
+#[derive(Clone, Copy, Debug, Default, Eq, PartialEq)]
+pub struct Tags<'a>(&'a [u8]);
+
+impl<'a> Tags<'a> {
+    /// The tags that [`push_tag`] has encoded into `bytes`.
+    ///
+    /// Bytes from elsewhere are not checked here but when they are decoded from
+    /// a frame; [`Tags::iter`] ends at the first length that does not fit.
+    pub const fn from_encoded(bytes: &'a [u8]) -> Tags<'a> {
+        Tags(bytes)
+    }
+
+    /// The encoded bytes.
+    pub const fn encoded(self) -> &'a [u8] {
+        self.0
+    }
+
+    /// Whether there are none.
+    pub const fn is_empty(self) -> bool {
+        self.0.is_empty()
+    }
+
+    /// The tags in the order in which they were given.
+    pub fn iter(self) -> impl Iterator<Item = &'a str> {
+        let mut rest = self.0;
+        std::iter::from_fn(move || {
+            let (&len, tail) = rest.split_first()?;
+            let (tag, tail) = tail.split_at_checked(len as usize)?;
+            rest = tail;
+            std::str::from_utf8(tag).ok()
+        })
+    }
+
+    fn check(self) -> Result<(), EventFault> {
+        let mut rest = self.0;
+        while let Some((&len, tail)) = rest.split_first() {
+            let (tag, tail) = tail.split_at_checked(len as usize).ok_or(EventFault::Lengths)?;
+            Tag::check_bytes(tag)?;
+            rest = tail;
+        }
+        Ok(())
+    }
+}
+
+/// Appends `tag` to encoded tags.
+pub fn push_tag(encoded: &mut Vec<u8>, tag: &Tag) {
+    encoded.push(tag.len() as u8);
+    encoded.extend_from_slice(tag.as_bytes());
+}
+
+/// One event, borrowed from the bytes it is stored in.
+#[derive(Clone, Copy, Debug, Eq, PartialEq)]
+#[non_exhaustive]
+pub struct Event<'a> {
+    /// Its place in the log.
+    pub position: Position,
+    /// Its place in its stream.
+    pub version: StreamVersion,
+    /// Its identity.
+    pub id: EventId,
+    /// When the store took it in: nanoseconds since 1970 UTC, never decreasing with the position.
+    pub recorded_at: i64,
+    /// When it happened, if its author said so: nanoseconds since 1970 UTC. Orders nothing.
+    pub occurred_at: Option<i64>,
+    /// The conversation it belongs to, if its author said so.
+    pub correlation_id: Option<EventId>,
+    /// The event or command that caused it, if its author said so.
+    pub causation_id: Option<EventId>,
+    /// The version of the schema of `data`, as its author numbers them; 0 when nothing was said.
+    pub schema_version: u16,
+    /// How `data` is encoded.
+    pub content_type: ContentType,
+    /// The stream it belongs to.
+    pub stream: &'a str,
+    /// What kind of event it is.
+    pub event_type: &'a str,
+    /// Labels to find it by.
+    pub tags: Tags<'a>,
+    /// The payload.
+    pub data: &'a [u8],
+    /// What was said beside the payload; `None` is not the same as empty.
+    pub metadata: Option<&'a [u8]>,
+}
+
+/// Why the body of a frame with a good checksum is not an event.
+#[derive(Clone, Debug, Eq, PartialEq, thiserror::Error)]
+#[non_exhaustive]
+pub enum EventFault {
+    /// The lengths of the parts do not add up to the length of the frame.
+    #[error("the lengths of the parts do not add up to the length of the frame")]
+    Lengths,
+    /// An optional field is flagged that this version does not know.
+    #[error("the flags {0:#04x} name a field that this version does not know")]
+    Flags(u8),
+    /// A reserved field is not zero.
+    #[error("a reserved field is not zero")]
+    Reserved,
+    /// Position 0 and version 0 come before every event.
+    #[error("an event cannot be at position or version 0")]
+    Zero,
+    /// A name in it is not one.
+    #[error(transparent)]
+    Name(#[from] NameError),
+}
+
+impl<'a> Event<'a> {
+    /// An event with these parts and nothing optional; set the other fields on the result.
+    pub fn new(stream: &'a str, event_type: &'a str, data: &'a [u8]) -> Event<'a> {
+        Event {
+            position: Position::START,
+            version: StreamVersion::EMPTY,
+            id: EventId::from_bytes([0; 16]),
+            recorded_at: 0,
+            occurred_at: None,
+            correlation_id: None,
+            causation_id: None,
+            schema_version: 0,
+            content_type: ContentType::BINARY,
+            stream,
+            event_type,
+            tags: Tags::default(),
+            data,
+            metadata: None,
+        }
+    }
+
+    /// Decodes the event in `frame`, checking every length and name.
+    ///
+    /// # Errors
+    ///
+    /// [`EventFault`] when the body is not an event of this version.
+    ///
+    /// # Panics
+    ///
+    /// When the frame is of another kind.
+    pub fn decode(frame: &Frame<'a>) -> Result<Event<'a>, EventFault> {
+        let event = Event::decode_with(frame, |stream, event_type, tags| {
+            let names = (stored_stream(stream)?, EventType::check_bytes(event_type)?);
+            tags.check()?;
+            Ok(names)
+        })?;
+        if event.position == Position::START || event.version == StreamVersion::EMPTY {
+            return Err(EventFault::Zero);
+        }
+        Ok(event)
+    }
+
+    /// Decodes the event in a frame that [`Event::decode`] accepted before.
+    ///
+    /// # Errors
+    ///
+    /// [`EventFault`] when the bytes have changed since.
+    #[inline]
+    pub fn decode_again(frame: &Frame<'a>) -> Result<Event<'a>, EventFault> {
+        Event::decode_with(frame, |stream, event_type, _| {
+            let text = |bytes| std::str::from_utf8(bytes).map_err(|_| EventFault::Lengths);
+            Ok((text(stream)?, text(event_type)?))
+        })
+    }
+
+    #[inline]
+    fn decode_with(
+        frame: &Frame<'a>,
+        names: impl FnOnce(&'a [u8], &'a [u8], Tags<'a>) -> Result<(&'a str, &'a str), EventFault>,
+    ) -> Result<Event<'a>, EventFault> {
+        assert!(frame.kind == FrameKind::Event, "the caller has looked at the kind");
+        let flags = frame.header.flags;
+        if flags & !KNOWN_FLAGS != 0 {
+            return Err(EventFault::Flags(flags));
+        }
+        let body = frame.body();
+        if body.len() < FIXED_LEN {
+            return Err(EventFault::Lengths);
+        }
+        let (fixed, mut rest) = body.split_at(FIXED_LEN);
+        if wire::u32_at(fixed, 48) != 0 {
+            return Err(EventFault::Reserved);
+        }
+        let mut take = |len: usize| {
+            let (part, tail) = rest.split_at_checked(len).ok_or(EventFault::Lengths)?;
+            rest = tail;
+            Ok::<&'a [u8], EventFault>(part)
+        };
+        let mut optional = |flag: u8, len: usize| if flags & flag == 0 { Ok(None) } else { take(len).map(Some) };
+        let occurred_at = optional(HAS_OCCURRED_AT, 8)?.map(|bytes| wire::i64_at(bytes, 0));
+        let correlation_id = optional(HAS_CORRELATION_ID, 16)?.map(id_in);
+        let causation_id = optional(HAS_CAUSATION_ID, 16)?.map(id_in);
+        let data = take(wire::u32_at(fixed, 32) as usize)?;
+        let metadata = match wire::u32_at(fixed, 36) {
+            NO_METADATA => None,
+            len => Some(take(len as usize)?),
+        };
+        let stream = take(wire::u16_at(fixed, 40) as usize)?;
+        let event_type = take(fixed[42] as usize)?;
+        let tags = Tags(take(wire::u16_at(fixed, 44) as usize)?);
+        if !rest.is_empty() {
+            return Err(EventFault::Lengths);
+        }
+        let (stream, event_type) = names(stream, event_type, tags)?;
+        Ok(Event {
+            position: frame.header.position,
+            version: StreamVersion::new(wire::u64_at(fixed, 16)),
+            id: id_in(fixed),
+            recorded_at: wire::i64_at(fixed, 24),
+            occurred_at,
+            correlation_id,
+            causation_id,
+            schema_version: wire::u16_at(fixed, 46),
+            content_type: ContentType(fixed[43]),
+            stream,
+            event_type,
+            tags,
+            data,
+            metadata,
+        })
+    }
+
+    /// The length of the frame that holds this event, padding included, in bytes.
+    pub fn frame_len(&self) -> u64 {
+        let optional =
+            [(self.occurred_at.is_some(), 8), (self.correlation_id.is_some(), 16), (self.causation_id.is_some(), 16)];
+        let optional: usize = optional.iter().filter(|(there, _)| *there).map(|(_, len)| len).sum();
+        let parts = self.data.len()
+            + self.metadata.map_or(0, <[u8]>::len)
+            + self.stream.len()
+            + self.event_type.len()
+            + self.tags.0.len();
+        frame::padded((FRAME_HEADER_LEN + FIXED_LEN + optional + parts) as u64)
+    }
+
+    /// Appends the frame of this event to `out`; returns its checksum, for the chain.
+    ///
+    /// # Panics
+    ///
+    /// When a part is longer than its length field can say; names that were
+    /// checked and data below the store's limits never are.
+    #[inline]
+    pub fn encode(&self, out: &mut Vec<u8>, seed: Seed, epoch: Epoch) -> u32 {
+        let flag = |there: bool, flag: u8| if there { flag } else { 0 };
+        let flags = flag(self.occurred_at.is_some(), HAS_OCCURRED_AT)
+            | flag(self.correlation_id.is_some(), HAS_CORRELATION_ID)
+            | flag(self.causation_id.is_some(), HAS_CAUSATION_ID);
+        let start = frame::begin(out, FrameKind::Event, flags, epoch, self.position);
+        let mut fixed = [0; FIXED_LEN];
+        fixed[0..16].copy_from_slice(self.id.as_bytes());
+        fixed[16..24].copy_from_slice(&self.version.get().to_le_bytes());
+        fixed[24..32].copy_from_slice(&self.recorded_at.to_le_bytes());
+        let len = |len: usize| u32::try_from(len).expect("limits keep parts below 4 GiB").to_le_bytes();
+        fixed[32..36].copy_from_slice(&len(self.data.len()));
+        fixed[36..40].copy_from_slice(&self.metadata.map_or(NO_METADATA.to_le_bytes(), |metadata| len(metadata.len())));
+        fixed[40..42].copy_from_slice(&short(self.stream.len()));
+        fixed[42] = u8::try_from(self.event_type.len()).expect("event types are at most 255 bytes");
+        fixed[43] = self.content_type.0;
+        fixed[44..46].copy_from_slice(&short(self.tags.0.len()));
+        fixed[46..48].copy_from_slice(&self.schema_version.to_le_bytes());
+        out.extend_from_slice(&fixed);
+        if let Some(at) = self.occurred_at {
+            wire::put_i64(out, at);
+        }
+        for id in [self.correlation_id, self.causation_id].into_iter().flatten() {
+            out.extend_from_slice(id.as_bytes());
+        }
+        out.extend_from_slice(self.data);
+        out.extend_from_slice(self.metadata.unwrap_or_default());
+        out.extend_from_slice(self.stream.as_bytes());
+        out.extend_from_slice(self.event_type.as_bytes());
+        out.extend_from_slice(self.tags.0);
+        frame::finish(out, start, seed)
+    }
+}
+
+/// A stored stream may be one of the store's own, which begin with `$`.
+fn stored_stream(bytes: &[u8]) -> Result<&str, NameError> {
+    StreamId::check_bytes(bytes)
+}
+
+fn id_in(bytes: &[u8]) -> EventId {
+    EventId::from_bytes(wire::array_at(bytes, 0))
+}
+
+fn short(len: usize) -> [u8; 2] {
+    u16::try_from(len).expect("names and tags of one event are below 64 KiB").to_le_bytes()
+}

@@ -1,0 +1,262 @@
+//! Checked short strings: the names that events carry.
+//!
+//! Each is non-empty UTF-8 without NUL, of a stated greatest length in bytes.
+//! Once made, a name is known to be good everywhere; a clone shares the text.
+
+use std::borrow::Borrow;
+use std::convert::Infallible;
+use std::fmt;
+use std::ops::Deref;
+use std::sync::Arc;
+
+/// A text that cannot be the name it was meant to be.
+#[derive(Clone, Debug, Eq, PartialEq, thiserror::Error)]
+#[error("{what} {problem}")]
+pub struct NameError {
+    /// What the text was meant to be: "stream id", "event type", "tag", …
+    pub what: &'static str,
+    /// What is wrong with it.
+    pub problem: NameProblem,
+}
+
+/// What is wrong with a name.
+#[derive(Clone, Debug, Eq, PartialEq, thiserror::Error)]
+#[non_exhaustive]
+pub enum NameProblem {
+    /// No name is empty.
+    #[error("is empty")]
+    Empty,
+    /// Longer than such a name may be.
+    #[error("is {len} bytes long; at most {max} are allowed")]
+    TooLong {
+        /// Its length, in bytes.
+        len: usize,
+        /// The greatest length, in bytes.
+        max: usize,
+    },
+    /// Contains the byte 0.
+    #[error("contains a NUL character")]
+    Nul,
+    /// Begins with `$`, which the store keeps for itself.
+    #[error("begins with '$', which is reserved for the store")]
+    Reserved,
+    /// Not UTF-8 (only met in damaged or foreign bytes).
+    #[error("is not UTF-8")]
+    NotUtf8,
+}
+
+impl From<Infallible> for NameError {
+    fn from(never: Infallible) -> NameError {
+        match never {}
+    }
+}
+
+fn check_stream_id(what: &'static str, max: usize, text: &str) -> Result<(), NameError> {
+    check(what, max, text)?;
+    if text.starts_with('$') {
+        return Err(NameError { what, problem: NameProblem::Reserved });
+    }
+    Ok(())
+}
+
+fn check(what: &'static str, max: usize, text: &str) -> Result<(), NameError> {
+    let problem = if text.is_empty() {
+        NameProblem::Empty
+    } else if text.len() > max {
+        NameProblem::TooLong { len: text.len(), max }
+    } else if text.as_bytes().contains(&0) {
+        NameProblem::Nul
+    } else {
+        return Ok(());
+    };
+    Err(NameError { what, problem })
+}
+
+macro_rules! name {
+    ($(#[$doc:meta])* $name:ident, $what:literal, $max:literal, $check:ident) => {
+        $(#[$doc])*
+        #[derive(Clone, Eq, Hash, Ord, PartialEq, PartialOrd)]
+        pub struct $name(Arc<str>);
+
+        impl $name {
+            /// The greatest length, in bytes.
+            pub const MAX_LEN: usize = $max;
+
+            /// Checks `text` and makes it such a name.
+            ///
+            /// # Errors
+            ///
+            /// [`NameError`] says what is wrong with it.
+            pub fn new(text: &str) -> Result<$name, NameError> {
+                $check($what, $max, text)?;
+                Ok($name(Arc::from(text)))
+            }
+
+            /// The text.
+            pub fn as_str(&self) -> &str {
+                &self.0
+            }
+
+            /// Reads the name from bytes of a frame, checking that it is one.
+            pub(crate) fn check_bytes(bytes: &[u8]) -> Result<&str, NameError> {
+                let text = std::str::from_utf8(bytes)
+                    .map_err(|_| NameError { what: $what, problem: NameProblem::NotUtf8 })?;
+                check($what, $max, text)?;
+                Ok(text)
+            }
+        }
+
+        impl TryFrom<&str> for $name {
+            type Error = NameError;
+
+            fn try_from(text: &str) -> Result<$name, NameError> {
+                $name::new(text)
+            }
+        }
+
+        impl TryFrom<String> for $name {
+            type Error = NameError;
+
+            fn try_from(text: String) -> Result<$name, NameError> {
+                $name::new(&text)
+            }
+        }
+
+        impl TryFrom<&String> for $name {
+            type Error = NameError;
+
+            fn try_from(text: &String) -> Result<$name, NameError> {
+                $name::new(text)
+            }
+        }
+
+        impl From<&$name> for $name {
+            fn from(name: &$name) -> $name {
+                name.clone()
+            }
+        }
+
+        impl Deref for $name {
+            type Target = str;
+
+            fn deref(&self) -> &str {
+                &self.0
+            }
+        }
+
+        impl AsRef<str> for $name {
+            fn as_ref(&self) -> &str {
+                &self.0
+            }
+        }
+
+        impl Borrow<str> for $name {
+            fn borrow(&self) -> &str {
+                &self.0
+            }
+        }
+
+        impl fmt::Display for $name {
+            fn fmt(&self, out: &mut fmt::Formatter<'_>) -> fmt::Result {
+                out.write_str(&self.0)
+            }
+        }
+
+        impl fmt::Debug for $name {
+            fn fmt(&self, out: &mut fmt::Formatter<'_>) -> fmt::Result {
+                fmt::Debug::fmt(&self.0, out)
+            }
+        }
+    };
+}
+
+name!(
+    /// The name of a stream: 1 to 512 bytes; a leading `$` is reserved for the store.
+    ///
+    /// The text before the first `-` is the stream's [category](StreamId::category).
+    ///
+    /// ```
+    /// use annals_codec::StreamId;
+    ///
+    /// let order = StreamId::new("order-7")?;
+    /// assert_eq!(order.category(), "order");
+    /// assert!(StreamId::new("$internal").is_err());
+    /// # Ok::<(), annals_codec::NameError>(())
+    /// ```
+    StreamId,
+    "stream id",
+    512,
+    check_stream_id
+);
+name!(
+    /// What kind of event it is, such as `OrderPlaced`: 1 to 255 bytes.
+    EventType,
+    "event type",
+    255,
+    check
+);
+name!(
+    /// A label to find events by, such as `customer:42`: 1 to 255 bytes.
+    Tag,
+    "tag",
+    255,
+    check
+);
+name!(
+    /// Names a request, so that its retry is recognised: 1 to 128 bytes.
+    IdempotencyKey,
+    "idempotency key",
+    128,
+    check
+);
+name!(
+    /// A foreign source whose progress is tracked in the log: 1 to 255 bytes.
+    SourceName,
+    "source name",
+    255,
+    check
+);
+
+impl StreamId {
+    /// The text before the first `-`; all of it when there is none.
+    pub fn category(&self) -> &str {
+        self.0.split('-').next().unwrap_or(&self.0)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_greatest_length_is_allowed_and_one_byte_more_is_not() {
+        assert!(StreamId::new(&"x".repeat(512)).is_ok());
+        assert_eq!(StreamId::new(&"x".repeat(513)).unwrap_err().problem, NameProblem::TooLong { len: 513, max: 512 });
+        assert!(EventType::new(&"x".repeat(255)).is_ok());
+        assert!(EventType::new(&"x".repeat(256)).is_err());
+        assert!(Tag::new(&"x".repeat(256)).is_err());
+        assert!(IdempotencyKey::new(&"x".repeat(129)).is_err());
+    }
+
+    #[test]
+    fn lengths_count_bytes_and_not_characters() {
+        assert!(EventType::new(&"é".repeat(128)).is_err());
+    }
+
+    #[test]
+    fn empty_nul_and_reserved_names_are_refused_with_a_message_that_names_the_field() {
+        assert_eq!(StreamId::new("").unwrap_err().to_string(), "stream id is empty");
+        assert_eq!(EventType::new("a\0").unwrap_err().to_string(), "event type contains a NUL character");
+        assert_eq!(
+            StreamId::new("$all").unwrap_err().to_string(),
+            "stream id begins with '$', which is reserved for the store"
+        );
+        assert!(EventType::new("$fine").is_ok(), "only stream ids reserve the dollar");
+    }
+
+    #[test]
+    fn the_category_ends_at_the_first_hyphen() {
+        assert_eq!(StreamId::new("a-b-c").unwrap().category(), "a");
+        assert_eq!(StreamId::new("ledger").unwrap().category(), "ledger");
+    }
+}

@@ -1,0 +1,612 @@
+//! The scan that judges a segment's bytes: clean, unfinished, or damaged.
+//!
+//! [`scan`] walks the frames, accepts events only through a fully matching
+//! commit marker, and stops at the first thing that is not right. What stopped
+//! it is judged by [`Scan::verdict`]:
+//!
+//! - *clean*: nothing but zeros follow the last batch, or the segment is sealed;
+//! - *unfinished*: what follows was never known to be durable. A crash in the
+//!   middle of a write looks like this, and cutting it off loses nothing that
+//!   was acknowledged as durable;
+//! - *damaged*: something says that what follows **was** durable: a later
+//!   commit marker of this segment, or the store's watermark. Cutting it off
+//!   would silently delete acknowledged events.
+//!
+//! To find later markers the search goes on behind the bad place, at every
+//! multiple of 8, because nothing there says any more where frames begin.
+//!
+//! Nothing here does I/O. The bytes come through [`Source`], which a file, a
+//! mapping, or a slice can be, and what is found goes to a [`Sink`].
+
+use std::convert::Infallible;
+
+use crate::batch::{BatchFault, Batches, Tail};
+use crate::commit::{Commit, CommitFault};
+use crate::event::{Event, EventFault};
+use crate::frame::{FRAME_ALIGN, FRAME_HEADER_LEN, Frame, FrameFault, FrameHeader, FrameKind, Seed};
+use crate::ids::{Epoch, Position};
+use crate::seal::{SEAL_LEN, Seal, TRAILER_LEN, Trailer};
+use crate::segment::{SEGMENT_HEADER_LEN, SegmentHeader};
+use crate::wire;
+
+/// The least length of a commit marker, and the most, in bytes.
+const COMMIT_LENS: std::ops::RangeInclusive<u32> = 64..=64 + 32 + 128 + 8 + 255;
+
+/// The least length of an event's frame, in bytes: what bounds how many a file can hold.
+const LEAST_EVENT_LEN: u64 = 72;
+
+/// How many bytes are looked at in one go where every byte is looked at.
+const WINDOW: usize = 64 * 1024;
+
+/// Where a scan gets its bytes.
+pub trait Source {
+    /// Why bytes could not be had.
+    type Error;
+
+    /// The length of the file, in bytes.
+    fn len(&self) -> u64;
+
+    /// Whether the file has no bytes.
+    fn is_empty(&self) -> bool {
+        self.len() == 0
+    }
+
+    /// At least `least` bytes from `offset` on, and as many more as are at hand;
+    /// fewer only where the file ends.
+    ///
+    /// # Errors
+    ///
+    /// When they cannot be read. That is not the end of the log: the scan passes it on.
+    fn bytes(&mut self, offset: u64, least: usize) -> Result<&[u8], Self::Error>;
+}
+
+impl Source for &[u8] {
+    type Error = Infallible;
+
+    fn len(&self) -> u64 {
+        <[u8]>::len(self) as u64
+    }
+
+    fn bytes(&mut self, offset: u64, _least: usize) -> Result<&[u8], Infallible> {
+        let start = usize::try_from(offset).unwrap_or(usize::MAX).min(<[u8]>::len(self));
+        Ok(&self[start..])
+    }
+}
+
+/// Takes what a scan finds.
+pub trait Sink {
+    /// An event of a batch that is not known to exist yet.
+    fn event(&mut self, offset: u64, event: &Event<'_>);
+
+    /// The events since the last call exist: they make up this batch.
+    fn commit(&mut self, offset: u64, commit: &Commit<'_>);
+
+    /// The events since the last call do not exist.
+    fn discard(&mut self);
+}
+
+/// Takes nothing: only the verdict is wanted.
+impl Sink for () {
+    fn event(&mut self, _offset: u64, _event: &Event<'_>) {}
+    fn commit(&mut self, _offset: u64, _commit: &Commit<'_>) {}
+    fn discard(&mut self) {}
+}
+
+/// Why something is not the frame that should stand there.
+#[derive(Clone, Debug, Eq, PartialEq, thiserror::Error)]
+#[non_exhaustive]
+pub enum Fault {
+    /// Zeros, and then something else.
+    #[error("zeros stand where a frame should, and other bytes follow them")]
+    Hole,
+    /// The log ends in the middle of a batch.
+    #[error("the batch has no commit marker")]
+    NoCommit,
+    /// The bytes are not a frame.
+    #[error(transparent)]
+    Frame(#[from] FrameFault),
+    /// The frame is not an event.
+    #[error(transparent)]
+    Event(#[from] EventFault),
+    /// The frame is not a commit marker.
+    #[error(transparent)]
+    Commit(#[from] CommitFault),
+    /// The frames do not make up a batch.
+    #[error(transparent)]
+    Batch(#[from] BatchFault),
+    /// The end of the segment is not whole.
+    #[error("{0}")]
+    Seal(SealFault),
+}
+
+/// What is wrong with the end of a sealed segment.
+#[derive(Clone, Copy, Debug, Eq, PartialEq, thiserror::Error)]
+#[non_exhaustive]
+pub enum SealFault {
+    /// The SEAL frame contradicts the batches before it.
+    #[error("the seal contradicts the batches before it")]
+    Seal,
+    /// The dense index is cut off, or differs from where the events stand.
+    #[error("the dense index does not match the events")]
+    Index,
+    /// The trailer is cut off, its checksum is wrong, or it contradicts the seal.
+    #[error("the trailer is not valid")]
+    Trailer,
+    /// Something other than zeros follows the trailer.
+    #[error("bytes follow the trailer")]
+    After,
+}
+
+/// The end of a sealed segment, found good.
+#[derive(Clone, Copy, Debug, Eq, PartialEq)]
+pub struct SealedEnd {
+    /// The SEAL frame.
+    pub seal: Seal,
+    /// Where it stands.
+    pub seal_offset: u64,
+    /// The trailer.
+    pub trailer: Trailer,
+}
+
+/// What a segment was found to hold.
+#[derive(Clone, Copy, Debug, Default, Eq, PartialEq)]
+pub struct Totals {
+    /// How many events.
+    pub events: u64,
+    /// How many batches.
+    pub batches: u64,
+    /// The least and the greatest `recorded_at`, when there are events.
+    pub recorded_at: Option<(i64, i64)>,
+}
+
+/// What stopped a scan.
+#[derive(Clone, Debug, Eq, PartialEq)]
+pub enum Stop {
+    /// The file ended, or nothing but zeros followed.
+    End,
+    /// A whole seal, index and trailer, and nothing but zeros after them.
+    Sealed(SealedEnd),
+    /// Something else.
+    Bad(Bad),
+}
+
+/// The bad place that stopped a scan, and what was found behind it.
+#[derive(Clone, Debug, Eq, PartialEq)]
+pub struct Bad {
+    /// Where the bad frame begins.
+    pub at: u64,
+    /// What is wrong with it.
+    pub fault: Fault,
+    /// Where the last byte that is not zero ends.
+    pub data_end: u64,
+    /// The highest durable offset that a later valid marker states.
+    pub later_durable: Option<u64>,
+    /// How many later valid markers there are.
+    pub later_commits: u64,
+    /// Where a reader that accepts the gap can go on: the start of the next
+    /// batch that is whole, with everything but its chain known.
+    pub resume: Option<Tail>,
+}
+
+/// What a scan found.
+#[derive(Clone, Debug, Eq, PartialEq)]
+pub struct Scan {
+    /// The end of the last good batch.
+    pub tail: Tail,
+    /// What the good batches hold.
+    pub totals: Totals,
+    /// What came behind it.
+    pub stop: Stop,
+}
+
+/// What a segment's bytes amount to.
+#[derive(Clone, Copy, Debug, Eq, PartialEq)]
+pub enum Verdict {
+    /// It ends with its last batch.
+    Clean,
+    /// What follows its last batch was never known to be durable.
+    Unfinished,
+    /// What follows its last batch was durable, and is not whole any more.
+    Damaged {
+        /// Everything below this offset was durable.
+        durable_offset: u64,
+    },
+}
+
+impl Scan {
+    /// Judges what stopped the scan.
+    ///
+    /// `watermark` is the offset below which the store's watermark says that
+    /// this segment was durable; 0 when it says nothing about it.
+    pub fn verdict(&self, watermark: u64) -> Verdict {
+        let later = match &self.stop {
+            Stop::Bad(bad) => bad.later_durable.unwrap_or(0),
+            Stop::End | Stop::Sealed(_) => 0,
+        };
+        let durable_offset = watermark.max(later);
+        match &self.stop {
+            _ if durable_offset > self.tail.offset => Verdict::Damaged { durable_offset },
+            Stop::Bad(_) => Verdict::Unfinished,
+            Stop::End | Stop::Sealed(_) => Verdict::Clean,
+        }
+    }
+}
+
+/// Where the frames of a segment begin.
+pub fn first_tail(header: &SegmentHeader) -> Tail {
+    Tail {
+        offset: SEGMENT_HEADER_LEN as u64,
+        position: header.base,
+        chain: Some(header.chain),
+        epoch: header.epoch,
+        durable_offset: 0,
+    }
+}
+
+/// Scans a segment from `from` on, until its end or the first bad frame.
+///
+/// # Errors
+///
+/// Passes on what `source` could not read.
+pub fn scan<S: Source>(source: &mut S, seed: Seed, from: Tail, sink: &mut impl Sink) -> Result<Scan, S::Error> {
+    let mut walk = Walk {
+        seed,
+        batches: Batches::new(from),
+        totals: Totals::default(),
+        whole: from.offset == SEGMENT_HEADER_LEN as u64,
+        index: crc32fast::Hasher::new_with_initial(seed.get()),
+        pending: Pending::default(),
+    };
+    let mut at = from.offset;
+    let stop = loop {
+        match walk.step(source, at, sink)? {
+            Ok(Step::Next(next)) => at = next,
+            Ok(Step::Sealed(sealed)) => break Stop::Sealed(sealed),
+            Ok(Step::End) => break Stop::End,
+            Err(fault) => {
+                sink.discard();
+                break Stop::Bad(look_behind(source, seed, walk.batches.tail(), at, fault)?);
+            }
+        }
+    };
+    Ok(Scan { tail: walk.batches.tail(), totals: walk.totals, stop })
+}
+
+/// The events of the batch at hand.
+#[derive(Default)]
+struct Pending {
+    offsets: Vec<u8>,
+    recorded_at: Option<(i64, i64)>,
+}
+
+struct Walk {
+    seed: Seed,
+    batches: Batches,
+    totals: Totals,
+    /// Whether the scan has seen the segment from its first frame on.
+    whole: bool,
+    /// Checksum of the dense index as it should be.
+    index: crc32fast::Hasher,
+    pending: Pending,
+}
+
+enum Step {
+    Next(u64),
+    Sealed(SealedEnd),
+    End,
+}
+
+impl Walk {
+    /// Looks at the frame at `at`. The outer error is the source's, the inner one the bytes'.
+    fn step<S: Source>(
+        &mut self,
+        source: &mut S,
+        at: u64,
+        sink: &mut impl Sink,
+    ) -> Result<Result<Step, Fault>, S::Error> {
+        let (file_len, seed) = (source.len(), self.seed);
+        let bytes = match frame_bytes(source, at)? {
+            Some(bytes) => bytes,
+            None if at >= file_len && !self.batches.is_inside_batch() => return Ok(Ok(Step::End)),
+            None => return self.blank(source, at),
+        };
+        let frame = match Frame::read(bytes, seed) {
+            Ok(frame) => frame,
+            Err(fault) => return Ok(Err(fault.into())),
+        };
+        Ok(match frame.kind {
+            FrameKind::Event => self.event(at, &frame, sink),
+            FrameKind::Commit => self.commit(at, &frame, sink),
+            FrameKind::Skippable(_) => Ok(Step::Next(at + frame.header.padded_len())),
+            FrameKind::Seal => {
+                let seal = Seal::decode(&frame);
+                match self.seal(source, at, seal)? {
+                    Ok(sealed) => Ok(Step::Sealed(sealed)),
+                    Err(fault) => Err(Fault::Seal(fault)),
+                }
+            }
+        })
+    }
+
+    /// Nothing that could be a frame stands at `at`.
+    fn blank<S: Source>(&self, source: &mut S, at: u64) -> Result<Result<Step, Fault>, S::Error> {
+        let data_end = data_end(source, at)?;
+        Ok(if data_end > at {
+            Err(Fault::Hole)
+        } else if self.batches.is_inside_batch() {
+            Err(Fault::NoCommit)
+        } else {
+            Ok(Step::End)
+        })
+    }
+
+    fn event(&mut self, at: u64, frame: &Frame<'_>, sink: &mut impl Sink) -> Result<Step, Fault> {
+        let event = Event::decode(frame)?;
+        self.batches.event(at, frame)?;
+        wire::put_u32(&mut self.pending.offsets, (at / FRAME_ALIGN) as u32);
+        let (min, max) = self.pending.recorded_at.unwrap_or((event.recorded_at, event.recorded_at));
+        self.pending.recorded_at = Some((min.min(event.recorded_at), max.max(event.recorded_at)));
+        sink.event(at, &event);
+        Ok(Step::Next(at + frame.header.padded_len()))
+    }
+
+    fn commit(&mut self, at: u64, frame: &Frame<'_>, sink: &mut impl Sink) -> Result<Step, Fault> {
+        let commit = Commit::decode(frame)?;
+        self.batches.commit(at, frame, &commit)?;
+        self.totals.events += u64::from(commit.count);
+        self.totals.batches += 1;
+        self.totals.recorded_at = match (self.totals.recorded_at, self.pending.recorded_at.take()) {
+            (Some((min, max)), Some((low, high))) => Some((min.min(low), max.max(high))),
+            (before, new) => before.or(new),
+        };
+        self.index.update(&self.pending.offsets);
+        self.pending.offsets.clear();
+        sink.commit(at, &commit);
+        Ok(Step::Next(at + frame.header.padded_len()))
+    }
+
+    fn seal<S: Source>(
+        &self,
+        source: &mut S,
+        at: u64,
+        seal: Option<Seal>,
+    ) -> Result<Result<SealedEnd, SealFault>, S::Error> {
+        let tail = self.batches.tail();
+        let (min, max) = self.totals.recorded_at.unwrap_or((0, 0));
+        let agrees = |seal: &Seal| {
+            let continues = !self.batches.is_inside_batch()
+                && seal.last == tail.position
+                && seal.epoch >= tail.epoch
+                && tail.chain.is_none_or(|chain| chain == seal.chain);
+            let counts = seal.events == self.totals.events
+                && seal.batches == self.totals.batches
+                && (seal.min_recorded_at, seal.max_recorded_at) == (min, max);
+            continues && (counts || !self.whole)
+        };
+        let Some(seal) = seal.filter(agrees) else { return Ok(Err(SealFault::Seal)) };
+
+        let index_offset = at + SEAL_LEN;
+        let Some(trailer_at) = seal
+            .events
+            .checked_mul(4)
+            .and_then(|len| len.checked_next_multiple_of(FRAME_ALIGN))
+            .and_then(|len| index_offset.checked_add(len))
+            .filter(|&trailer_at| trailer_at < source.len())
+        else {
+            return Ok(Err(SealFault::Index));
+        };
+        let index_crc = checksum(source, self.seed, index_offset, seal.events * 4)?;
+        let expected = if self.whole { self.index.clone().finalize() } else { index_crc };
+        let padding_is_zero = data_end_below(source, index_offset + seal.events * 4, trailer_at)?.is_none();
+        if index_crc != expected || !padding_is_zero {
+            return Ok(Err(SealFault::Index));
+        }
+        let stored = source.bytes(trailer_at, TRAILER_LEN)?;
+        let trailer = stored.first_chunk().and_then(|bytes| Trailer::decode(bytes, self.seed)).filter(|trailer| {
+            trailer.index_offset == index_offset
+                && u64::from(trailer.events) == seal.events
+                && trailer.index_crc == index_crc
+        });
+        let Some(trailer) = trailer else { return Ok(Err(SealFault::Trailer)) };
+        if data_end(source, trailer.file_len)? > trailer.file_len {
+            return Ok(Err(SealFault::After));
+        }
+        Ok(Ok(SealedEnd { seal, seal_offset: at, trailer }))
+    }
+}
+
+/// The bytes of the frame at `at`, at least as many as its length says if the
+/// file has them; `None` when its length field is zero or the file ends.
+fn frame_bytes<S: Source>(source: &mut S, at: u64) -> Result<Option<&[u8]>, S::Error> {
+    let left = source.len().saturating_sub(at);
+    let window = source.bytes(at, FRAME_HEADER_LEN)?;
+    let need = match FrameHeader::read(window) {
+        Some(header) if header.len == 0 => return Ok(None),
+        None if window.iter().all(|&byte| byte == 0) => return Ok(None),
+        Some(header) if header.padded_len() <= left => header.padded_len() as usize,
+        Some(_) | None => FRAME_HEADER_LEN,
+    };
+    source.bytes(at, need).map(Some)
+}
+
+/// Where the last byte at or behind `from` that is not zero ends; `from` when there is none.
+fn data_end<S: Source>(source: &mut S, from: u64) -> Result<u64, S::Error> {
+    let len = source.len();
+    Ok(data_end_below(source, from, len)?.unwrap_or(from))
+}
+
+fn data_end_below<S: Source>(source: &mut S, from: u64, end: u64) -> Result<Option<u64>, S::Error> {
+    let mut last = None;
+    let mut at = from;
+    while at < end {
+        let window = source.bytes(at, WINDOW)?;
+        let window = &window[..window.len().min((end - at) as usize)];
+        if window.is_empty() {
+            break;
+        }
+        if let Some(index) = last_nonzero(window) {
+            last = Some(at + index as u64 + 1);
+        }
+        at += window.len() as u64;
+    }
+    Ok(last)
+}
+
+/// The index of the last byte that is not zero.
+fn last_nonzero(bytes: &[u8]) -> Option<usize> {
+    // In blocks that the compiler can compare with vector instructions.
+    const BLOCK: usize = 256;
+    let is_zero = |block: &[u8]| block.iter().fold(0, |all, &byte| all | byte) == 0;
+    let block = bytes.chunks(BLOCK).rposition(|block| !is_zero(block))?;
+    let within = bytes[block * BLOCK..].chunks(BLOCK).next()?.iter().rposition(|&byte| byte != 0)?;
+    Some(block * BLOCK + within)
+}
+
+fn checksum<S: Source>(source: &mut S, seed: Seed, from: u64, len: u64) -> Result<u32, S::Error> {
+    let mut hasher = crc32fast::Hasher::new_with_initial(seed.get());
+    let (mut at, end) = (from, from + len);
+    while at < end {
+        let window = source.bytes(at, WINDOW.min((end - at) as usize))?;
+        let window = &window[..window.len().min((end - at) as usize)];
+        if window.is_empty() {
+            break;
+        }
+        hasher.update(window);
+        at += window.len() as u64;
+    }
+    Ok(hasher.finalize())
+}
+
+/// Searches behind a bad frame at `at` for what says that it was durable, and
+/// for a place to go on.
+fn look_behind<S: Source>(source: &mut S, seed: Seed, tail: Tail, at: u64, fault: Fault) -> Result<Bad, S::Error> {
+    let mut bad =
+        Bad { at, fault, data_end: data_end(source, at)?, later_durable: None, later_commits: 0, resume: None };
+    let mut next = at.next_multiple_of(FRAME_ALIGN);
+    while let Some(marker) = find_marker(source, seed, tail, next, bad.data_end)? {
+        next = marker.offset + marker.len;
+        bad.later_commits += 1;
+        bad.later_durable = bad.later_durable.max(Some(marker.durable_offset));
+        if bad.resume.is_none() {
+            bad.resume = whole_batch(source, seed, tail, marker)?;
+        }
+    }
+    Ok(bad)
+}
+
+/// A commit marker found without knowing where frames begin.
+#[derive(Clone, Copy)]
+struct Marker {
+    offset: u64,
+    len: u64,
+    count: u32,
+    first: Position,
+    batch_start: u64,
+    durable_offset: u64,
+    epoch: Epoch,
+}
+
+/// The next valid marker at or behind `from` that comes later in the log than `tail`.
+///
+/// Only markers are looked for: they are short, so that no bytes, however
+/// chosen, make the search checksum more than a few hundred of them at a place.
+fn find_marker<S: Source>(
+    source: &mut S,
+    seed: Seed,
+    tail: Tail,
+    from: u64,
+    end: u64,
+) -> Result<Option<Marker>, S::Error> {
+    let mut at = from;
+    while at < end {
+        let window = source.bytes(at, WINDOW)?;
+        let usable = window.len().min((end - at) as usize);
+        let candidate = (0..usable)
+            .step_by(FRAME_ALIGN as usize)
+            .find(|&index| plausible(&window[index..], tail, end - at - index as u64));
+        if let Some(index) = candidate {
+            at += index as u64;
+            if let Some(marker) = valid_marker(source, seed, tail, at)? {
+                return Ok(Some(marker));
+            }
+            at += FRAME_ALIGN;
+        } else if usable as u64 >= end - at {
+            return Ok(None);
+        } else {
+            // The next window begins so that a header across the border is seen whole.
+            let keep = FRAME_HEADER_LEN as u64 + FRAME_ALIGN;
+            at = (at + usable as u64 - keep).next_multiple_of(FRAME_ALIGN);
+        }
+    }
+    Ok(None)
+}
+
+/// Whether the frame of a later marker could begin here: the cheap tests, before the checksum.
+fn plausible(bytes: &[u8], tail: Tail, left: u64) -> bool {
+    let Some(header) = FrameHeader::read(bytes) else { return false };
+    let later = header.position.get().wrapping_sub(tail.position.get());
+    header.kind() == Some(FrameKind::Commit) && COMMIT_LENS.contains(&header.len) && later <= left / LEAST_EVENT_LEN + 1
+}
+
+fn valid_marker<S: Source>(source: &mut S, seed: Seed, tail: Tail, at: u64) -> Result<Option<Marker>, S::Error> {
+    let Some(bytes) = frame_bytes(source, at)? else { return Ok(None) };
+    let Ok(frame) = Frame::read(bytes, seed) else { return Ok(None) };
+    let Ok(commit) = Commit::decode(&frame) else { return Ok(None) };
+    // A frame of this segment that a payload quotes has a valid checksum too;
+    // its position, which is not later than the tail, gives it away.
+    let later = commit.first > tail.position && commit.epoch >= tail.epoch;
+    let Some(batch_start) = at.checked_sub(u64::from(commit.batch_bytes)) else { return Ok(None) };
+    let durable_is_possible = (tail.durable_offset..=batch_start).contains(&commit.durable_offset);
+    Ok((later && durable_is_possible).then_some(Marker {
+        offset: at,
+        len: frame.header.padded_len(),
+        count: commit.count,
+        first: commit.first,
+        batch_start,
+        durable_offset: commit.durable_offset,
+        epoch: commit.epoch,
+    }))
+}
+
+/// Checks that all events of the marker's batch are there, and gives the state
+/// in which a scan can start with that batch.
+fn whole_batch<S: Source>(source: &mut S, seed: Seed, tail: Tail, marker: Marker) -> Result<Option<Tail>, S::Error> {
+    if marker.batch_start < tail.offset {
+        return Ok(None);
+    }
+    let from = Tail {
+        offset: marker.batch_start,
+        position: marker.first.before(),
+        chain: None,
+        epoch: marker.epoch,
+        durable_offset: tail.durable_offset,
+    };
+    let mut at = marker.batch_start;
+    let mut events = 0;
+    while at < marker.offset {
+        let Some(bytes) = frame_bytes(source, at)? else { return Ok(None) };
+        let Ok(frame) = Frame::read(bytes, seed) else { return Ok(None) };
+        if frame.kind == FrameKind::Event {
+            let comes_next = frame.header.position == from.position.plus(events + 1);
+            if !comes_next || Event::decode(&frame).is_err() {
+                return Ok(None);
+            }
+            events += 1;
+        }
+        at += frame.header.padded_len();
+    }
+    Ok((at == marker.offset && events == u64::from(marker.count)).then_some(from))
+}
+
+/// Reads the trailer of a segment that should be sealed, given its length.
+///
+/// # Errors
+///
+/// Passes on what `source` could not read.
+pub fn read_trailer<S: Source>(source: &mut S, seed: Seed) -> Result<Option<Trailer>, S::Error> {
+    let file_len = source.len();
+    let Some(at) = file_len.checked_sub(TRAILER_LEN as u64) else { return Ok(None) };
+    let bytes = source.bytes(at, TRAILER_LEN)?;
+    let trailer = bytes.first_chunk().and_then(|bytes| Trailer::decode(bytes, seed));
+    Ok(trailer.filter(|trailer| trailer.file_len == file_len && trailer.seal_offset().is_some()))
+}
