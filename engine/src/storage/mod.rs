@@ -11,7 +11,8 @@
 //!   `seg/00000000000000000000-00000000000000000000.seg`.
 //! - Nothing is durable until asked for: bytes and sizes by [`File::sync`],
 //!   names (create, rename, remove, `create_dir`) by [`Storage::sync_dir`].
-//! - No method retries, and none hides an error.
+//! - No method hides an error, and none retries (but for a read or write that a
+//!   signal interrupted before it moved a byte).
 
 pub(crate) mod disk;
 pub(crate) mod map;
@@ -24,6 +25,12 @@ use std::sync::Arc;
 pub(crate) use map::Mapping;
 
 /// One store's directory.
+///
+/// # Errors
+///
+/// Every method passes on what the operating system says, and on an error has
+/// done nothing, unless it says otherwise.
+#[allow(clippy::missing_errors_doc)] // said once, above
 pub trait Storage: Send + Sync + Debug {
     /// Takes the exclusive lock on the store (`LOCK`), held until the guard is
     /// dropped. Creates the store's directory when it is missing.
@@ -71,6 +78,12 @@ pub enum Access {
 /// One open file.
 ///
 /// Offsets and lengths are in bytes.
+///
+/// # Errors
+///
+/// Every method passes on what the operating system says.
+#[allow(clippy::missing_errors_doc)] // said once, above
+#[allow(clippy::len_without_is_empty)] // nobody asks whether a log file is empty
 pub trait File: Send + Sync + Debug {
     /// The file's length.
     fn len(&self) -> io::Result<u64>;
@@ -86,7 +99,9 @@ pub trait File: Send + Sync + Debug {
     fn set_len(&self, len: u64) -> io::Result<()>;
 
     /// Reserves disk space for a range, extending the file if need be; what is
-    /// added reads as zero. Where the file system cannot reserve, zeros are written.
+    /// added reads as zero. Where the file system cannot reserve, zeros are written
+    /// beyond the end, so nobody else may write there meanwhile. No byte that is
+    /// there changes. After an error the file may have grown by a part of it.
     fn allocate(&self, offset: u64, len: u64) -> io::Result<()>;
 
     /// Waits until the file's bytes, and the size needed to reach them, are on
