@@ -171,8 +171,147 @@ impl Batches {
         Ok(())
     }
 
+    /// Takes in a frame that this version may skip, which ends at `end`.
+    ///
+    /// Between batches it belongs to what is whole: the tail moves behind it,
+    /// so that nothing cuts it off. In a batch it counts as the batch's bytes.
+    pub fn skip(&mut self, end: u64) {
+        if !self.is_inside_batch() {
+            self.tail.offset = end;
+        }
+    }
+
     /// Whether events were taken in that no marker has ended yet.
     pub fn is_inside_batch(&self) -> bool {
         self.events > 0
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::frame::{FrameKind, Seed};
+    use crate::testing::Parts;
+
+    const SEED: Seed = Seed::new(3);
+    const TAIL: Tail = Tail {
+        offset: 4096,
+        position: Position::new(10),
+        chain: Some(0xABCD),
+        epoch: Epoch::new(5),
+        durable_offset: 4096,
+    };
+
+    /// What a test may get wrong about an otherwise good batch of two events behind [`TAIL`].
+    struct Batch {
+        first: u64,
+        epochs: [u32; 2],
+        previous: u32,
+        marker: Commit<'static>,
+    }
+
+    fn good() -> Batch {
+        let mut marker = Commit::new(Epoch::new(5), Position::new(12), 2);
+        marker.batch_bytes = 2 * 88;
+        marker.durable_offset = 4096;
+        Batch { first: 11, epochs: [5, 5], previous: 0xABCD, marker }
+    }
+
+    fn check_from(tail: Tail, batch: &Batch) -> Result<Tail, BatchFault> {
+        let (mut bytes, mut chain) = (Vec::new(), Chain::default());
+        for (position, epoch) in (batch.first..).zip(batch.epochs) {
+            let parts = Parts::plain(1, b"data");
+            chain.push(parts.event(Position::new(position)).encode(&mut bytes, SEED, Epoch::new(epoch)));
+        }
+        batch.marker.encode(&mut bytes, SEED, batch.previous, &mut chain);
+
+        let mut batches = Batches::new(tail);
+        let mut at = 0;
+        while at < bytes.len() {
+            let (frame, offset) = (Frame::read(&bytes[at..], SEED).unwrap(), tail.offset + at as u64);
+            if frame.kind == FrameKind::Event {
+                batches.event(offset, &frame)?;
+                assert!(batches.is_inside_batch());
+            } else {
+                let result = batches.commit(offset, &frame, &Commit::decode(&frame).unwrap());
+                assert!(!batches.is_inside_batch());
+                assert!(result.is_ok() || batches.tail() == tail, "the tail moves over good batches only");
+                result?;
+            }
+            at += frame.header.padded_len() as usize;
+        }
+        Ok(batches.tail())
+    }
+
+    fn check(batch: &Batch) -> Result<Tail, BatchFault> {
+        check_from(TAIL, batch)
+    }
+
+    #[test]
+    fn a_good_batch_moves_the_tail_behind_itself() {
+        let tail = check(&good()).unwrap();
+        assert_eq!((tail.offset, tail.position, tail.epoch), (4096 + 2 * 88 + 64, Position::new(12), Epoch::new(5)));
+        assert!(tail.chain.is_some_and(|chain| chain != 0xABCD));
+    }
+
+    #[test]
+    fn each_condition_is_needed() {
+        let gone_wrong = |spoil: fn(&mut Batch)| {
+            let mut batch = good();
+            spoil(&mut batch);
+            check(&batch).unwrap_err()
+        };
+        let position =
+            |expected, found| BatchFault::Position { expected: Position::new(expected), found: Position::new(found) };
+        let epoch = |before, found| BatchFault::Epoch { before: Epoch::new(before), found: Epoch::new(found) };
+
+        assert_eq!(gone_wrong(|batch| batch.first = 10), position(11, 10));
+        assert_eq!(gone_wrong(|batch| batch.first = 12), position(11, 12));
+        assert_eq!(gone_wrong(|batch| batch.epochs = [5, 6]), epoch(5, 6));
+        assert_eq!(gone_wrong(|batch| batch.epochs = [6, 6]), epoch(6, 5));
+        assert_eq!(gone_wrong(|batch| batch.marker.batch_bytes -= 8), BatchFault::Bytes { stated: 168, found: 176 });
+        assert_eq!(gone_wrong(|batch| batch.marker.batch_bytes += 8), BatchFault::Bytes { stated: 184, found: 176 });
+        assert!(matches!(gone_wrong(|batch| batch.previous = 0), BatchFault::Chain { .. }));
+        let durable = |stated| BatchFault::DurableOffset { stated, least: 4096, most: 4096 };
+        assert_eq!(gone_wrong(|batch| batch.marker.durable_offset = 4088), durable(4088));
+        assert_eq!(gone_wrong(|batch| batch.marker.durable_offset = 4104), durable(4104));
+        assert_eq!(
+            gone_wrong(|batch| {
+                batch.marker.count = 1;
+                batch.marker.first = Position::new(12);
+            }),
+            BatchFault::Count { stated: 1, found: 2 }
+        );
+        assert_eq!(
+            gone_wrong(|batch| {
+                batch.marker.first = Position::new(12);
+                batch.marker.last = Position::new(13);
+            }),
+            position(11, 12)
+        );
+        assert_eq!(
+            gone_wrong(|batch| {
+                batch.epochs = [4, 4];
+                batch.marker.epoch = Epoch::new(4);
+            }),
+            epoch(5, 4)
+        );
+    }
+
+    #[test]
+    fn a_later_epoch_may_follow_and_its_high_bits_count() {
+        let mut batch = good();
+        batch.epochs = [0x1_0005; 2];
+        batch.marker.epoch = Epoch::new(0x1_0005);
+        assert_eq!(check(&batch).unwrap().epoch, Epoch::new(0x1_0005));
+    }
+
+    #[test]
+    fn behind_a_gap_the_chain_is_taken_from_the_first_marker() {
+        let mut batch = good();
+        batch.previous = 0xDEAD;
+        assert!(check(&batch).is_err());
+        let tail = check_from(Tail { chain: None, ..TAIL }, &batch).unwrap();
+        assert!(tail.chain.is_some());
     }
 }

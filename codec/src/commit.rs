@@ -34,6 +34,13 @@ const HASH_LEN: usize = 32;
 const HAS_HASH: u16 = 1;
 const UPSTREAM_LEN: usize = 8;
 
+/// The lengths that the frame of a marker can have, without padding, in bytes.
+pub(crate) const FRAME_LENS: std::ops::RangeInclusive<u32> = {
+    let least = FRAME_HEADER_LEN + FIXED_LEN;
+    let most = least + HASH_LEN + IdempotencyKey::MAX_LEN + UPSTREAM_LEN + SourceName::MAX_LEN;
+    least as u32..=most as u32
+};
+
 /// How far a foreign source was processed, recorded together with the events made of it.
 #[derive(Clone, Copy, Debug, Eq, PartialEq)]
 pub struct Tracking<'a> {
@@ -140,7 +147,7 @@ impl<'a> Commit<'a> {
         Commit {
             epoch,
             count,
-            first: Position::new(last.get() + 1 - u64::from(count)),
+            first: Position::new(last.plus(1).get().saturating_sub(u64::from(count))),
             last,
             durable_offset: 0,
             batch_bytes: 0,
@@ -207,10 +214,11 @@ impl<'a> Commit<'a> {
         if commit.epoch.low_bits() != frame.header.epoch {
             return Err(CommitFault::Epoch);
         }
-        if commit.first.get().checked_add(u64::from(commit.count)) != commit.last.get().checked_add(1) {
-            return Err(CommitFault::Positions { first: commit.first, count: commit.count, last: commit.last });
+        // An overflow on one side must not agree with an overflow on the other.
+        match commit.first.get().checked_add(u64::from(commit.count)) {
+            Some(behind) if Some(behind) == commit.last.get().checked_add(1) => Ok(commit),
+            _ => Err(CommitFault::Positions { first: commit.first, count: commit.count, last: commit.last }),
         }
-        Ok(commit)
     }
 
     /// The length of the frame that holds this marker, padding included, in bytes.
@@ -251,5 +259,130 @@ impl<'a> Commit<'a> {
         }
         frame::finish(out, start, seed);
         value
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::testing::for_each_flip;
+
+    const SEED: Seed = Seed::new(99);
+
+    fn every_kind_of_marker() -> Vec<Commit<'static>> {
+        let longest = (&*"k".repeat(128).leak(), &*"s".repeat(255).leak());
+        let mut markers = Vec::new();
+        for count in [0, 1, 7] {
+            for hash in [None, Some([0xCD; 32])] {
+                for key in [None, Some("request-1"), Some(longest.0)] {
+                    for source in [None, Some("upstream"), Some(longest.1)] {
+                        let mut commit = Commit::new(Epoch::new(0x0001_0002), Position::new(40), count);
+                        commit.durable_offset = 4096;
+                        commit.batch_bytes = count * 88;
+                        commit.hash = hash;
+                        commit.key = key;
+                        commit.tracking = source.map(|source| Tracking { source, upstream: u64::MAX });
+                        markers.push(commit);
+                    }
+                }
+            }
+        }
+        markers
+    }
+
+    fn encoded(commit: &Commit<'_>) -> (Vec<u8>, u32) {
+        let mut out = Vec::new();
+        let chain = commit.encode(&mut out, SEED, 5, &mut Chain::default());
+        (out, chain)
+    }
+
+    /// A marker for one event at position 40 with one field replaced and a good checksum.
+    fn decode_forged(at: usize, bytes: &[u8]) -> Result<(), CommitFault> {
+        let (mut frame, _) = encoded(&Commit::new(Epoch::new(1), Position::new(40), 1));
+        frame[at..at + bytes.len()].copy_from_slice(bytes);
+        let crc = SEED.checksum(&frame[4..]);
+        wire::set_u32(&mut frame, 0, crc);
+        Commit::decode(&Frame::read(&frame, SEED).unwrap()).map(|_| ())
+    }
+
+    #[test]
+    fn a_marker_decodes_to_what_was_encoded_with_every_choice_of_optional_parts() {
+        for commit in every_kind_of_marker() {
+            let (bytes, chain) = encoded(&commit);
+            assert_eq!(bytes.len() as u64, commit.frame_len());
+            let frame = Frame::read(&bytes, SEED).unwrap();
+            assert!(FRAME_LENS.contains(&frame.header.len));
+            assert_eq!(Commit::decode(&frame), Ok(Commit { chain, ..commit }));
+        }
+    }
+
+    #[test]
+    fn the_search_for_markers_knows_the_shortest_and_the_longest() {
+        let lens = every_kind_of_marker().iter().map(|commit| wire::u32_at(&encoded(commit).0, 4)).collect::<Vec<_>>();
+        assert_eq!((lens.iter().min(), lens.iter().max()), (Some(FRAME_LENS.start()), Some(FRAME_LENS.end())));
+    }
+
+    #[test]
+    fn any_flipped_bit_of_a_marker_is_noticed() {
+        for commit in every_kind_of_marker() {
+            let (bytes, _) = encoded(&commit);
+            for_each_flip(&bytes, 0..bytes.len(), |bit, bytes| assert!(Frame::read(bytes, SEED).is_err(), "bit {bit}"));
+        }
+    }
+
+    #[test]
+    fn the_chain_depends_on_the_batch_before_on_each_event_and_on_their_order() {
+        let commit = Commit::new(Epoch::new(1), Position::new(40), 2);
+        let chain_of = |previous, crcs: &[u32], commit: &Commit<'_>| {
+            let mut chain = Chain::default();
+            for &crc in crcs {
+                chain.push(crc);
+            }
+            let value = commit.encode(&mut Vec::new(), SEED, previous, &mut chain);
+            assert!(chain.checksums.is_empty(), "it starts over");
+            value
+        };
+        let value = chain_of(5, &[1, 2], &commit);
+        assert_ne!(value, chain_of(6, &[1, 2], &commit));
+        assert_ne!(value, chain_of(5, &[1, 3], &commit));
+        assert_ne!(value, chain_of(5, &[2, 1], &commit));
+        assert_ne!(value, chain_of(5, &[1], &commit));
+        assert_ne!(value, chain_of(5, &[1, 2], &Commit { durable_offset: 8, ..commit }));
+    }
+
+    #[test]
+    fn markers_that_contradict_themselves_are_refused_though_their_checksum_is_good() {
+        assert_eq!(decode_forged(20, &1_u32.to_le_bytes()), Ok(()), "the forging itself is sound");
+        assert_eq!(decode_forged(9, &[1]), Err(CommitFault::Reserved));
+        assert_eq!(decode_forged(20, &2_u32.to_le_bytes()), Err(CommitFault::Epoch));
+        assert_eq!(decode_forged(52, &[1, 0]), Err(CommitFault::Lengths));
+        assert_eq!(decode_forged(52, &[2, 0]), Err(CommitFault::Reserved));
+        assert_eq!(decode_forged(54, &[1, 0]), Err(CommitFault::Lengths));
+        assert_eq!(decode_forged(56, &[8, 0]), Err(CommitFault::Lengths));
+        assert_eq!(decode_forged(56, &[9, 0]), Err(CommitFault::Lengths));
+        for at in 58..64 {
+            assert_eq!(decode_forged(at, &[1]), Err(CommitFault::Reserved));
+        }
+    }
+
+    #[test]
+    fn positions_that_do_not_add_up_are_refused_even_where_both_sides_overflow() {
+        let check = |first: u64, count: u32, last: u64| {
+            let mut fields = [0; 12];
+            fields[..4].copy_from_slice(&count.to_le_bytes());
+            fields[4..].copy_from_slice(&first.to_le_bytes());
+            let (mut frame, _) = encoded(&Commit::new(Epoch::new(1), Position::new(last), 1));
+            frame[24..36].copy_from_slice(&fields);
+            let crc = SEED.checksum(&frame[4..]);
+            wire::set_u32(&mut frame, 0, crc);
+            Commit::decode(&Frame::read(&frame, SEED).unwrap()).is_ok()
+        };
+        assert!(check(40, 1, 40) && check(41, 0, 40) && check(1, 0, 0));
+        assert!(!check(40, 2, 40) && !check(40, 0, 40) && !check(39, 1, 40));
+        for count in 0..3 {
+            assert!(!check(u64::MAX, count, u64::MAX), "{count}");
+            assert!(!check(u64::MAX - 1, count, u64::MAX), "{count}");
+            assert!(!check(0, count, u64::MAX), "{count}");
+        }
     }
 }

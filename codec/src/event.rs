@@ -32,6 +32,9 @@ const HAS_CORRELATION_ID: u8 = 1 << 1;
 const HAS_CAUSATION_ID: u8 = 1 << 2;
 const KNOWN_FLAGS: u8 = HAS_OCCURRED_AT | HAS_CORRELATION_ID | HAS_CAUSATION_ID;
 
+/// The least length of an event's frame, in bytes: no stream and no type is empty.
+pub(crate) const LEAST_FRAME_LEN: u64 = frame::padded((FRAME_HEADER_LEN + FIXED_LEN + 2) as u64);
+
 const _: () = assert!((FRAME_HEADER_LEN + FIXED_LEN).is_multiple_of(8), "data begins 8-aligned");
 
 /// How an event's data is encoded, as the one who wrote it says.
@@ -340,4 +343,173 @@ fn id_in(bytes: &[u8]) -> EventId {
 
 fn short(len: usize) -> [u8; 2] {
     u16::try_from(len).expect("names and tags of one event are below 64 KiB").to_le_bytes()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::testing::{Parts, Rng, for_each_flip};
+
+    const SEED: Seed = Seed::new(77);
+    const EPOCH: Epoch = Epoch::new(3);
+
+    fn encoded(event: &Event<'_>) -> Vec<u8> {
+        let mut out = Vec::new();
+        event.encode(&mut out, SEED, EPOCH);
+        out
+    }
+
+    fn check_round_trip(parts: &Parts) {
+        let event = parts.event(Position::new(9));
+        let bytes = encoded(&event);
+        assert_eq!(bytes.len() as u64, event.frame_len(), "{parts:?}");
+        assert!(event.frame_len() >= LEAST_FRAME_LEN);
+
+        let frame = Frame::read(&bytes, SEED).unwrap();
+        assert_eq!(Event::decode(&frame), Ok(event));
+        assert_eq!(Event::decode_again(&frame), Ok(event));
+        let tags = event.tags.iter().map(str::to_owned).collect::<Vec<_>>();
+        let mut again = Vec::new();
+        for tag in &tags {
+            push_tag(&mut again, &Tag::new(tag).unwrap());
+        }
+        assert_eq!(again, parts.tags);
+    }
+
+    /// The frame of an event with some bytes replaced and the checksum made good again.
+    fn forged(parts: &Parts, at: usize, bytes: &[u8]) -> Vec<u8> {
+        let mut frame = encoded(&parts.event(Position::new(9)));
+        frame[at..at + bytes.len()].copy_from_slice(bytes);
+        let len = wire::u32_at(&frame, 4) as usize;
+        let crc = SEED.checksum(&frame[4..len]);
+        wire::set_u32(&mut frame, 0, crc);
+        frame
+    }
+
+    fn check_refused(at: usize, bytes: &[u8], fault: &EventFault) {
+        let frame = forged(&Parts::plain(1, b"data"), at, bytes);
+        let frame = Frame::read(&frame, SEED).unwrap();
+        assert_eq!(Event::decode(&frame).as_ref(), Err(fault), "{bytes:?} at {at}");
+    }
+
+    #[test]
+    fn an_event_decodes_to_what_was_encoded_with_every_choice_of_optional_fields() {
+        let mut rng = Rng::new(1);
+        for choice in 0..64 {
+            let mut parts = Parts::random(&mut rng);
+            let is_chosen = |bit: u32| choice & (1 << bit) != 0;
+            parts.occurred_at = is_chosen(0).then_some(i64::MIN);
+            parts.correlation_id = is_chosen(1).then_some([0xAA; 16]);
+            parts.causation_id = is_chosen(2).then_some([0xBB; 16]);
+            parts.metadata = is_chosen(3).then(|| if is_chosen(4) { b"meta".to_vec() } else { Vec::new() });
+            if is_chosen(5) {
+                parts.tags.clear();
+            }
+            check_round_trip(&parts);
+        }
+    }
+
+    #[test]
+    fn random_events_decode_to_what_was_encoded() {
+        let mut rng = Rng::new(2);
+        for _ in 0..2_000 {
+            check_round_trip(&Parts::random(&mut rng));
+        }
+    }
+
+    #[test]
+    fn the_longest_names_fit() {
+        let mut parts = Parts::plain(1, b"");
+        parts.stream = "s".repeat(StreamId::MAX_LEN);
+        parts.event_type = "t".repeat(EventType::MAX_LEN);
+        for _ in 0..200 {
+            push_tag(&mut parts.tags, &Tag::new(&"g".repeat(Tag::MAX_LEN)).unwrap());
+        }
+        check_round_trip(&parts);
+    }
+
+    #[test]
+    fn no_metadata_is_not_empty_metadata() {
+        let (mut none, mut empty) = (Parts::plain(1, b""), Parts::plain(1, b""));
+        none.metadata = None;
+        empty.metadata = Some(Vec::new());
+        assert_ne!(encoded(&none.event(Position::new(1))), encoded(&empty.event(Position::new(1))));
+    }
+
+    #[test]
+    fn data_begins_8_aligned_with_every_choice_of_optional_fields() {
+        for choice in 0..8 {
+            let mut parts = Parts::plain(1, b"needle in the data");
+            parts.occurred_at = (choice & 1 != 0).then_some(0);
+            parts.correlation_id = (choice & 2 != 0).then_some([0; 16]);
+            parts.causation_id = (choice & 4 != 0).then_some([0; 16]);
+            let bytes = encoded(&parts.event(Position::new(1)));
+            let at = bytes.windows(6).position(|window| window == b"needle").unwrap();
+            assert!(at.is_multiple_of(8), "choice {choice}: {at}");
+        }
+    }
+
+    #[test]
+    fn any_flipped_bit_of_an_event_is_noticed() {
+        let bytes = encoded(&Parts::random(&mut Rng::new(3)).event(Position::new(1)));
+        for_each_flip(&bytes, 0..bytes.len(), |bit, bytes| assert!(Frame::read(bytes, SEED).is_err(), "bit {bit}"));
+    }
+
+    #[test]
+    fn bodies_that_no_writer_makes_are_refused_though_their_checksum_is_good() {
+        let name = |what, problem| EventFault::Name(NameError { what, problem });
+        check_refused(9, &[8], &EventFault::Flags(8));
+        check_refused(9, &[HAS_CAUSATION_ID], &EventFault::Lengths);
+        check_refused(12, &[0; 8], &EventFault::Zero);
+        check_refused(36, &[0; 8], &EventFault::Zero);
+        check_refused(52, &[5], &EventFault::Lengths);
+        check_refused(52, &[0xFF; 4], &EventFault::Lengths);
+        check_refused(56, &[0xFE, 0xFF, 0xFF, 0xFF], &EventFault::Lengths);
+        check_refused(60, &[0, 0], &EventFault::Lengths);
+        check_refused(64, &[1, 0], &EventFault::Lengths);
+        check_refused(68, &[0, 0, 1, 0], &EventFault::Reserved);
+        check_refused(76, &[0], &name("stream id", crate::NameProblem::Nul));
+        check_refused(76, &[0xFF], &name("stream id", crate::NameProblem::NotUtf8));
+        check_refused(79, &[0], &name("event type", crate::NameProblem::Nul));
+    }
+
+    #[test]
+    fn tags_that_do_not_fit_their_own_lengths_are_refused() {
+        let mut parts = Parts::plain(1, b"");
+        for (tags, fault) in [
+            (b"\x02a".to_vec(), "the lengths of the parts do not add up to the length of the frame"),
+            (b"\x01a\x00".to_vec(), "tag is empty"),
+            (b"\x01\x00".to_vec(), "tag contains a NUL character"),
+        ] {
+            parts.tags = tags;
+            let bytes = encoded(&parts.event(Position::new(1)));
+            let frame = Frame::read(&bytes, SEED).unwrap();
+            assert_eq!(Event::decode(&frame).unwrap_err().to_string(), fault);
+            assert!(Event::decode_again(&frame).unwrap().tags.iter().count() <= 2, "and reading them does not panic");
+        }
+    }
+
+    #[test]
+    fn a_stored_stream_may_be_one_of_the_stores_own() {
+        let mut parts = Parts::plain(1, b"");
+        parts.stream = "$internal".to_owned();
+        check_round_trip(&parts);
+    }
+
+    #[test]
+    fn no_bytes_behind_a_good_checksum_make_decoding_panic() {
+        let mut rng = Rng::new(4);
+        let plain = Parts::plain(1, b"some data");
+        for _ in 0..20_000 {
+            let at = 8 + rng.below(80);
+            let len = 1 + rng.below(6);
+            let bytes = if rng.chance() { rng.bytes(len) } else { vec![0xFF; len] };
+            let frame = forged(&plain, at, &bytes[..len.min(88 - at)]);
+            let Ok(frame) = Frame::read(&frame, SEED) else { continue };
+            if frame.kind == FrameKind::Event {
+                let _ = Event::decode(&frame);
+                let _ = Event::decode_again(&frame).map(|event| event.tags.iter().count());
+            }
+        }
+    }
 }

@@ -200,19 +200,17 @@ impl<'a> Frame<'a> {
     ///
     /// [`FrameFault`] says which check failed.
     pub fn read(bytes: &'a [u8], seed: Seed) -> Result<Frame<'a>, FrameFault> {
-        let frame = Frame::read_unverified(bytes)?;
-        let computed = seed.checksum(&frame.bytes[LEN_AT..]);
-        if frame.header.crc != computed {
-            return Err(FrameFault::Checksum { stored: frame.header.crc, computed });
+        let (header, frame) = cut_out(bytes)?;
+        let computed = seed.checksum(&frame[LEN_AT..]);
+        if header.crc != computed {
+            return Err(FrameFault::Checksum { stored: header.crc, computed });
         }
-        let end = frame.bytes.len();
-        let padded_end = padded(end as u64) as usize;
-        match bytes.get(end..padded_end) {
+        match bytes.get(frame.len()..header.padded_len() as usize) {
             Some(padding) if padding.iter().all(|&byte| byte == 0) => {}
             Some(_) => return Err(FrameFault::Padding),
-            None => return Err(FrameFault::Length { len: frame.header.len, have: bytes.len() as u64 }),
+            None => return Err(FrameFault::Length { len: header.len, have: bytes.len() as u64 }),
         }
-        Ok(frame)
+        Frame::of_known_kind(header, frame)
     }
 
     /// Reads the frame at the start of `bytes`, which were verified before:
@@ -223,19 +221,31 @@ impl<'a> Frame<'a> {
     /// [`FrameFault`] when the length is impossible or the kind unknown.
     #[inline]
     pub fn read_unverified(bytes: &'a [u8]) -> Result<Frame<'a>, FrameFault> {
-        let have = bytes.len() as u64;
-        let header = FrameHeader::read(bytes).ok_or(FrameFault::NoHeader { have })?;
-        if (header.len as usize) < FRAME_HEADER_LEN || u64::from(header.len) > have {
-            return Err(FrameFault::Length { len: header.len, have });
-        }
+        let (header, frame) = cut_out(bytes)?;
+        Frame::of_known_kind(header, frame)
+    }
+
+    #[inline]
+    fn of_known_kind(header: FrameHeader, bytes: &'a [u8]) -> Result<Frame<'a>, FrameFault> {
         let kind = header.kind().ok_or(FrameFault::UnknownKind(header.kind_number))?;
-        Ok(Frame { header, kind, bytes: &bytes[..header.len as usize] })
+        Ok(Frame { header, kind, bytes })
     }
 
     /// What follows the header.
     #[inline]
     pub fn body(&self) -> &'a [u8] {
         &self.bytes[FRAME_HEADER_LEN..]
+    }
+}
+
+/// The frame at the start of `bytes` by what its length says: header and body, without padding.
+#[inline]
+fn cut_out(bytes: &[u8]) -> Result<(FrameHeader, &[u8]), FrameFault> {
+    let have = bytes.len() as u64;
+    let header = FrameHeader::read(bytes).ok_or(FrameFault::NoHeader { have })?;
+    match bytes.get(..header.len as usize) {
+        Some(frame) if frame.len() >= FRAME_HEADER_LEN => Ok((header, frame)),
+        _ => Err(FrameFault::Length { len: header.len, have }),
     }
 }
 
@@ -261,4 +271,91 @@ pub(crate) fn finish(out: &mut Vec<u8>, start: usize, seed: Seed) -> u32 {
     wire::set_u32(out, start + CRC_AT, crc);
     out.resize(start + padded(len as u64) as usize, 0);
     crc
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::testing::{Rng, for_each_flip};
+
+    const SEED: Seed = Seed::new(0x1234_5678);
+
+    fn frame_with(kind: FrameKind, body: &[u8]) -> Vec<u8> {
+        let mut out = Vec::new();
+        let start = begin(&mut out, kind, 5, Epoch::new(0x0007_ABCD), Position::new(42));
+        out.extend_from_slice(body);
+        finish(&mut out, start, SEED);
+        out
+    }
+
+    #[test]
+    fn a_frame_reads_back_as_it_was_written_whatever_follows_it() {
+        for len in 0..40 {
+            let body = Rng::new(len).bytes(len as usize);
+            let mut bytes = frame_with(FrameKind::Event, &body);
+            assert!(bytes.len().is_multiple_of(8));
+            bytes.extend_from_slice(b"something else");
+
+            let frame = Frame::read(&bytes, SEED).unwrap();
+            assert_eq!(frame.body(), body);
+            assert_eq!((frame.kind, frame.header.flags), (FrameKind::Event, 5));
+            assert_eq!((frame.header.epoch, frame.header.position), (0xABCD, Position::new(42)));
+            assert_eq!(frame.header.padded_len(), padded(20 + len));
+        }
+    }
+
+    #[test]
+    fn any_flipped_bit_of_a_frame_or_its_padding_is_noticed() {
+        for len in 0..20 {
+            let bytes = frame_with(FrameKind::Commit, &vec![0xFF; len]);
+            for_each_flip(&bytes, 0..bytes.len(), |bit, bytes| {
+                let read = Frame::read(bytes, SEED);
+                assert!(read.is_err(), "body of {len}, bit {bit}");
+                // Damage is never taken for a newer program's work.
+                assert!(!matches!(read, Err(FrameFault::UnknownKind(_))), "body of {len}, bit {bit}");
+            });
+        }
+    }
+
+    #[test]
+    fn a_frame_that_is_cut_anywhere_is_refused() {
+        let bytes = frame_with(FrameKind::Event, b"thirteen byte");
+        for cut in 0..bytes.len() {
+            assert!(Frame::read(&bytes[..cut], SEED).is_err(), "cut at {cut}");
+        }
+    }
+
+    #[test]
+    fn zeros_are_not_a_frame_under_any_seed() {
+        for seed in 0..10_000_u32 {
+            let seed = Seed::new(seed.wrapping_mul(0x9E37_79B9));
+            assert!(Frame::read(&[0; 64], seed).is_err(), "{seed:?}");
+        }
+    }
+
+    #[test]
+    fn a_frame_of_another_segment_never_validates() {
+        // A CRC keeps every difference of what it begins with, so this holds
+        // for all seeds and not only for nearly all.
+        let bytes = frame_with(FrameKind::Event, b"body");
+        for bit in 0..32 {
+            let other = Seed::new(SEED.get() ^ (1 << bit));
+            assert!(matches!(Frame::read(&bytes, other), Err(FrameFault::Checksum { .. })), "bit {bit}");
+        }
+    }
+
+    #[test]
+    fn an_unknown_kind_is_skippable_only_with_bit_7() {
+        let bytes = frame_with(FrameKind::Skippable(0x84), b"");
+        assert_eq!(Frame::read(&bytes, SEED).unwrap().kind, FrameKind::Skippable(0x84));
+        let bytes = frame_with(FrameKind::Skippable(0x04), b"");
+        assert_eq!(Frame::read(&bytes, SEED).unwrap_err(), FrameFault::UnknownKind(0x04));
+    }
+
+    #[test]
+    fn the_checksum_is_crc_32_ieee_begun_with_the_seed() {
+        assert_eq!(Seed::new(0).checksum(b"123456789"), 0xCBF4_3926);
+        // Begun with the checksum of a first part, it is the checksum of both.
+        assert_eq!(Seed::new(crc32fast::hash(b"1234")).checksum(b"56789"), 0xCBF4_3926);
+    }
 }

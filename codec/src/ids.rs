@@ -115,10 +115,10 @@ impl SegmentNumber {
         self.0
     }
 
-    /// The segment that follows.
+    /// The segment that follows. (No stored number is so high that there is none.)
     #[must_use]
     pub const fn next(self) -> SegmentNumber {
-        SegmentNumber(self.0 + 1)
+        SegmentNumber(self.0.saturating_add(1))
     }
 }
 
@@ -176,7 +176,7 @@ impl EventId {
     /// [RFC 9562, section 5.7]: https://www.rfc-editor.org/rfc/rfc9562#section-5.7
     pub fn version_7(unix_millis: u64, rand_a: u16, rand_b: u64) -> EventId {
         let high = (unix_millis << 16) | 0x7000 | u64::from(rand_a & 0x0FFF);
-        let low = (0b10 << 62) | (rand_b >> 2);
+        let low = (0b10 << 62) | (rand_b & (u64::MAX >> 2));
         let mut bytes = [0; 16];
         bytes[..8].copy_from_slice(&high.to_be_bytes());
         bytes[8..].copy_from_slice(&low.to_be_bytes());
@@ -291,6 +291,8 @@ mod tests {
     fn a_generated_id_says_version_7_variant_2_and_its_time() {
         let id = EventId::version_7(0x0123_4567_89ab, 0xFFFF, u64::MAX);
         assert_eq!(id.to_string(), "01234567-89ab-7fff-bfff-ffffffffffff");
+        let id = EventId::version_7(0x0123_4567_89ab, 0xF123, 0xC000_0000_0000_0ABC);
+        assert_eq!(id.to_string(), "01234567-89ab-7123-8000-000000000abc", "the low bits are the ones that count");
         let id = EventId::version_7(0x0123_4567_89ab, 0, 0);
         assert_eq!(id.to_string(), "01234567-89ab-7000-8000-000000000000");
     }

@@ -14,6 +14,10 @@
 //! - [`Batches`]: what makes a batch exist; [`scan`](scan::scan): the judgement over a whole segment;
 //! - [`StoreMeta`] and [`Watermark`]: the two small files beside the segments.
 
+// For `testing`, which the golden tests include from outside.
+#[cfg(test)]
+extern crate self as annals_codec;
+
 mod batch;
 mod commit;
 mod event;
@@ -24,6 +28,8 @@ mod name;
 pub mod scan;
 mod seal;
 mod segment;
+#[cfg(test)]
+mod testing;
 mod watermark;
 mod wire;
 

@@ -119,16 +119,123 @@ impl StoreMeta {
         if major != FORMAT_MAJOR {
             return Err(MetaFault::Newer { major });
         }
-        Ok(Some(StoreMeta {
-            sequence: wire::u64_at(slot, 16),
+        // A later minor version may have given the reserved bytes a meaning that this one can do without.
+        let is_later = wire::u16_at(slot, 10) > FORMAT_MINOR;
+        let reserved_is_zero = slot[12..16].iter().chain(&slot[88..CRC_AT]).all(|&byte| byte == 0);
+        Ok(if is_later || reserved_is_zero { StoreMeta::decode_fields(slot) } else { None })
+    }
+
+    fn decode_fields(slot: &[u8]) -> Option<StoreMeta> {
+        Some(StoreMeta {
+            sequence: wire::count_at(slot, 16)?,
             log_id: LogId::from_bytes(wire::array_at(slot, 24)),
             created_at: wire::i64_at(slot, 40),
             epoch: Epoch::new(wire::u32_at(slot, 48)),
             active_seed: Seed(wire::u32_at(slot, 52)),
-            active: SegmentNumber::new(wire::u64_at(slot, 56)),
-            active_base: Position::new(wire::u64_at(slot, 64)),
-            floor: SegmentNumber::new(wire::u64_at(slot, 72)),
-            floor_base: Position::new(wire::u64_at(slot, 80)),
-        }))
+            active: SegmentNumber::new(wire::count_at(slot, 56)?),
+            active_base: Position::new(wire::count_at(slot, 64)?),
+            floor: SegmentNumber::new(wire::count_at(slot, 72)?),
+            floor_base: Position::new(wire::count_at(slot, 80)?),
+        })
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::testing::{Rng, for_each_flip};
+
+    fn meta(sequence: u64) -> StoreMeta {
+        let mut rng = Rng::new(sequence);
+        StoreMeta {
+            sequence,
+            log_id: LogId::from_bytes(std::array::from_fn(|_| rng.next() as u8)),
+            created_at: rng.next().cast_signed(),
+            epoch: Epoch::new(rng.next() as u32),
+            active: SegmentNumber::new(rng.next() >> 1),
+            active_base: Position::new(rng.next() >> 1),
+            active_seed: Seed::new(rng.next() as u32),
+            floor: SegmentNumber::new(rng.next() >> 1),
+            floor_base: Position::new(rng.next() >> 1),
+        }
+    }
+
+    fn file_of(metas: &[StoreMeta]) -> Vec<u8> {
+        let mut file = vec![0; META_FILE_LEN];
+        for meta in metas {
+            let at = meta.slot_offset() as usize;
+            file[at..at + META_SLOT_LEN].copy_from_slice(&meta.encode());
+        }
+        file
+    }
+
+    /// A file with one slot, in which bytes are replaced and the checksum is good.
+    fn decode_forged(at: usize, bytes: &[u8]) -> Result<StoreMeta, MetaFault> {
+        let mut file = file_of(&[meta(4)]);
+        file[at..at + bytes.len()].copy_from_slice(bytes);
+        let crc = crc32fast::hash(&file[..CRC_AT]);
+        wire::set_u32(&mut file, CRC_AT, crc);
+        StoreMeta::decode(&file)
+    }
+
+    #[test]
+    fn the_newer_of_two_slots_wins_whichever_it_is() {
+        for sequence in 0..50 {
+            let (older, newer) = (meta(sequence), meta(sequence + 1));
+            assert_eq!(StoreMeta::decode(&file_of(&[older])), Ok(older));
+            assert_eq!(StoreMeta::decode(&file_of(&[older, newer])), Ok(newer));
+        }
+    }
+
+    #[test]
+    fn any_flipped_bit_of_the_newer_slot_leaves_the_older_one() {
+        for (older, newer) in [(meta(6), meta(7)), (meta(7), meta(8))] {
+            let (file, at) = (file_of(&[older, newer]), newer.slot_offset() as usize);
+            for_each_flip(&file, at..at + META_SLOT_LEN, |bit, file| {
+                assert_eq!(StoreMeta::decode(file), Ok(older), "bit {bit}");
+            });
+        }
+    }
+
+    #[test]
+    fn a_slot_torn_anywhere_leaves_the_older_one() {
+        let (older, newer) = (meta(6), meta(7));
+        let (before, after) = (file_of(&[older]), file_of(&[older, newer]));
+        for cut in 0..META_SLOT_LEN {
+            let at = newer.slot_offset() as usize + cut;
+            let torn = [&after[..at], &before[at..]].concat();
+            let decoded = StoreMeta::decode(&torn);
+            assert!(decoded == Ok(older) || (decoded == Ok(newer) && torn == after), "cut at {cut}");
+        }
+    }
+
+    #[test]
+    fn a_file_without_a_valid_slot_is_refused_whatever_its_length() {
+        let file = file_of(&[meta(3)]);
+        assert_eq!(StoreMeta::decode(&vec![0; META_FILE_LEN]), Err(MetaFault::NoSlot));
+        for len in [0, 1, 511, 512, 4096, 4096 + 511] {
+            assert_eq!(StoreMeta::decode(&file[..len]), Err(MetaFault::NoSlot), "{len}");
+        }
+        assert!(StoreMeta::decode(&file[..4096 + 512]).is_ok(), "the rest of the second block holds nothing");
+    }
+
+    #[test]
+    fn a_newer_major_version_is_named() {
+        assert_eq!(decode_forged(8, &[2, 0]), Err(MetaFault::Newer { major: 2 }));
+    }
+
+    #[test]
+    fn reserved_bytes_are_zero_in_this_minor_version_and_free_in_later_ones() {
+        for at in [12, 88, CRC_AT - 1] {
+            assert_eq!(decode_forged(at, &[1]), Err(MetaFault::NoSlot), "byte {at}");
+        }
+        assert_eq!(decode_forged(10, &[1, 0, 7]), Ok(meta(4)));
+    }
+
+    #[test]
+    fn numbers_that_later_ones_are_made_from_cannot_be_near_the_end() {
+        for at in [16, 56, 64, 72, 80] {
+            assert_eq!(decode_forged(at, &[0xFF; 8]), Err(MetaFault::NoSlot), "byte {at}");
+        }
     }
 }

@@ -21,22 +21,22 @@
 use std::convert::Infallible;
 
 use crate::batch::{BatchFault, Batches, Tail};
-use crate::commit::{Commit, CommitFault};
-use crate::event::{Event, EventFault};
-use crate::frame::{FRAME_ALIGN, FRAME_HEADER_LEN, Frame, FrameFault, FrameHeader, FrameKind, Seed};
+use crate::commit::{self, Commit, CommitFault};
+use crate::event::{self, Event, EventFault};
+use crate::frame::{FRAME_ALIGN, FRAME_HEADER_LEN, Frame, FrameFault, FrameHeader, FrameKind, Seed, padded};
 use crate::ids::{Epoch, Position};
 use crate::seal::{SEAL_LEN, Seal, TRAILER_LEN, Trailer};
 use crate::segment::{SEGMENT_HEADER_LEN, SegmentHeader};
 use crate::wire;
 
-/// The least length of a commit marker, and the most, in bytes.
-const COMMIT_LENS: std::ops::RangeInclusive<u32> = 64..=64 + 32 + 128 + 8 + 255;
-
-/// The least length of an event's frame, in bytes: what bounds how many a file can hold.
-const LEAST_EVENT_LEN: u64 = 72;
-
-/// How many bytes are looked at in one go where every byte is looked at.
+/// How many bytes are looked at in one go where every byte is looked at, and
+/// the most that are asked for before a checksum has shown that they belong together.
 const WINDOW: usize = 64 * 1024;
+const _: () = assert!(WINDOW > padded(*commit::FRAME_LENS.end() as u64) as usize, "a marker fits into a window");
+
+/// How often the search for a place to go on may look at the bytes behind a
+/// bad frame. In a log that was written by a store, once is enough.
+const MOST_LOOKS: u64 = 8;
 
 /// Where a scan gets its bytes.
 pub trait Source {
@@ -224,8 +224,13 @@ impl Scan {
             Stop::End | Stop::Sealed(_) => 0,
         };
         let durable_offset = watermark.max(later);
+        // A seal that was found good is durable or not like anything else.
+        let whole_end = match &self.stop {
+            Stop::Sealed(sealed) => sealed.trailer.file_len,
+            Stop::End | Stop::Bad(_) => self.tail.offset,
+        };
         match &self.stop {
-            _ if durable_offset > self.tail.offset => Verdict::Damaged { durable_offset },
+            _ if durable_offset > whole_end => Verdict::Damaged { durable_offset },
             Stop::Bad(_) => Verdict::Unfinished,
             Stop::End | Stop::Sealed(_) => Verdict::Clean,
         }
@@ -244,6 +249,8 @@ pub fn first_tail(header: &SegmentHeader) -> Tail {
 }
 
 /// Scans a segment from `from` on, until its end or the first bad frame.
+///
+/// `from` is [`first_tail`], the tail of an earlier scan, or [`Bad::resume`].
 ///
 /// # Errors
 ///
@@ -304,20 +311,20 @@ impl Walk {
         at: u64,
         sink: &mut impl Sink,
     ) -> Result<Result<Step, Fault>, S::Error> {
-        let (file_len, seed) = (source.len(), self.seed);
-        let bytes = match frame_bytes(source, at)? {
-            Some(bytes) => bytes,
-            None if at >= file_len && !self.batches.is_inside_batch() => return Ok(Ok(Step::End)),
-            None => return self.blank(source, at),
-        };
-        let frame = match Frame::read(bytes, seed) {
-            Ok(frame) => frame,
+        let end = source.len();
+        let frame = match frame_at(source, self.seed, at, end)? {
+            Ok(Some(frame)) => frame,
+            Ok(None) => return self.blank(source, at),
             Err(fault) => return Ok(Err(fault.into())),
         };
         Ok(match frame.kind {
             FrameKind::Event => self.event(at, &frame, sink),
             FrameKind::Commit => self.commit(at, &frame, sink),
-            FrameKind::Skippable(_) => Ok(Step::Next(at + frame.header.padded_len())),
+            FrameKind::Skippable(_) => {
+                let next = at + frame.header.padded_len();
+                self.batches.skip(next);
+                Ok(Step::Next(next))
+            }
             FrameKind::Seal => {
                 let seal = Seal::decode(&frame);
                 match self.seal(source, at, seal)? {
@@ -415,18 +422,42 @@ impl Walk {
     }
 }
 
-/// The bytes of the frame at `at`, at least as many as its length says if the
-/// file has them; `None` when its length field is zero or the file ends.
-fn frame_bytes<S: Source>(source: &mut S, at: u64) -> Result<Option<&[u8]>, S::Error> {
-    let left = source.len().saturating_sub(at);
-    let window = source.bytes(at, FRAME_HEADER_LEN)?;
-    let need = match FrameHeader::read(window) {
-        Some(header) if header.len == 0 => return Ok(None),
-        None if window.iter().all(|&byte| byte == 0) => return Ok(None),
-        Some(header) if header.padded_len() <= left => header.padded_len() as usize,
-        Some(_) | None => FRAME_HEADER_LEN,
+/// The frame at `at`, which may not reach beyond `end`; `None` when its length
+/// field is zero or nothing is left. The outer error is the source's, the inner one the bytes'.
+fn frame_at<S: Source>(
+    source: &mut S,
+    seed: Seed,
+    at: u64,
+    end: u64,
+) -> Result<Result<Option<Frame<'_>>, FrameFault>, S::Error> {
+    let have = end.saturating_sub(at);
+    let window = source.bytes(at, at_most(have, FRAME_HEADER_LEN))?;
+    let window = &window[..at_most(have, window.len())];
+    let Some(header) = FrameHeader::read(window) else {
+        let blank = window.iter().all(|&byte| byte == 0);
+        return Ok(if blank { Ok(None) } else { Err(FrameFault::NoHeader { have }) });
     };
-    source.bytes(at, need).map(Some)
+    if header.len == 0 {
+        return Ok(Ok(None));
+    }
+    let need = at_most(header.padded_len(), usize::MAX);
+    if (header.len as usize) < FRAME_HEADER_LEN || header.padded_len() > have {
+        return Ok(Err(FrameFault::Length { len: header.len, have }));
+    }
+    if need > WINDOW && need > window.len() {
+        // A source would have to find room for it: first the length must be shown to be true.
+        let computed = checksum(source, seed, at + 4, u64::from(header.len) - 4)?;
+        if computed != header.crc {
+            return Ok(Err(FrameFault::Checksum { stored: header.crc, computed }));
+        }
+    }
+    let bytes = source.bytes(at, need)?;
+    Ok(Frame::read(&bytes[..need.min(bytes.len())], seed).map(Some))
+}
+
+/// `bytes` as a length in memory, and not more than `most`.
+fn at_most(bytes: u64, most: usize) -> usize {
+    usize::try_from(bytes).map_or(most, |bytes| bytes.min(most))
 }
 
 /// Where the last byte at or behind `from` that is not zero ends; `from` when there is none.
@@ -439,8 +470,9 @@ fn data_end_below<S: Source>(source: &mut S, from: u64, end: u64) -> Result<Opti
     let mut last = None;
     let mut at = from;
     while at < end {
-        let window = source.bytes(at, WINDOW)?;
-        let window = &window[..window.len().min((end - at) as usize)];
+        let most = at_most(end - at, WINDOW);
+        let window = source.bytes(at, most)?;
+        let window = &window[..window.len().min(most)];
         if window.is_empty() {
             break;
         }
@@ -466,8 +498,9 @@ fn checksum<S: Source>(source: &mut S, seed: Seed, from: u64, len: u64) -> Resul
     let mut hasher = crc32fast::Hasher::new_with_initial(seed.get());
     let (mut at, end) = (from, from + len);
     while at < end {
-        let window = source.bytes(at, WINDOW.min((end - at) as usize))?;
-        let window = &window[..window.len().min((end - at) as usize)];
+        let most = at_most(end - at, WINDOW);
+        let window = source.bytes(at, most)?;
+        let window = &window[..window.len().min(most)];
         if window.is_empty() {
             break;
         }
@@ -480,15 +513,31 @@ fn checksum<S: Source>(source: &mut S, seed: Seed, from: u64, len: u64) -> Resul
 /// Searches behind a bad frame at `at` for what says that it was durable, and
 /// for a place to go on.
 fn look_behind<S: Source>(source: &mut S, seed: Seed, tail: Tail, at: u64, fault: Fault) -> Result<Bad, S::Error> {
-    let mut bad =
-        Bad { at, fault, data_end: data_end(source, at)?, later_durable: None, later_commits: 0, resume: None };
+    let data_end = data_end(source, at)?;
+    let mut bad = Bad { at, fault, data_end, later_durable: None, later_commits: 0, resume: None };
+    let mut looks = Looks { bytes_left: (data_end - at).saturating_mul(MOST_LOOKS) };
+    let mut markers = Vec::new();
     let mut next = at.next_multiple_of(FRAME_ALIGN);
-    while let Some(marker) = find_marker(source, seed, tail, next, bad.data_end)? {
-        next = marker.offset + marker.len;
-        bad.later_commits += 1;
-        bad.later_durable = bad.later_durable.max(Some(marker.durable_offset));
-        if bad.resume.is_none() {
-            bad.resume = whole_batch(source, seed, tail, marker)?;
+    while next < data_end {
+        let ends_here = source.len() - next <= WINDOW as u64;
+        let window = source.bytes(next, at_most(source.len() - next, WINDOW))?;
+        let window = &window[..window.len().min(WINDOW)];
+        // A marker that the window cuts off is seen whole by the next one.
+        let most = padded(u64::from(*commit::FRAME_LENS.end())) as usize;
+        let searched = if ends_here { window.len() } else { window.len().saturating_sub(most) };
+        if searched == 0 {
+            break;
+        }
+        next += find_markers(window, searched, next, seed, tail, &mut markers);
+        for marker in markers.drain(..) {
+            bad.later_commits += 1;
+            bad.later_durable = bad.later_durable.max(Some(marker.durable_offset));
+            // A batch that holds the one found before quotes it in a payload.
+            if bad.resume.is_none_or(|inner| marker.batch_start < inner.offset)
+                && let Some(resume) = whole_batch(source, seed, tail, marker, &mut looks)?
+            {
+                bad.resume = Some(resume);
+            }
         }
     }
     Ok(bad)
@@ -498,82 +547,88 @@ fn look_behind<S: Source>(source: &mut S, seed: Seed, tail: Tail, at: u64, fault
 #[derive(Clone, Copy)]
 struct Marker {
     offset: u64,
-    len: u64,
-    count: u32,
+    /// Where its frame ends.
+    end: u64,
     first: Position,
     batch_start: u64,
     durable_offset: u64,
     epoch: Epoch,
 }
 
-/// The next valid marker at or behind `from` that comes later in the log than `tail`.
+/// Finds the valid markers that begin in the first `searched` bytes of
+/// `window` and come later in the log than `tail`. Returns where to search on,
+/// counted from the start of the window, which stands at `at`.
 ///
 /// Only markers are looked for: they are short, so that no bytes, however
 /// chosen, make the search checksum more than a few hundred of them at a place.
-fn find_marker<S: Source>(
-    source: &mut S,
-    seed: Seed,
-    tail: Tail,
-    from: u64,
-    end: u64,
-) -> Result<Option<Marker>, S::Error> {
-    let mut at = from;
-    while at < end {
-        let window = source.bytes(at, WINDOW)?;
-        let usable = window.len().min((end - at) as usize);
-        let candidate = (0..usable)
-            .step_by(FRAME_ALIGN as usize)
-            .find(|&index| plausible(&window[index..], tail, end - at - index as u64));
-        if let Some(index) = candidate {
-            at += index as u64;
-            if let Some(marker) = valid_marker(source, seed, tail, at)? {
-                return Ok(Some(marker));
+fn find_markers(window: &[u8], searched: usize, at: u64, seed: Seed, tail: Tail, markers: &mut Vec<Marker>) -> u64 {
+    let mut index = 0;
+    while index < searched {
+        let (bytes, offset) = (&window[index..], at + index as u64);
+        let found = if is_plausible(bytes, tail, offset) { valid_marker(bytes, seed, tail, offset) } else { None };
+        index += match found {
+            Some(marker) => {
+                markers.push(marker);
+                (marker.end - offset) as usize
             }
-            at += FRAME_ALIGN;
-        } else if usable as u64 >= end - at {
-            return Ok(None);
-        } else {
-            // The next window begins so that a header across the border is seen whole.
-            let keep = FRAME_HEADER_LEN as u64 + FRAME_ALIGN;
-            at = (at + usable as u64 - keep).next_multiple_of(FRAME_ALIGN);
-        }
+            None => FRAME_ALIGN as usize,
+        };
     }
-    Ok(None)
+    index as u64
 }
 
 /// Whether the frame of a later marker could begin here: the cheap tests, before the checksum.
-fn plausible(bytes: &[u8], tail: Tail, left: u64) -> bool {
+fn is_plausible(bytes: &[u8], tail: Tail, offset: u64) -> bool {
     let Some(header) = FrameHeader::read(bytes) else { return false };
-    let later = header.position.get().wrapping_sub(tail.position.get());
-    header.kind() == Some(FrameKind::Commit) && COMMIT_LENS.contains(&header.len) && later <= left / LEAST_EVENT_LEN + 1
+    // All events since the tail stand between it and the marker.
+    let most_events = offset.saturating_sub(tail.offset) / event::LEAST_FRAME_LEN;
+    header.kind() == Some(FrameKind::Commit)
+        && commit::FRAME_LENS.contains(&header.len)
+        && header.position.get().checked_sub(tail.position.get()).is_some_and(|events| events <= most_events)
 }
 
-fn valid_marker<S: Source>(source: &mut S, seed: Seed, tail: Tail, at: u64) -> Result<Option<Marker>, S::Error> {
-    let Some(bytes) = frame_bytes(source, at)? else { return Ok(None) };
-    let Ok(frame) = Frame::read(bytes, seed) else { return Ok(None) };
-    let Ok(commit) = Commit::decode(&frame) else { return Ok(None) };
-    // A frame of this segment that a payload quotes has a valid checksum too;
-    // its position, which is not later than the tail, gives it away.
-    let later = commit.first > tail.position && commit.epoch >= tail.epoch;
-    let Some(batch_start) = at.checked_sub(u64::from(commit.batch_bytes)) else { return Ok(None) };
-    let durable_is_possible = (tail.durable_offset..=batch_start).contains(&commit.durable_offset);
-    Ok((later && durable_is_possible).then_some(Marker {
-        offset: at,
-        len: frame.header.padded_len(),
-        count: commit.count,
+/// The later marker at the start of `bytes`, if a valid one begins there.
+fn valid_marker(bytes: &[u8], seed: Seed, tail: Tail, offset: u64) -> Option<Marker> {
+    let frame = Frame::read(bytes, seed).ok()?;
+    let commit = Commit::decode(&frame).ok()?;
+    // A marker of this segment that a payload quotes has a valid checksum too.
+    // What gives it away is that it says nothing that the tail does not say:
+    // no later position or, if it holds no events, no later durable offset.
+    let is_later = commit.first > tail.position
+        && (commit.count > 0 || commit.last > tail.position || commit.durable_offset > tail.durable_offset);
+    let batch_start = offset.checked_sub(u64::from(commit.batch_bytes))?;
+    let is_possible =
+        commit.epoch >= tail.epoch && (tail.durable_offset..=batch_start).contains(&commit.durable_offset);
+    (is_later && is_possible).then_some(Marker {
+        offset,
+        end: offset + frame.header.padded_len(),
         first: commit.first,
         batch_start,
         durable_offset: commit.durable_offset,
         epoch: commit.epoch,
-    }))
+    })
 }
 
-/// Checks that all events of the marker's batch are there, and gives the state
-/// in which a scan can start with that batch.
-fn whole_batch<S: Source>(source: &mut S, seed: Seed, tail: Tail, marker: Marker) -> Result<Option<Tail>, S::Error> {
+/// Keeps the search for a whole batch linear, however markers and batches are
+/// laid over each other.
+struct Looks {
+    bytes_left: u64,
+}
+
+/// Checks that the marker's batch is whole but for its chain, and gives the
+/// state in which a scan can start with that batch.
+fn whole_batch<S: Source>(
+    source: &mut S,
+    seed: Seed,
+    tail: Tail,
+    marker: Marker,
+    looks: &mut Looks,
+) -> Result<Option<Tail>, S::Error> {
     if marker.batch_start < tail.offset {
         return Ok(None);
     }
+    let Some(bytes_left) = looks.bytes_left.checked_sub(marker.end - marker.batch_start) else { return Ok(None) };
+    looks.bytes_left = bytes_left;
     let from = Tail {
         offset: marker.batch_start,
         position: marker.first.before(),
@@ -581,21 +636,25 @@ fn whole_batch<S: Source>(source: &mut S, seed: Seed, tail: Tail, marker: Marker
         epoch: marker.epoch,
         durable_offset: tail.durable_offset,
     };
+    let mut batches = Batches::new(from);
     let mut at = marker.batch_start;
-    let mut events = 0;
-    while at < marker.offset {
-        let Some(bytes) = frame_bytes(source, at)? else { return Ok(None) };
-        let Ok(frame) = Frame::read(bytes, seed) else { return Ok(None) };
-        if frame.kind == FrameKind::Event {
-            let comes_next = frame.header.position == from.position.plus(events + 1);
-            if !comes_next || Event::decode(&frame).is_err() {
-                return Ok(None);
+    while at <= marker.offset {
+        let Ok(Some(frame)) = frame_at(source, seed, at, marker.end)? else { return Ok(None) };
+        let is_good = match frame.kind {
+            FrameKind::Event => Event::decode(&frame).is_ok() && batches.event(at, &frame).is_ok(),
+            FrameKind::Commit => {
+                let commit = Commit::decode(&frame).ok().filter(|_| at == marker.offset);
+                return Ok(commit.and_then(|commit| batches.commit(at, &frame, &commit).ok()).map(|()| from));
             }
-            events += 1;
+            FrameKind::Skippable(_) => true,
+            FrameKind::Seal => false,
+        };
+        if !is_good {
+            return Ok(None);
         }
         at += frame.header.padded_len();
     }
-    Ok((at == marker.offset && events == u64::from(marker.count)).then_some(from))
+    Ok(None)
 }
 
 /// Reads the trailer of a segment that should be sealed, given its length.
@@ -610,3 +669,6 @@ pub fn read_trailer<S: Source>(source: &mut S, seed: Seed) -> Result<Option<Trai
     let trailer = bytes.first_chunk().and_then(|bytes| Trailer::decode(bytes, seed));
     Ok(trailer.filter(|trailer| trailer.file_len == file_len && trailer.seal_offset().is_some()))
 }
+
+#[cfg(test)]
+mod tests;

@@ -178,3 +178,69 @@ impl Trailer {
         wire::put_u32(out, crc);
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::testing::for_each_flip;
+
+    const SEED: Seed = Seed::new(11);
+
+    fn seal_of(events: u64) -> Seal {
+        Seal {
+            epoch: Epoch::new(0x0002_0003),
+            last: Position::new(1_000 + events),
+            chain: 0xFEED,
+            events,
+            batches: 2,
+            min_recorded_at: -5,
+            max_recorded_at: i64::MAX,
+        }
+    }
+
+    #[test]
+    fn the_end_of_a_segment_decodes_to_what_was_encoded_and_fills_the_room_kept_for_it() {
+        for events in 0..7 {
+            let (seal, at) = (seal_of(events), 4096);
+            let mut bytes = Vec::new();
+            let trailer = seal.encode(&mut bytes, SEED, at, (0..events as u32).map(|event| 512 + event * 11));
+            assert_eq!(bytes.len() as u64, seal_room(events));
+            assert_eq!(trailer.file_len, at + seal_room(events));
+
+            let frame = Frame::read(&bytes, SEED).unwrap();
+            assert_eq!(Seal::decode(&frame), Some(seal));
+            assert_eq!(trailer.seal_offset(), Some(at));
+            let index = &bytes[(trailer.index_offset - at) as usize..][..events as usize * 4];
+            assert_eq!(trailer.index_crc, SEED.checksum(index));
+            let last = bytes.last_chunk().unwrap();
+            assert_eq!(Trailer::decode(last, SEED), Some(trailer));
+        }
+    }
+
+    #[test]
+    fn any_flipped_bit_of_a_trailer_is_noticed() {
+        let mut bytes = Vec::new();
+        seal_of(1).encode(&mut bytes, SEED, 4096, std::iter::once(512));
+        let trailer: [u8; TRAILER_LEN] = *bytes.last_chunk().unwrap();
+        for_each_flip(&trailer, 0..TRAILER_LEN, |bit, bytes| {
+            assert_eq!(Trailer::decode(bytes.first_chunk().unwrap(), SEED), None, "bit {bit}");
+        });
+        assert_eq!(Trailer::decode(&trailer, Seed::new(12)), None, "nor is that of another segment valid");
+    }
+
+    #[test]
+    fn a_trailer_with_numbers_near_the_end_is_refused_without_overflow() {
+        for (file_len, index_offset, events) in
+            [(u64::MAX, u64::MAX, 0), (u64::MAX, u64::MAX - 40, 0), (u64::MAX, u64::MAX - 40, u32::MAX), (40, 8, 0)]
+        {
+            let mut bytes = Vec::new();
+            Trailer { file_len, index_offset, events, index_crc: 0 }.encode(&mut bytes, SEED);
+            let trailer = Trailer::decode(bytes.first_chunk().unwrap(), SEED);
+            assert!(trailer.is_none_or(|trailer| trailer.seal_offset().is_some()), "{file_len} {index_offset}");
+        }
+        let mut bytes = Vec::new();
+        Trailer { file_len: 40, index_offset: 0, events: 0, index_crc: 0 }.encode(&mut bytes, SEED);
+        let trailer = Trailer::decode(bytes.first_chunk().unwrap(), SEED).unwrap();
+        assert_eq!(trailer.seal_offset(), None, "no seal fits before it");
+    }
+}

@@ -15,6 +15,8 @@
 //!   `.seg` name is damage, never an interrupted write.
 //! - The base position is that of the last event *before* this segment.
 
+use std::ops::Range;
+
 use crate::frame::Seed;
 use crate::ids::{Epoch, LogId, Position, SegmentNumber};
 use crate::wire;
@@ -145,8 +147,8 @@ impl SegmentHeader {
         }
         let header = SegmentHeader {
             log_id: LogId::from_bytes(wire::array_at(bytes, 24)),
-            number: SegmentNumber::new(wire::u64_at(bytes, 40)),
-            base: Position::new(wire::u64_at(bytes, 48)),
+            number: SegmentNumber::new(wire::count_at(bytes, 40).ok_or(HeaderFault::Field)?),
+            base: Position::new(wire::count_at(bytes, 48).ok_or(HeaderFault::Field)?),
             epoch: Epoch::new(wire::u32_at(bytes, 56)),
             salt: wire::array_at(bytes, 64),
             created_at: wire::i64_at(bytes, 80),
@@ -154,10 +156,107 @@ impl SegmentHeader {
             chain: wire::u32_at(bytes, 96),
             chain_hash: wire::array_at(bytes, 104),
         };
-        let reserved_is_zero = wire::u32_at(bytes, 60) == 0 && wire::u32_at(bytes, 100) == 0;
-        if wire::u32_at(bytes, 12) != SEGMENT_HEADER_LEN as u32 || !reserved_is_zero {
+        // A later minor version may have given the reserved bytes a meaning that this one can do without.
+        let is_zero = |range: Range<usize>| bytes[range].iter().all(|&byte| byte == 0);
+        let reserved_is_zero = is_zero(60..64) && is_zero(100..104) && is_zero(136..CRC_AT);
+        let is_later = wire::u16_at(bytes, 10) > FORMAT_MINOR;
+        if wire::u32_at(bytes, 12) != SEGMENT_HEADER_LEN as u32 || !(reserved_is_zero || is_later) {
             return Err(HeaderFault::Field);
         }
         Ok((header, Seed(crc)))
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::testing::{Rng, for_each_flip};
+
+    fn random_header(rng: &mut Rng) -> SegmentHeader {
+        SegmentHeader {
+            log_id: LogId::from_bytes(std::array::from_fn(|_| rng.next() as u8)),
+            number: SegmentNumber::new(rng.next() >> 1),
+            base: Position::new(rng.next() >> 1),
+            epoch: Epoch::new(rng.next() as u32),
+            salt: std::array::from_fn(|_| rng.next() as u8),
+            created_at: rng.next().cast_signed(),
+            predecessor_len: rng.next(),
+            chain: rng.next() as u32,
+            chain_hash: std::array::from_fn(|_| rng.next() as u8),
+        }
+    }
+
+    /// A header with one field replaced and a good checksum.
+    fn forged(at: usize, bytes: &[u8]) -> Result<SegmentHeader, HeaderFault> {
+        let (mut header, _) = random_header(&mut Rng::new(1)).encode();
+        header[at..at + bytes.len()].copy_from_slice(bytes);
+        let crc = crc32fast::hash(&header[..CRC_AT]);
+        wire::set_u32(&mut header, CRC_AT, crc);
+        SegmentHeader::decode(&header).map(|(header, _)| header)
+    }
+
+    #[test]
+    fn a_header_decodes_to_what_was_encoded_and_gives_the_same_seed() {
+        let mut rng = Rng::new(2);
+        for _ in 0..200 {
+            let header = random_header(&mut rng);
+            let (mut bytes, seed) = header.encode();
+            assert_eq!(bytes.len(), SEGMENT_HEADER_LEN);
+            bytes.extend_from_slice(b"frames");
+            assert_eq!(SegmentHeader::decode(&bytes), Ok((header, seed)));
+        }
+    }
+
+    #[test]
+    fn another_salt_gives_another_seed() {
+        let header = random_header(&mut Rng::new(3));
+        let other = SegmentHeader { salt: [0; 16], ..header };
+        assert_ne!(header.encode().1, other.encode().1);
+    }
+
+    #[test]
+    fn any_flipped_bit_of_a_header_is_noticed() {
+        let (bytes, _) = random_header(&mut Rng::new(4)).encode();
+        for_each_flip(&bytes, 0..bytes.len(), |bit, bytes| {
+            let expected = if bit < 64 { HeaderFault::Magic } else { HeaderFault::Checksum };
+            assert_eq!(SegmentHeader::decode(bytes), Err(expected), "bit {bit}");
+        });
+    }
+
+    #[test]
+    fn a_file_that_is_shorter_than_a_header_says_so() {
+        let (bytes, _) = random_header(&mut Rng::new(5)).encode();
+        for len in [0, 1, 8, 4095] {
+            let short = HeaderFault::Short { len: len as u64 };
+            assert_eq!(SegmentHeader::decode(&bytes[..len]), Err(short));
+        }
+    }
+
+    #[test]
+    fn a_newer_major_version_and_unknown_features_are_named_and_not_taken_for_damage() {
+        assert_eq!(forged(8, &[2, 0]), Err(HeaderFault::Newer { major: 2 }));
+        assert_eq!(forged(16, &[0, 1, 0, 0]), Err(HeaderFault::Features { bits: 0x100 }));
+        assert!(forged(20, &[0xFF; 4]).is_ok(), "compatible features may be ignored");
+    }
+
+    #[test]
+    fn reserved_bytes_are_zero_in_this_minor_version_and_free_in_later_ones() {
+        for at in [60, 100, 136, CRC_AT - 1] {
+            assert_eq!(forged(at, &[1]), Err(HeaderFault::Field), "byte {at}");
+        }
+        assert!(forged(10, &[1, 0]).is_ok());
+        let (mut later, _) = random_header(&mut Rng::new(6)).encode();
+        later[10] = 1;
+        later[200] = 1;
+        let crc = crc32fast::hash(&later[..CRC_AT]);
+        wire::set_u32(&mut later, CRC_AT, crc);
+        assert!(SegmentHeader::decode(&later).is_ok());
+    }
+
+    #[test]
+    fn numbers_that_later_ones_are_made_from_cannot_be_near_the_end() {
+        assert_eq!(forged(12, &[1]), Err(HeaderFault::Field), "the header's length");
+        assert_eq!(forged(40, &[0xFF; 8]), Err(HeaderFault::Field), "the segment's number");
+        assert_eq!(forged(48, &[0xFF; 8]), Err(HeaderFault::Field), "the base position");
     }
 }

@@ -70,13 +70,92 @@ impl Watermark {
         if slot[..8] != MAGIC || wire::u32_at(slot, CRC_AT) != crc32fast::hash(&slot[..CRC_AT]) {
             return None;
         }
+        if slot[36..40].iter().chain(&slot[64..CRC_AT]).any(|&byte| byte != 0) {
+            return None;
+        }
         Some(Watermark {
             log_id: LogId::from_bytes(wire::array_at(slot, 8)),
-            sequence: wire::u64_at(slot, 24),
+            sequence: wire::count_at(slot, 24)?,
             epoch: Epoch::new(wire::u32_at(slot, 32)),
-            segment: SegmentNumber::new(wire::u64_at(slot, 40)),
-            offset: wire::u64_at(slot, 48),
-            position: Position::new(wire::u64_at(slot, 56)),
+            segment: SegmentNumber::new(wire::count_at(slot, 40)?),
+            offset: wire::count_at(slot, 48)?,
+            position: Position::new(wire::count_at(slot, 56)?),
         })
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::testing::{Rng, for_each_flip};
+
+    fn watermark(sequence: u64) -> Watermark {
+        let mut rng = Rng::new(sequence);
+        Watermark {
+            log_id: LogId::from_bytes(std::array::from_fn(|_| rng.next() as u8)),
+            sequence,
+            epoch: Epoch::new(rng.next() as u32),
+            segment: SegmentNumber::new(rng.next() >> 1),
+            offset: rng.next() >> 1,
+            position: Position::new(rng.next() >> 1),
+        }
+    }
+
+    fn file_of(watermarks: &[Watermark]) -> Vec<u8> {
+        let mut file = vec![0; WATERMARK_FILE_LEN];
+        for watermark in watermarks {
+            let at = watermark.slot_offset() as usize;
+            file[at..at + WATERMARK_SLOT_LEN].copy_from_slice(&watermark.encode());
+        }
+        file
+    }
+
+    #[test]
+    fn the_newer_of_two_slots_wins_whichever_it_is() {
+        for sequence in 0..50 {
+            let (older, newer) = (watermark(sequence), watermark(sequence + 1));
+            assert_eq!(Watermark::decode(&file_of(&[older])), Some(older));
+            assert_eq!(Watermark::decode(&file_of(&[older, newer])), Some(newer));
+        }
+    }
+
+    #[test]
+    fn any_flipped_bit_of_the_newer_slot_leaves_the_older_one() {
+        for (older, newer) in [(watermark(6), watermark(7)), (watermark(7), watermark(8))] {
+            let (file, at) = (file_of(&[older, newer]), newer.slot_offset() as usize);
+            for_each_flip(&file, at..at + WATERMARK_SLOT_LEN, |bit, file| {
+                assert_eq!(Watermark::decode(file), Some(older), "bit {bit}");
+            });
+        }
+    }
+
+    #[test]
+    fn a_file_without_a_valid_slot_says_nothing_whatever_its_length() {
+        let file = file_of(&[watermark(2), watermark(3)]);
+        for len in 0..WATERMARK_SLOT_LEN {
+            assert_eq!(Watermark::decode(&file[..len]), None, "{len}");
+        }
+        for len in WATERMARK_SLOT_LEN..WATERMARK_FILE_LEN {
+            assert_eq!(Watermark::decode(&file[..len]), Some(watermark(2)), "{len}");
+        }
+        assert_eq!(Watermark::decode(&[0; WATERMARK_FILE_LEN]), None);
+    }
+
+    #[test]
+    fn impossible_numbers_and_reserved_bytes_make_a_slot_invalid_though_its_checksum_is_good() {
+        let forged = |at: usize, bytes: &[u8]| {
+            let mut slot = watermark(2).encode();
+            slot[at..at + bytes.len()].copy_from_slice(bytes);
+            let crc = crc32fast::hash(&slot[..CRC_AT]);
+            wire::set_u32(&mut slot, CRC_AT, crc);
+            Watermark::decode(&slot)
+        };
+        assert_eq!(forged(0, &[]), Some(watermark(2)), "the forging itself is sound");
+        for at in [24, 40, 48, 56] {
+            assert_eq!(forged(at, &[0xFF; 8]), None, "byte {at}");
+        }
+        for at in [36, 64, CRC_AT - 1] {
+            assert_eq!(forged(at, &[1]), None, "byte {at}");
+        }
     }
 }

@@ -22,6 +22,12 @@ pub(crate) fn u64_at(bytes: &[u8], at: usize) -> u64 {
     u64::from_le_bytes(array_at(bytes, at))
 }
 
+/// Reads a counter that later ones are made from by adding: `None` when its
+/// highest bit is set, which none ever reaches, so that adding cannot overflow.
+pub(crate) fn count_at(bytes: &[u8], at: usize) -> Option<u64> {
+    Some(u64_at(bytes, at)).filter(|&count| count <= u64::MAX / 2)
+}
+
 pub(crate) fn i64_at(bytes: &[u8], at: usize) -> i64 {
     i64::from_le_bytes(array_at(bytes, at))
 }
