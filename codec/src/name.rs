@@ -218,6 +218,11 @@ name!(
 );
 
 impl StreamId {
+    /// The stream that a decoded [`Event`](crate::Event) names, which may be one of the store's own.
+    pub fn of_event(event: &crate::Event<'_>) -> StreamId {
+        StreamId(Arc::from(event.stream))
+    }
+
     /// The text before the first `-`; all of it when there is none.
     pub fn category(&self) -> &str {
         self.0.split('-').next().unwrap_or(&self.0)
