@@ -1,0 +1,175 @@
+//! The arguments, and the help that explains them.
+
+use std::path::PathBuf;
+
+use clap::{ArgAction, Parser, Subcommand};
+
+/// Look inside an Annals event store, fill one, or know whether it is whole.
+#[derive(Debug, Parser)]
+#[command(name = "annals", version, disable_help_subcommand = true, after_help = AFTER_HELP)]
+pub(crate) struct Args {
+    /// Print JSON, for programs: one object a line; errors too
+    #[arg(long, global = true)]
+    pub(crate) json: bool,
+
+    #[command(subcommand)]
+    pub(crate) command: Command,
+}
+
+const AFTER_HELP: &str = "\
+All commands but `import` and `demo` only read. They work while another process
+writes to the store, and on a copy of it.
+
+Exit codes:
+  0  fine
+  1  found something: damage in the store, a bad line in the input
+  2  the arguments make no sense
+  3  could not read, write or open
+
+New here? `annals demo` takes ten seconds.";
+
+#[derive(Debug, Subcommand)]
+pub(crate) enum Command {
+    /// Watch a store take in events, be killed, and recover: a tour of ten seconds
+    Demo {
+        /// Where to put the demo's store, to look at it afterwards [default: a temporary directory]
+        dir: Option<PathBuf>,
+    },
+
+    /// Take in events from lines of JSON
+    #[command(after_help = IMPORT_HELP)]
+    Import {
+        /// The store; made when it does not exist
+        store: PathBuf,
+        /// A file of lines, plain or gzip; - for standard input
+        input: PathBuf,
+        /// The name to remember the progress by [default: the SHA-256 of the content]
+        #[arg(long, value_name = "NAME")]
+        source: Option<String>,
+        /// How many lines go into one batch, which is on disk as a whole or not at all
+        #[arg(long, value_name = "LINES", default_value_t = 1000, value_parser = clap::value_parser!(u32).range(1..))]
+        batch: u32,
+    },
+
+    /// Print all events as lines of JSON that `import` takes
+    Export {
+        /// The store
+        store: PathBuf,
+        /// Only what comes after this position
+        #[arg(long, value_name = "POSITION")]
+        after: Option<u64>,
+        /// Only what comes up to this position, with it
+        #[arg(long, value_name = "POSITION")]
+        until: Option<u64>,
+        /// Leave out what is damaged, and say so, instead of stopping there
+        #[arg(long)]
+        skip_damaged: bool,
+    },
+
+    /// Print events, of the whole log or of one stream
+    Read {
+        /// The store
+        store: PathBuf,
+        /// Only this stream; --after and --until then count its versions, not positions of the log
+        #[arg(long)]
+        stream: Option<String>,
+        /// Only what comes after this position (of a stream: version)
+        #[arg(long, value_name = "N")]
+        after: Option<u64>,
+        /// Only what comes up to this position (of a stream: version), with it
+        #[arg(long, value_name = "N")]
+        until: Option<u64>,
+        /// At most so many events
+        #[arg(long, value_name = "COUNT")]
+        limit: Option<u64>,
+        /// Only the last so many of them, in their order
+        #[arg(long, value_name = "COUNT", conflicts_with = "limit")]
+        last: Option<u64>,
+        /// Newest first
+        #[arg(long)]
+        backward: bool,
+    },
+
+    /// Print the newest events, and with --follow each new one as it comes
+    Tail {
+        /// The store
+        store: PathBuf,
+        /// How many of the newest events to begin with
+        #[arg(short = 'n', long = "lines", value_name = "COUNT", default_value_t = 10)]
+        lines: u64,
+        /// Go on with the events that a running writer appends, until interrupted
+        #[arg(short, long, action = ArgAction::SetTrue)]
+        follow: bool,
+    },
+
+    /// List the streams: name, number of events, position of the last one
+    Streams {
+        /// The store
+        store: PathBuf,
+        /// Only streams whose name begins so
+        #[arg(long, value_name = "TEXT", default_value = "")]
+        prefix: String,
+    },
+
+    /// Say how much a store holds
+    Stats {
+        /// The store
+        store: PathBuf,
+    },
+
+    /// Read everything again and list whatever is wrong
+    Verify {
+        /// The store, or a copy of one
+        store: PathBuf,
+    },
+
+    /// Show what the bytes of segment files mean, frame by frame
+    #[command(after_help = DUMP_HELP)]
+    Dump {
+        /// Segment files; of a store or a folder, all of its segments
+        #[arg(required = true, value_name = "SEGMENT")]
+        segments: Vec<PathBuf>,
+        /// Show data and metadata of the events, too
+        #[arg(long)]
+        payload: bool,
+    },
+
+    /// The process that the demo kills
+    #[command(hide = true)]
+    DemoWriter {
+        /// The demo's store
+        store: PathBuf,
+    },
+}
+
+const IMPORT_HELP: &str = "\
+A line is an object like
+  {\"stream\":\"loan-7\",\"type\":\"Submitted\",\"time\":\"2011-09-30T22:38:44.546Z\",\"data\":{\"amount\":20000}}
+`stream` and `type` must be there; `time` (when it happened), `data`, `metadata`, `id`, `tags`,
+`correlation_id`, `causation_id`, `schema_version` and `content_type` may. Data that is not JSON
+goes into `data_base64`. The lines that `annals export` prints are taken as they are.
+
+Importing is safe to repeat: with each batch the store records the source and the line it has
+come to, so a second import of the same source adds nothing, and one that was killed goes on
+where it was. A source is known by its content, or by the name given with --source; give a
+name to take in the new lines of a file that grows.
+
+A bad line ends the import with its number and the reason; the lines before it stay.";
+
+const DUMP_HELP: &str = "\
+It asks only the bytes, not the store, so it also works on what `annals` cannot open. Behind a
+bad place it goes on with the next good frame. The last line of each segment is the verdict:
+  clean       it ends with its last batch
+  unfinished  what follows the last batch was never acknowledged as durable: a crash looks so
+  damaged     something acknowledged is not whole any more (exit code 1)";
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use clap::CommandFactory as _;
+
+    #[test]
+    fn the_arguments_do_not_contradict_each_other() {
+        Args::command().debug_assert();
+    }
+}

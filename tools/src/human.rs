@@ -1,0 +1,113 @@
+//! Numbers and texts as a person likes to see them.
+//!
+//! Names and payloads come from strangers and go to a terminal: everything that
+//! could steer it is shown escaped.
+
+use std::borrow::Cow;
+use std::fmt::Write as _;
+use std::time::Duration;
+
+/// `262200` as `262,200`.
+pub(crate) fn count(number: u64) -> String {
+    let digits = number.to_string();
+    let mut out = String::with_capacity(digits.len() + digits.len() / 3);
+    for (at, digit) in digits.chars().enumerate() {
+        if at > 0 && (digits.len() - at).is_multiple_of(3) {
+            out.push(',');
+        }
+        out.push(digit);
+    }
+    out
+}
+
+/// `1` and `"event"` as `1 event`, `2` as `2 events`.
+pub(crate) fn counted(number: u64, what: &str) -> String {
+    let plural = match (number, what) {
+        (1, _) => "",
+        (_, "batch") => "es",
+        _ => "s",
+    };
+    format!("{} {what}{plural}", count(number))
+}
+
+/// Bytes in the unit that leaves one to three digits before the point.
+pub(crate) fn bytes(number: u64) -> String {
+    const UNITS: [&str; 5] = ["KiB", "MiB", "GiB", "TiB", "PiB"];
+    if number < 1024 {
+        return format!("{number} B");
+    }
+    let mut value = number as f64 / 1024.0;
+    let mut unit = 0;
+    while value >= 1024.0 && unit + 1 < UNITS.len() {
+        value /= 1024.0;
+        unit += 1;
+    }
+    format!("{value:.1} {}", UNITS[unit])
+}
+
+/// How many a second, rounded to a whole number.
+pub(crate) fn per_second(number: u64, took: Duration) -> u64 {
+    (number as f64 / took.as_secs_f64().max(1e-9)).round() as u64
+}
+
+/// The text with everything that could steer a terminal escaped.
+pub(crate) fn printable(text: &str) -> Cow<'_, str> {
+    if text.chars().all(is_harmless) {
+        return Cow::Borrowed(text);
+    }
+    let mut out = String::with_capacity(text.len() + 8);
+    for character in text.chars() {
+        if is_harmless(character) {
+            out.push(character);
+        } else {
+            _ = write!(out, "{}", character.escape_default());
+        }
+    }
+    Cow::Owned(out)
+}
+
+/// Control characters move the cursor and more; the bidirectional ones reorder what stands on the line.
+fn is_harmless(character: char) -> bool {
+    !character.is_control()
+        && !matches!(character, '\u{202a}'..='\u{202e}' | '\u{2066}'..='\u{2069}' | '\u{2028}' | '\u{2029}')
+}
+
+/// The first `max` characters or so of a payload, or what can be said of it.
+pub(crate) fn preview(data: &[u8], max: usize) -> String {
+    let Ok(text) = std::str::from_utf8(data) else { return format!("<{} of binary>", bytes(data.len() as u64)) };
+    let mut out = String::new();
+    for (shown, character) in text.chars().enumerate() {
+        if shown == max {
+            out.push('…');
+            break;
+        }
+        out.push(character);
+    }
+    printable(&out).into_owned()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn thousands_are_separated() {
+        let shown: Vec<String> = [0, 999, 1000, 262_200, u64::MAX].map(count).into();
+        assert_eq!(shown, ["0", "999", "1,000", "262,200", "18,446,744,073,709,551,615"]);
+        assert_eq!([counted(1, "event"), counted(2, "batch")], ["1 event", "2 batches"]);
+    }
+
+    #[test]
+    fn sizes_choose_their_unit() {
+        let shown: Vec<String> = [0, 1023, 1024, 67_108_864, u64::MAX].map(bytes).into();
+        assert_eq!(shown, ["0 B", "1023 B", "1.0 KiB", "64.0 MiB", "16384.0 PiB"]);
+    }
+
+    #[test]
+    fn nothing_that_steers_a_terminal_gets_through() {
+        assert_eq!(printable("W_Beoordelen fraude é"), "W_Beoordelen fraude é");
+        assert_eq!(printable("a\x1b[2J\n\u{202e}"), "a\\u{1b}[2J\\n\\u{202e}");
+        assert_eq!(preview(b"\xff\xfe", 9), "<2 B of binary>");
+        assert_eq!(preview("äöü".as_bytes(), 2), "äö…");
+    }
+}

@@ -1,0 +1,68 @@
+//! The command `annals`: for people who want to fill a store, look inside one, or know whether it is whole.
+//!
+//! ```text
+//!  annals COMMAND STORE [ARGS]
+//!
+//!  args ─► cmd::{demo, import, export, read, tail, streams, stats, verify} ─► the engine
+//!                        cmd::dump ─► segment_file ─► annals-codec: raw bytes, no engine
+//!  out, progress ◄─ what a person or a program sees       exit ◄─ how it ends
+//! ```
+//!
+//! What is always true:
+//!
+//! - Only `import` and `demo` write to a store; every other command opens it
+//!   read-only, beside a running writer, and changes nothing on disk.
+//! - Results go to standard output, everything about the run to standard error.
+//! - It ends with one of the four [`Exit`] codes, and never with a panic.
+//!
+//! It is a library too, so that tests and fuzzers reach the parsers that take bytes
+//! from strangers: [`ndjson`].
+
+mod args;
+mod cmd;
+mod exit;
+mod human;
+mod input;
+mod lines;
+pub mod ndjson;
+mod out;
+mod payload;
+mod progress;
+mod segment_file;
+mod time;
+
+use std::ffi::OsString;
+use std::process::ExitCode;
+
+use clap::Parser;
+
+pub use exit::Exit;
+
+use args::Args;
+use exit::Failure;
+
+/// Runs the command with these arguments, the program's name first, and says how it ended.
+pub fn run(args: impl IntoIterator<Item = OsString>) -> ExitCode {
+    let args: Vec<OsString> = args.into_iter().collect();
+    let (json, ended) = match Args::try_parse_from(&args) {
+        Ok(args) => (args.json, cmd::run(args)),
+        Err(error) if error.use_stderr() => {
+            let json = args.iter().any(|arg| arg == "--json");
+            if !json {
+                // With its colours, and the usage line below the complaint.
+                _ = error.print();
+                return Exit::Usage.into();
+            }
+            (json, Err(Failure::arguments(&error)))
+        }
+        Err(help) => {
+            // Nobody is left to be told when help itself cannot be printed.
+            _ = help.print();
+            return Exit::Fine.into();
+        }
+    };
+    match ended {
+        Ok(exit) => exit.into(),
+        Err(failure) => failure.tell(json).into(),
+    }
+}

@@ -1,0 +1,68 @@
+//! Data and metadata in JSON: as they are where that keeps every byte, else in base64.
+
+use std::borrow::Cow;
+
+use annals_codec::Event;
+use base64::Engine as _;
+use base64::prelude::BASE64_STANDARD;
+use serde::Serialize;
+use serde_json::value::RawValue;
+
+use crate::human;
+
+/// What one event carries, as fields of a JSON object.
+#[derive(Serialize)]
+pub(crate) struct Payload<'a> {
+    #[serde(skip_serializing_if = "Option::is_none")]
+    data: Option<&'a RawValue>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    data_base64: Option<String>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    metadata: Option<&'a RawValue>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    metadata_base64: Option<String>,
+}
+
+impl<'a> Payload<'a> {
+    pub(crate) fn of(event: &Event<'a>) -> Payload<'a> {
+        let (data, data_base64) = either(event.data);
+        let (metadata, metadata_base64) = event.metadata.map(either).unwrap_or_default();
+        Payload { data, data_base64, metadata, metadata_base64 }
+    }
+
+    /// The fields as a person reads them: name and text.
+    pub(crate) fn shown(&self) -> impl Iterator<Item = (&'static str, Cow<'_, str>)> {
+        let json = |json: Option<&'a RawValue>| json.map(RawValue::get);
+        let fields = [
+            ("data", json(self.data)),
+            ("data (base64)", self.data_base64.as_deref()),
+            ("metadata", json(self.metadata)),
+            ("metadata (base64)", self.metadata_base64.as_deref()),
+        ];
+        fields.into_iter().filter_map(|(name, text)| text.map(|text| (name, human::printable(text))))
+    }
+}
+
+fn either(bytes: &[u8]) -> (Option<&RawValue>, Option<String>) {
+    match one_line_of_json(bytes) {
+        Some(json) => (Some(json), None),
+        None => (None, Some(base64(bytes))),
+    }
+}
+
+/// The bytes as JSON, if they come back as they are when they are put into a line as they are.
+pub(crate) fn one_line_of_json(bytes: &[u8]) -> Option<&RawValue> {
+    let breaks_the_line = |byte: &u8| matches!(byte, b'\n' | b'\r');
+    if bytes.iter().any(breaks_the_line) {
+        return None;
+    }
+    serde_json::from_slice::<&RawValue>(bytes).ok().filter(|value| value.get().len() == bytes.len())
+}
+
+pub(crate) fn base64(bytes: &[u8]) -> String {
+    BASE64_STANDARD.encode(bytes)
+}
+
+pub(crate) fn from_base64(text: &str) -> Result<Vec<u8>, base64::DecodeError> {
+    BASE64_STANDARD.decode(text)
+}
