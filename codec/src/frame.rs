@@ -334,6 +334,18 @@ mod tests {
     }
 
     #[test]
+    fn a_length_below_a_header_is_refused_though_its_checksum_is_good() {
+        for len in 0..FRAME_HEADER_LEN {
+            let mut bytes = frame_with(FrameKind::Event, b"body");
+            wire::set_u32(&mut bytes, LEN_AT, len as u32);
+            let crc = SEED.checksum(&bytes[LEN_AT..len.max(LEN_AT)]);
+            wire::set_u32(&mut bytes, CRC_AT, crc);
+            assert!(matches!(Frame::read(&bytes, SEED), Err(FrameFault::Length { .. })), "{len}");
+            assert!(matches!(Frame::read_unverified(&bytes), Err(FrameFault::Length { .. })), "{len}");
+        }
+    }
+
+    #[test]
     fn a_frame_of_another_segment_never_validates() {
         // A CRC keeps every difference of what it begins with, so this holds
         // for all seeds and not only for nearly all.

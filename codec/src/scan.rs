@@ -624,9 +624,6 @@ fn whole_batch<S: Source>(
     marker: Marker,
     looks: &mut Looks,
 ) -> Result<Option<Tail>, S::Error> {
-    if marker.batch_start < tail.offset {
-        return Ok(None);
-    }
     let Some(bytes_left) = looks.bytes_left.checked_sub(marker.end - marker.batch_start) else { return Ok(None) };
     looks.bytes_left = bytes_left;
     let from = Tail {

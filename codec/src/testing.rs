@@ -244,6 +244,12 @@ pub(crate) struct Found {
     pending: Vec<String>,
 }
 
+impl Found {
+    pub(crate) fn has_nothing_pending(&self) -> bool {
+        self.pending.is_empty()
+    }
+}
+
 impl Sink for Found {
     fn event(&mut self, offset: u64, event: &Event<'_>) {
         self.pending.push(format!("{offset} {event:?}"));

@@ -303,6 +303,45 @@ fn reading_goes_on_only_at_a_batch_that_is_whole() {
 }
 
 #[test]
+fn events_without_a_marker_are_taken_back() {
+    let writer = small_segment();
+    let cut = writer.markers[4] as usize;
+    let (scan, found) = writer.scan(&writer.bytes[..cut]);
+    assert_eq!(bad(&scan).fault, Fault::NoCommit);
+    assert!(found.has_nothing_pending(), "a sink is told that the last event does not exist");
+}
+
+#[test]
+fn a_later_marker_is_evidence_only_if_it_could_have_been_written_there() {
+    let check = |adjust: fn(&mut Commit<'_>)| {
+        let mut writer = Writer::new(SegmentHeader { epoch: Epoch::new(2), ..header() });
+        writer.batch(&[Parts::plain(1, b"")]);
+        writer.sync();
+        writer.batch(&[Parts::plain(2, b"")]);
+        let torn = writer.end() as usize;
+        writer.batch(&[Parts::plain(3, b"")]);
+        writer.batch_with(&[Parts::plain(4, b"")], adjust);
+        writer.bytes[torn + 30] ^= 1;
+        let (scan, _) = writer.scan(&writer.bytes);
+        (bad(&scan).later_commits, scan.verdict(0))
+    };
+    assert_eq!(check(|_| {}), (2, Verdict::Unfinished));
+    // Of a writer before the last batch's: left over from before a recovery.
+    assert_eq!(check(|commit| commit.epoch = Epoch::new(1)), (1, Verdict::Unfinished));
+    // Durable up to behind its own batch's start; less than a batch before said.
+    assert_eq!(check(|commit| commit.durable_offset = 1 << 20), (1, Verdict::Unfinished));
+    assert_eq!(check(|commit| commit.durable_offset = 8), (1, Verdict::Unfinished));
+    // A batch that begins before the file; more events than fit.
+    assert_eq!(check(|commit| commit.batch_bytes = 1 << 20), (1, Verdict::Unfinished));
+    let far = |commit: &mut Commit<'_>| {
+        commit.first = commit.first.plus(1 << 20);
+        commit.last = commit.last.plus(1 << 20);
+        commit.durable_offset = 4096 + 5 * 64;
+    };
+    assert_eq!(check(far), (1, Verdict::Unfinished));
+}
+
+#[test]
 fn frames_that_may_be_skipped_are_stepped_over_and_never_cut_off() {
     let mut writer = Writer::new(header());
     writer.raw_frame(0x81, b"before everything");
@@ -497,6 +536,32 @@ fn a_seal_that_contradicts_the_batches_is_refused_though_its_checksum_is_good() 
 }
 
 #[test]
+fn a_trailer_that_contradicts_the_seal_is_refused_though_its_checksum_is_good() {
+    let (writer, trailer, _) = sealed();
+    let at = (trailer.file_len - 40) as usize;
+    let check = |fields: &[(usize, u64)], bytes_at_8: usize| {
+        let mut bytes = writer.bytes.clone();
+        for &(field, value) in fields {
+            bytes[at + field..at + field + bytes_at_8].copy_from_slice(&value.to_le_bytes()[..bytes_at_8]);
+        }
+        let crc = writer.seed.checksum(&bytes[at..at + 36]);
+        bytes[at + 36..at + 40].copy_from_slice(&crc.to_le_bytes());
+        match writer.scan(&bytes).0.stop {
+            Stop::Sealed(_) => None,
+            Stop::Bad(bad) => Some(bad.fault),
+            Stop::End => panic!("the seal was overlooked"),
+        }
+    };
+    let refused = Some(Fault::Seal(SealFault::Trailer));
+    assert_eq!(check(&[], 0), None, "the forging itself is sound");
+    assert_eq!(check(&[(28, u64::from(trailer.index_crc ^ 1))], 4), refused);
+    assert_eq!(check(&[(8, trailer.file_len + 8), (16, trailer.index_offset + 8)], 8), refused);
+    // Seven entries and eight take the same room.
+    assert_eq!(check(&[(24, 8)], 4), refused);
+    assert_eq!(check(&[(32, 1)], 4), refused);
+}
+
+#[test]
 fn a_seal_in_the_middle_of_a_batch_is_refused() {
     let mut writer = Writer::new(header());
     let event = Parts::plain(1, b"");
@@ -593,9 +658,11 @@ fn markers_laid_over_one_large_batch_do_not_make_the_search_slow() {
         writer.position = writer.position.plus(1);
         Parts::plain(2, &[0; 900]).event(writer.position).encode(&mut writer.bytes, writer.seed, writer.epoch);
     }
+    // Only their end shows that they are not whole: the marker has another epoch.
     let end = writer.end();
+    writer.epoch = Epoch::new(2);
     for n in 0..1_000 {
-        let mut commit = Commit::new(writer.epoch, writer.position, 999);
+        let mut commit = Commit::new(writer.epoch, writer.position, 1_000);
         commit.batch_bytes = (end - start + 64 * n) as u32;
         commit.encode(&mut writer.bytes, writer.seed, 0, &mut crate::Chain::default());
     }
