@@ -30,8 +30,8 @@ pub(crate) struct Input {
     pub(crate) source: String,
     /// Its content, unpacked.
     pub(crate) content: Box<dyn BufRead>,
-    /// Moves as the content is read. Kept here so that it goes when the input goes.
-    _progress: Progress,
+    /// Moves as the content is read.
+    pub(crate) progress: Progress,
 }
 
 impl Input {
@@ -71,12 +71,7 @@ impl Input {
         };
         let progress = Progress::bytes(json, "importing", len);
         let content = unpacked(progress.reading(raw)).map_err(|error| unreadable(&shown, &error))?;
-        Ok(Input { shown, source, content, _progress: progress })
-    }
-
-    /// Why the content could not be read on.
-    pub(crate) fn unreadable(&self, error: &io::Error) -> Failure {
-        unreadable(&self.shown, error)
+        Ok(Input { shown, source, content, progress })
     }
 }
 
@@ -144,7 +139,7 @@ fn unpacked<'a>(raw: impl Read + 'a) -> io::Result<Box<dyn BufRead + 'a>> {
 }
 
 /// A cut or broken archive is a finding about the input; anything else is trouble reading it.
-fn unreadable(shown: &str, error: &io::Error) -> Failure {
+pub(crate) fn unreadable(shown: &str, error: &io::Error) -> Failure {
     match error.kind() {
         io::ErrorKind::UnexpectedEof | io::ErrorKind::InvalidData | io::ErrorKind::InvalidInput => {
             Failure::findings(format!("the gzip data of {shown} is damaged or cut off")).because(error)

@@ -10,7 +10,6 @@ use std::io::{self, BufRead, Read};
 pub(crate) const MAX_LINE: u64 = 64 * 1024 * 1024;
 
 /// Why there is no next line.
-#[derive(Debug)]
 pub(crate) enum LineError {
     /// The line has more than [`MAX_LINE`] bytes.
     TooLong,
@@ -31,13 +30,13 @@ impl<R: BufRead> Lines<R> {
         Lines { input, line: Vec::new(), number: 0, max: MAX_LINE }
     }
 
-    /// The number of the line that was read last; of the one that failed, after an error.
+    /// How many lines were read so far; after an error, the number of the one that failed.
     pub(crate) fn number(&self) -> u64 {
         self.number
     }
 
-    /// The next line, without its line end; `None` at the end of the input.
-    pub(crate) fn next(&mut self) -> Result<Option<&[u8]>, LineError> {
+    /// The next line with its number, without its line end; `None` at the end of the input.
+    pub(crate) fn next(&mut self) -> Result<Option<(u64, &[u8])>, LineError> {
         self.line.clear();
         self.number += 1;
         let read = self.input.by_ref().take(self.max + 2).read_until(b'\n', &mut self.line).map_err(LineError::Io)?;
@@ -48,7 +47,7 @@ impl<R: BufRead> Lines<R> {
         let line = self.line.strip_suffix(b"\n").unwrap_or(&self.line);
         let line = line.strip_suffix(b"\r").unwrap_or(line);
         let line = if self.number == 1 { line.strip_prefix(b"\xEF\xBB\xBF").unwrap_or(line) } else { line };
-        if line.len() as u64 > self.max { Err(LineError::TooLong) } else { Ok(Some(line)) }
+        if line.len() as u64 > self.max { Err(LineError::TooLong) } else { Ok(Some((self.number, line))) }
     }
 }
 
@@ -61,7 +60,10 @@ mod tests {
         let mut found = Vec::new();
         loop {
             match lines.next() {
-                Ok(Some(line)) => found.push(String::from_utf8(line.to_vec()).unwrap()),
+                Ok(Some((number, line))) => {
+                    found.push(String::from_utf8(line.to_vec()).unwrap());
+                    assert_eq!(number, found.len() as u64);
+                }
                 Ok(None) => return found,
                 Err(_) => {
                     found.push(format!("line {} is too long", lines.number()));

@@ -21,25 +21,32 @@ pub(crate) struct Payload<'a> {
     metadata: Option<&'a RawValue>,
     #[serde(skip_serializing_if = "Option::is_none")]
     metadata_base64: Option<String>,
+    #[serde(skip)]
+    bytes: (&'a [u8], Option<&'a [u8]>),
 }
 
 impl<'a> Payload<'a> {
     pub(crate) fn of(event: &Event<'a>) -> Payload<'a> {
         let (data, data_base64) = either(event.data);
         let (metadata, metadata_base64) = event.metadata.map(either).unwrap_or_default();
-        Payload { data, data_base64, metadata, metadata_base64 }
+        let bytes = (event.data, event.metadata);
+        Payload { data, data_base64, metadata, metadata_base64, bytes }
     }
 
     /// The fields as a person reads them: name and text.
-    pub(crate) fn shown(&self) -> impl Iterator<Item = (&'static str, Cow<'_, str>)> {
-        let json = |json: Option<&'a RawValue>| json.map(RawValue::get);
-        let fields = [
-            ("data", json(self.data)),
-            ("data (base64)", self.data_base64.as_deref()),
-            ("metadata", json(self.metadata)),
-            ("metadata (base64)", self.metadata_base64.as_deref()),
-        ];
-        fields.into_iter().filter_map(|(name, text)| text.map(|text| (name, human::printable(text))))
+    pub(crate) fn shown(&self) -> impl Iterator<Item = (&'static str, Cow<'a, str>)> + use<'a> {
+        let (data, metadata) = self.bytes;
+        let fields = [("data", Some(data)), ("metadata", metadata)];
+        fields.into_iter().filter_map(|(name, bytes)| bytes.map(|bytes| (name, readable(bytes))))
+    }
+}
+
+/// Text as text, whatever else as base64.
+fn readable(bytes: &[u8]) -> Cow<'_, str> {
+    match std::str::from_utf8(bytes) {
+        Ok("") => Cow::Borrowed("(empty)"),
+        Ok(text) => human::printable(text),
+        Err(_) => Cow::Owned(format!("(base64) {}", base64(bytes))),
     }
 }
 

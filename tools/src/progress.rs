@@ -1,12 +1,13 @@
 //! A progress bar on standard error, when a person watches.
 //!
-//! In a pipe, in a log file and with `--json` there is none, and nothing in its place.
+//! In a pipe, in a log file and with `--json` there is none, and nothing in its
+//! place. Where events scroll over the same terminal there is none either.
 
-use std::io::Read;
+use std::io::{self, IsTerminal as _, Read};
 
 use indicatif::{ProgressBar, ProgressDrawTarget, ProgressStyle};
 
-/// How far long work has come, in bytes.
+/// How far long work has come.
 pub(crate) struct Progress {
     bar: ProgressBar,
 }
@@ -14,13 +15,23 @@ pub(crate) struct Progress {
 impl Progress {
     /// Work over `total` bytes; where the total is not known, only what was done is shown.
     pub(crate) fn bytes(json: bool, what: &'static str, total: Option<u64>) -> Progress {
-        // The default target draws on standard error, and hides when that is no terminal.
-        let target = if json { ProgressDrawTarget::hidden() } else { ProgressDrawTarget::stderr_with_hz(10) };
-        let bar = ProgressBar::with_draw_target(total, target).with_prefix(what);
         let template = match total {
             Some(_) => "{prefix} {bar:30} {percent:>3}%  {bytes}/{total_bytes}  {binary_bytes_per_sec}  {eta} left",
             None => "{prefix} {spinner} {bytes}  {binary_bytes_per_sec}",
         };
+        Progress::new(json, what, total, template)
+    }
+
+    /// Work over `total` events that are printed meanwhile.
+    pub(crate) fn events(what: &'static str, total: u64) -> Progress {
+        let hidden = io::stdout().is_terminal();
+        Progress::new(hidden, what, Some(total), "{prefix} {bar:30} {percent:>3}%  {human_pos}/{human_len}  {eta} left")
+    }
+
+    fn new(hidden: bool, what: &'static str, total: Option<u64>, template: &str) -> Progress {
+        // On standard error, and hidden when that is no terminal.
+        let target = if hidden { ProgressDrawTarget::hidden() } else { ProgressDrawTarget::stderr_with_hz(10) };
+        let bar = ProgressBar::with_draw_target(total, target).with_prefix(what);
         if let Ok(style) = ProgressStyle::with_template(template) {
             bar.set_style(style);
         }
@@ -32,7 +43,7 @@ impl Progress {
         self.bar.wrap_read(input)
     }
 
-    /// Moves the bar to `done` bytes of `total`.
+    /// Moves the bar to `done` of `total`.
     pub(crate) fn set(&self, done: u64, total: u64) {
         self.bar.set_length(total);
         self.bar.set_position(done);

@@ -186,7 +186,11 @@ impl Walk {
     ) -> Result<(), Stopped> {
         let next = self.search.next(file, self.at + FRAME_ALIGN, Some(self.last))?;
         let end = next.unwrap_or(file.len());
-        let said = format!("{fault}; {}", show::stretch(self.at, end));
+        let mut said = format!("{fault}; {}", show::stretch(self.at, end));
+        let rest = file.bytes(self.at, header.map_or(0, |header| header.len as usize))?;
+        if let Some(event) = unchecked_event(rest) {
+            said += &format!("; unchecked, it reads as {} @{} {}", event.stream, event.version, event.event_type);
+        }
         let mut row = Row::plain(self.at, "bad", end - self.at).with_fault(Some(said));
         // What stands where a header should, believed or not: it may be just the checksum that is hurt.
         row.epoch = header.map(|header| u32::from(header.epoch));
@@ -248,6 +252,12 @@ impl Walk {
         self.at = trailer_at + TRAILER_LEN as u64;
         Ok(())
     }
+}
+
+/// What bytes with a bad checksum may have been.
+fn unchecked_event(bytes: &[u8]) -> Option<Event<'_>> {
+    let frame = Frame::read_unverified(bytes).ok().filter(|frame| frame.kind == FrameKind::Event)?;
+    Event::decode(&frame).ok()
 }
 
 fn event<'a>(batches: &mut Batches, at: u64, frame: &Frame<'a>, payload: bool) -> Row<'a> {

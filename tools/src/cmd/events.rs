@@ -1,0 +1,77 @@
+//! Printing events, one a line: what `export`, `read` and `tail` have in common.
+//!
+//! ```text
+//!        1  2026-01-02T03:04:05.678Z  loan-173688 @1  A_SUBMITTED  {"amount_requested":20000,…
+//! position  recorded                  stream, version type         data
+//! ```
+
+use annals::{Event, ReadError, Reader};
+
+use crate::exit::{Exit, Failure};
+use crate::human::{preview, printable};
+use crate::ndjson;
+use crate::open;
+use crate::out::{BOLD, DIM, Out};
+use crate::time;
+
+/// How many characters of a payload a person is shown.
+const PREVIEW: usize = 120;
+
+/// Prints every event of `reader` up to `last`, of which `place` says how far along it is.
+///
+/// Damage is told on standard error and, if `skip_damaged`, read over.
+pub(super) struct Printing<'a> {
+    pub(super) out: &'a mut Out,
+    /// Whether what is damaged is left out, or ends it.
+    pub(super) skip_damaged: bool,
+    /// Whether the events are printed as `import` takes them, whoever reads.
+    pub(super) as_lines: bool,
+    line: Vec<u8>,
+    exit: Exit,
+}
+
+impl<'a> Printing<'a> {
+    pub(super) fn new(out: &'a mut Out, skip_damaged: bool) -> Printing<'a> {
+        let as_lines = out.is_json();
+        Printing { out, skip_damaged, as_lines, line: Vec::new(), exit: Exit::Fine }
+    }
+
+    /// Prints the events as long as `more` says so; it sees each before it is printed.
+    pub(super) fn all(&mut self, reader: Reader, mut more: impl FnMut(&Event<'_>) -> bool) -> Result<(), Failure> {
+        let mut reader = if self.skip_damaged { reader.skip_damaged() } else { reader };
+        loop {
+            match reader.next_event() {
+                Ok(Some(event)) if more(&event) => self.event(&event)?,
+                Ok(_) => return Ok(()),
+                Err(error @ ReadError::Corrupt(_)) if self.skip_damaged => {
+                    // What was printed before stands before it.
+                    self.out.flush()?;
+                    self.exit = open::unread(&error).next("going on behind it").tell(self.out.is_json());
+                }
+                Err(error) => return Err(open::unread(&error)),
+            }
+        }
+    }
+
+    fn event(&mut self, event: &Event<'_>) -> Result<(), Failure> {
+        if self.as_lines {
+            self.line.clear();
+            ndjson::write_event(&mut self.line, event);
+            return self.out.bytes(&self.line);
+        }
+        self.out.say(format_args!(
+            "{:>9}  {DIM}{:<30}{DIM:#}  {} {DIM}@{}{DIM:#}  {BOLD}{}{BOLD:#}  {}",
+            event.position.get(),
+            time::show(event.recorded_at),
+            printable(event.stream),
+            event.version,
+            printable(event.event_type),
+            preview(event.data, PREVIEW),
+        ))
+    }
+
+    /// How it ended: damage that was read over is a finding all the same.
+    pub(super) fn exit(&self) -> Exit {
+        self.exit
+    }
+}

@@ -1,0 +1,294 @@
+//! `annals import`: events from lines of JSON, each exactly once.
+//!
+//! ```text
+//!  lines ─► rows ─► a batch of up to 1000 ─┬─ its events
+//!                                          └─ (source, number of its last line)   in one commit
+//! ```
+//!
+//! What is always true:
+//!
+//! - The line that a source has come to moves in the same commit as the events
+//!   of the lines up to it. So an import that is killed goes on where it was,
+//!   and a second one of the same source adds nothing.
+//! - A bad line changes nothing; those before it are in the store.
+//! - A store is made for the first good line, not for garbage.
+
+use std::collections::HashSet;
+use std::hash::{BuildHasher as _, RandomState};
+use std::path::Path;
+use std::time::{Duration, Instant};
+
+use annals::{AppendError, EventStore, NewEvent, Options, SourceName};
+use serde::Serialize;
+
+use crate::exit::{Ended, Exit, Failure};
+use crate::human::{count, counted, per_second, printable};
+use crate::input::{self, Input};
+use crate::lines::{LineError, Lines, MAX_LINE};
+use crate::ndjson::Row;
+use crate::open;
+use crate::out::Out;
+
+/// A batch is committed when its payloads reach this many bytes, however few lines they are.
+const BATCH_BYTES: usize = 8 * 1024 * 1024;
+
+pub(crate) fn run(path: &Path, input: &Path, source: Option<String>, batch: u32, out: &mut Out) -> Ended {
+    let began = Instant::now();
+    let named = source.is_some();
+    if let Some(name) = &source {
+        SourceName::new(name).map_err(|error| Failure::usage(format!("--source {name:?}")).because(&error))?;
+    }
+    let Input { shown, source, content, progress } = Input::open(input, source, out.is_json())?;
+    let source = SourceName::new(&source).map_err(|error| Failure::usage("--source").because(&error))?;
+    let mut reader = Reading { shown: &shown, lines: Lines::new(content), blank: 0 };
+
+    let first = reader.next_row(0).map_err(|failure| failure.next("nothing was imported"))?;
+    let Some(first) = first else {
+        drop(progress);
+        return nothing(&shown, &reader, out);
+    };
+    let store = open::for_writing(path, &Options::new())?;
+    let done = store.tracking(&source).map_err(|error| Failure::usage("--source").because(&error))?.unwrap_or(0);
+    let mut intake = Intake {
+        store,
+        source,
+        batch_lines: batch as usize,
+        rows: Vec::new(),
+        bytes: 0,
+        done,
+        events: 0,
+        streams: HashSet::new(),
+        hasher: RandomState::new(),
+    };
+    let taken = intake.take_all(first, &mut reader);
+    // Whatever stopped it, the lines before that are good, and stay.
+    let (taken, committed) = match taken {
+        Err(Stopped::Refused(failure)) => (Ok(()), Err(failure)),
+        Err(Stopped::Line(failure)) => (Err(failure), intake.commit()),
+        Ok(()) => (Ok(()), intake.commit()),
+    };
+    drop(progress);
+    let lines = reader.lines.number();
+    let head = intake.store.head().get();
+    let Intake { store, source, done: to, events, streams, .. } = intake;
+    let closed = store.close().map_err(|error| Failure::io("cannot close the store").because(&error));
+
+    let summary = Summary {
+        events,
+        streams: streams.len() as u64,
+        already: done.min(lines),
+        blank: reader.blank,
+        source: &source,
+        line: to,
+        head,
+        seconds: began.elapsed().as_secs_f64(),
+        events_per_second: per_second(events, began.elapsed()),
+    };
+    summary.print(began.elapsed(), &shown, out)?;
+    let again = "import again to go on behind the last line that is in the store";
+    committed.map_err(|failure| failure.next(again))?;
+    closed?;
+    taken.map_err(|failure| {
+        let again = if named { String::new() } else { format!(" with --source {source}") };
+        failure.next(format!("the lines before are in the store; mend the input and import it again{again}"))
+    })?;
+    if lines < done {
+        let what = format!("source {source} was recorded up to line {done}, and {shown} has only {lines} lines");
+        return Err(Failure::findings(what).next("is it another source? Give it another --source NAME"));
+    }
+    Ok(Exit::Fine)
+}
+
+fn nothing(shown: &str, reader: &Reading<'_>, out: &mut Out) -> Ended {
+    #[derive(Serialize)]
+    struct Nothing {
+        events: u64,
+        blank: u64,
+    }
+    if out.is_json() {
+        out.object(&Nothing { events: 0, blank: reader.blank })?;
+    } else {
+        out.say(format_args!("Nothing to import: {} is empty.", printable(shown)))?;
+    }
+    Ok(Exit::Fine)
+}
+
+/// The lines, and what is known about them as a whole.
+struct Reading<'a> {
+    shown: &'a str,
+    lines: Lines<Box<dyn std::io::BufRead>>,
+    blank: u64,
+}
+
+impl Reading<'_> {
+    /// The next event with its line's number. Lines up to `done` are read over, blank ones always.
+    fn next_row(&mut self, done: u64) -> Result<Option<(u64, Row)>, Failure> {
+        let bad = |number: u64, why: &dyn std::fmt::Display| {
+            Failure::findings(format!("line {number} of {}: {why}", self.shown)).at_line(number)
+        };
+        loop {
+            match self.lines.next() {
+                Ok(None) => return Ok(None),
+                Ok(Some((_, line))) if line.trim_ascii().is_empty() => self.blank += 1,
+                Ok(Some((number, _))) if number <= done => {}
+                Ok(Some((number, line))) => {
+                    return Row::parse(line).map(|row| Some((number, row))).map_err(|why| bad(number, &why));
+                }
+                Err(LineError::TooLong) => {
+                    return Err(bad(self.lines.number(), &format_args!("it is longer than {} bytes", count(MAX_LINE))));
+                }
+                Err(LineError::Io(error)) => return Err(input::unreadable(self.shown, &error)),
+            }
+        }
+    }
+}
+
+enum Stopped {
+    /// A line is bad, or the input cannot be read on.
+    Line(Failure),
+    /// The store did not take a batch.
+    Refused(Failure),
+}
+
+/// The store's side of an import.
+struct Intake {
+    store: EventStore,
+    source: SourceName,
+    batch_lines: usize,
+    /// The rows of the batch at hand, with their lines' numbers.
+    rows: Vec<(u64, Row)>,
+    bytes: usize,
+    /// The line that the source has come to, as the store knows it.
+    done: u64,
+    events: u64,
+    /// Hashes of the names of the streams that got events: names of any length in bounded space each.
+    streams: HashSet<u64>,
+    hasher: RandomState,
+}
+
+impl Intake {
+    fn take_all(&mut self, first: (u64, Row), reader: &mut Reading<'_>) -> Result<(), Stopped> {
+        let done = self.done;
+        let mut next = Some(first).filter(|(number, _)| *number > done);
+        loop {
+            let row = match next.take() {
+                Some(row) => row,
+                None => match reader.next_row(done).map_err(Stopped::Line)? {
+                    Some(row) => row,
+                    None => return Ok(()),
+                },
+            };
+            self.bytes += row.1.data.len() + row.1.metadata.as_ref().map_or(0, Vec::len);
+            self.rows.push(row);
+            if self.rows.len() >= self.batch_lines || self.bytes >= BATCH_BYTES {
+                self.commit().map_err(Stopped::Refused)?;
+            }
+        }
+    }
+
+    /// Commits the batch at hand and starts the next one.
+    fn commit(&mut self) -> Result<(), Failure> {
+        let rows = std::mem::take(&mut self.rows);
+        self.bytes = 0;
+        if rows.is_empty() {
+            return Ok(());
+        }
+        match self.append(&rows) {
+            // One of them is too large: one by one, the others get in and that one is named.
+            Err(error) if is_about_an_event(&error) => {
+                rows.iter().try_for_each(|row| self.append(std::slice::from_ref(row)).map_err(|error| refused(row.0, &error)))
+            }
+            Err(error) => Err(Failure::io("cannot append").because(&error)),
+            Ok(()) => Ok(()),
+        }
+    }
+
+    fn append(&mut self, rows: &[(u64, Row)]) -> Result<(), AppendError> {
+        let Some((last, _)) = rows.last() else { return Ok(()) };
+        let mut batch = self.store.batch().tracking(&self.source, *last);
+        for (_, row) in rows {
+            batch = batch.event(&row.stream, new_event(row));
+        }
+        batch.commit()?;
+        self.done = *last;
+        self.events += rows.len() as u64;
+        self.streams.extend(rows.iter().map(|(_, row)| self.hasher.hash_one(&*row.stream)));
+        Ok(())
+    }
+}
+
+fn is_about_an_event(error: &AppendError) -> bool {
+    matches!(error, AppendError::EventTooLarge { .. } | AppendError::BatchTooLarge { .. } | AppendError::InvalidName(_))
+}
+
+fn refused(line: u64, error: &AppendError) -> Failure {
+    if is_about_an_event(error) {
+        Failure::findings(format!("line {line}")).because(error).at_line(line)
+    } else {
+        Failure::io("cannot append").because(error)
+    }
+}
+
+fn new_event(row: &Row) -> NewEvent {
+    let mut event = NewEvent::new(&row.event_type, row.data.clone())
+        .schema_version(row.schema_version)
+        .content_type(row.content_type);
+    if let Some(metadata) = &row.metadata {
+        event = event.metadata(metadata.clone());
+    }
+    if let Some(id) = row.id {
+        event = event.id(id);
+    }
+    if let Some(at) = row.occurred_at {
+        event = event.occurred_at(at);
+    }
+    if let Some(id) = row.correlation_id {
+        event = event.correlation_id(id);
+    }
+    if let Some(id) = row.causation_id {
+        event = event.causation_id(id);
+    }
+    row.tags.iter().fold(event, NewEvent::tag)
+}
+
+/// What an import did.
+#[derive(Serialize)]
+struct Summary<'a> {
+    /// Added by this run.
+    events: u64,
+    streams: u64,
+    /// Lines that an earlier import of the source had taken in.
+    already: u64,
+    blank: u64,
+    source: &'a str,
+    /// The line that the source has come to.
+    line: u64,
+    head: u64,
+    seconds: f64,
+    events_per_second: u64,
+}
+
+impl Summary<'_> {
+    fn print(&self, took: Duration, shown: &str, out: &mut Out) -> Result<(), Failure> {
+        if out.is_json() {
+            return out.object(self);
+        }
+        let events = counted(self.events, "event");
+        if self.events == 0 {
+            out.say(format_args!("Nothing new in {}.", printable(shown)))?;
+        } else {
+            let streams = counted(self.streams, "stream");
+            let rate = count(self.events_per_second);
+            out.say(format_args!("Imported {events} into {streams} in {:.1} s ({rate} events/s).", took.as_secs_f64()))?;
+        }
+        if self.already > 0 {
+            out.say(format_args!("Already there: {}.", counted(self.already, "line")))?;
+        }
+        out.say(format_args!(
+            "The log ends at position {}; source {} is taken in up to line {}.",
+            count(self.head),
+            printable(self.source),
+            count(self.line)
+        ))
+    }
+}

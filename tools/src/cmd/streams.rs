@@ -1,0 +1,39 @@
+//! `annals streams`: which streams there are, in the order of their names.
+
+use std::path::Path;
+
+use serde::Serialize;
+
+use crate::exit::{Ended, Exit};
+use crate::human::printable;
+use crate::open;
+use crate::out::{DIM, Out};
+
+#[derive(Serialize)]
+struct Stream<'a> {
+    stream: &'a str,
+    version: u64,
+    last_position: u64,
+}
+
+pub(crate) fn run(path: &Path, prefix: &str, out: &mut Out) -> Ended {
+    let store = open::for_reading(path)?;
+    let streams = store.streams(prefix);
+    if !out.is_json() && !streams.is_empty() {
+        out.say(format_args!("{DIM}{:>9}  {:>13}  stream{DIM:#}", "events", "last position"))?;
+    }
+    for info in streams {
+        let stream = Stream {
+            stream: &info.stream,
+            version: info.version.get(),
+            last_position: info.last_position.get(),
+        };
+        if out.is_json() {
+            out.object(&stream)?;
+        } else {
+            let Stream { stream, version, last_position } = stream;
+            out.say(format_args!("{version:>9}  {last_position:>13}  {}", printable(stream)))?;
+        }
+    }
+    Ok(Exit::Fine)
+}

@@ -1,0 +1,37 @@
+//! Opening a store, and saying what to do when that does not work.
+
+use std::path::Path;
+
+use annals::{EventStore, OpenError, Options, ReadError};
+
+use crate::exit::Failure;
+
+/// Opens the store beside whoever writes to it. Changes nothing on disk.
+pub(crate) fn for_reading(path: &Path) -> Result<EventStore, Failure> {
+    EventStore::open_read_only(path).map_err(|error| failed(path, &error))
+}
+
+/// Opens the store to write to it; makes it when it does not exist.
+pub(crate) fn for_writing(path: &Path, options: &Options) -> Result<EventStore, Failure> {
+    EventStore::open(path, options).map_err(|error| failed(path, &error))
+}
+
+/// Why a store cannot be opened.
+pub(crate) fn failed(path: &Path, error: &OpenError) -> Failure {
+    let what = format!("cannot open {}", path.display());
+    let shown = path.display();
+    match error {
+        OpenError::Corrupt(_) => Failure::findings(what)
+            .because(error)
+            .next(format!("`annals verify {shown}` lists the damage, `annals read {shown}` reads the rest")),
+        _ => Failure::io(what).because(error),
+    }
+}
+
+/// Why events cannot be read.
+pub(crate) fn unread(error: &ReadError) -> Failure {
+    match error {
+        ReadError::Corrupt(_) | ReadError::Truncated { .. } => Failure::findings("cannot read on").because(error),
+        _ => Failure::io("cannot read on").because(error),
+    }
+}
