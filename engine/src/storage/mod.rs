@@ -64,6 +64,11 @@ pub trait Storage: Send + Sync + Debug {
 
     /// The place as a person would name it, for messages.
     fn describe(&self, path: &str) -> String;
+
+    /// Fills `bytes` with randomness for log ids and segment salts.
+    fn fill_random(&self, bytes: &mut [u8]) -> io::Result<()> {
+        getrandom::fill(bytes).map_err(io::Error::other)
+    }
 }
 
 /// What a file is opened for.
