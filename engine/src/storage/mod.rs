@@ -14,6 +14,8 @@
 //! - No method hides an error, and none retries (but for a read or write that a
 //!   signal interrupted before it moved a byte).
 
+#[cfg(test)]
+mod contract;
 pub(crate) mod disk;
 pub(crate) mod map;
 pub mod sim;
