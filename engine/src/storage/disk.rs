@@ -422,7 +422,7 @@ mod direct {
         Ok(gone)
     }
 
-    fn is_gone(file: &fs::File, offset: u64, len: usize) -> bool {
+    pub(super) fn is_gone(file: &fs::File, offset: u64, len: usize) -> bool {
         let end = offset.saturating_add(len as u64);
         let mut at = offset - offset % BLOCK as u64;
         while at < end {
@@ -548,15 +548,27 @@ mod tests {
     #[cfg(target_os = "linux")]
     #[test]
     fn pages_that_were_dropped_are_proven_gone_and_come_back_the_same() {
+        const EXT4: rustix::fs::FsWord = 0xEF53;
         let (_dir, storage) = storage();
         let bytes = pattern(300_000);
         drop(written(&storage, "file", &bytes));
         let file = fs::File::open(storage.path("file")).unwrap();
         file.sync_data().unwrap();
 
-        if !direct::drop_cached(&file, 0, bytes.len()).unwrap() {
-            return; // A file system that cannot tell. It says so, and that is the contract.
+        let gone = direct::drop_cached(&file, 0, bytes.len()).unwrap();
+        let direct = direct::read(&file, 0, &mut [0; 100]).unwrap();
+        // Other file systems may say that they cannot tell; that is the contract too.
+        if rustix::fs::statfs(&storage.root).unwrap().f_type != EXT4 {
+            return;
         }
+        assert!(gone);
+        assert_eq!(direct, Some(100));
+
+        // Dirty pages are written out by a direct read, and must not stay either.
+        let writer = storage.open("file", Access::ReadWrite).unwrap();
+        writer.write_at(0, &bytes).unwrap();
+        direct::read(&file, 0, &mut vec![0; bytes.len()]).unwrap();
+        assert!(direct::is_gone(&file, 0, bytes.len()));
         let mut buf = vec![0; bytes.len()];
         file.read_exact_at(&mut buf, 0).unwrap();
         assert!(buf == bytes);

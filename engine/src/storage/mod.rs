@@ -95,6 +95,7 @@ pub trait File: Send + Sync + Debug {
 
     /// Writes once at `offset`. May write fewer bytes than given (a full disk
     /// shows up as a short write first, then as an error): the caller loops.
+    /// After an error other than a full disk, any part may have been written.
     fn write_at(&self, offset: u64, bytes: &[u8]) -> io::Result<usize>;
 
     /// Cuts or extends the file; what is added reads as zero.

@@ -104,9 +104,6 @@ impl Inode {
     pub(super) fn read_stale(&self, offset: u64, buf: &mut [u8]) -> usize {
         let n = self.readable(offset, buf.len());
         self.disk.read(offset, &mut buf[..n]);
-        // Data may have arrived beyond the size that the disk knows of.
-        let known = self.disk_len.saturating_sub(offset).min(n as u64) as usize;
-        buf[known..n].fill(0);
         n
     }
 
@@ -266,7 +263,6 @@ impl Inode {
                 };
                 if change.is_cut() {
                     disk.zero_from(len);
-                    dropped.retain(|&sector| sector * SECTOR < len);
                 }
             } else if i == sizes && len < change.reach {
                 let part_way = match keep {
@@ -375,21 +371,18 @@ impl Inode {
                 continue;
             }
             self.write_out(&mut disk, change, start..end);
-            // The first piece keeps the size, so that it stays one step.
-            let mut reach = change.reach;
             let mut piece = |kind, range: Range<u64>| {
                 rest.push(Change {
                     stamp: change.stamp,
                     kind,
                     range,
-                    reach,
+                    reach: change.reach,
                 });
-                reach = 0;
             };
+            // What is left of it: the size, and the bytes on either side.
+            piece(Kind::Grow, 0..0);
             if change.range.start < start {
                 piece(change.kind, change.range.start..start);
-            } else {
-                piece(Kind::Grow, 0..0);
             }
             if end < change.range.end {
                 let kind = match change.kind {

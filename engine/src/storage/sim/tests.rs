@@ -230,8 +230,16 @@ fn any_outcome_of_any_story_is_made_of_states_that_existed() {
         losses.extend((0..disk.operations()).map(PowerLoss::DropOnly));
         losses.extend((0..disk.operations()).map(PowerLoss::KeepOnly));
         for (again, loss) in losses.into_iter().enumerate() {
-            let bytes = lost(&disk, loss, again as u64).unwrap();
+            let after = disk.after_power_loss(loss, again as u64);
+            let bytes = after.read_file("file").unwrap();
             let size = bytes.len() as u64;
+            let file = after.open("file", Access::ReadWrite).unwrap();
+            file.set_len(LEN as u64).unwrap();
+            let beyond = &after.read_file("file").unwrap()[bytes.len()..];
+            assert!(
+                beyond.iter().all(|byte| *byte == 0),
+                "seed {seed}, {loss:?}"
+            );
             assert!(
                 sizes.contains(&size) || size.is_multiple_of(512) && least < size && size < most,
                 "seed {seed}, {loss:?}, {again}: {size} is not among {sizes:?}"
@@ -337,6 +345,18 @@ fn a_rename_between_directories_needs_both_synced() {
     assert_eq!(after.paths(), ["to/x", "to/y"]);
 }
 
+#[test]
+fn a_durable_name_brings_along_what_it_was_built_on() {
+    let disk = SimDisk::new(1);
+    disk.write_file("from/x", b"x");
+    disk.write_file("to/y", b"y");
+    disk.rename("from/x", "to/x").unwrap();
+    disk.rename("to/x", "to/z").unwrap();
+    disk.sync_dir("to").unwrap();
+    let after = disk.after_power_loss(PowerLoss::KeepLeast, 0);
+    assert_eq!(after.paths(), ["to/y", "to/z"], "not under two names");
+}
+
 // Power loss: one operation.
 
 #[test]
@@ -380,6 +400,20 @@ fn dropping_one_operation_keeps_all_others() {
     check(1, &[0, 2], &["file"]);
     check(4, &[0, 0, 3], &["file"]);
     check(5, &[0, 0], &["c", "file"]);
+}
+
+#[test]
+fn one_sector_is_kept_up_to_the_operation_or_without_it() {
+    let (disk, file) = with_file(1, &[0; 512]);
+    for (offset, byte) in [(0, 1), (10, 2), (20, 3)] {
+        file.write_at(offset, &[byte; 10]).unwrap();
+    }
+    let shows = |loss| {
+        let bytes = lost(&disk, loss, 0).unwrap();
+        [bytes[0], bytes[10], bytes[20]]
+    };
+    assert_eq!(shows(PowerLoss::DropOnly(1)), [1, 0, 0]);
+    assert_eq!(shows(PowerLoss::KeepOnly(1)), [1, 2, 0]);
 }
 
 #[test]
@@ -440,6 +474,30 @@ fn from_the_stop_on_nothing_happens_and_a_write_may_be_cut_by_it() {
         assert_eq!(disk.paths(), ["file"]);
     }
     assert_eq!(lengths, BTreeSet::from([1, 2, 3, 4]));
+}
+
+#[test]
+fn operations_of_a_previous_life_have_no_number() {
+    let (disk, file) = with_file(1, &[0; 1024]);
+    file.write_at(0, &[1; 512]).unwrap();
+    disk.create("a").unwrap();
+    let next = disk.after_kill();
+    next.create("b").unwrap();
+    let file = next.open("file", Access::ReadWrite).unwrap();
+    file.write_at(512, &[2; 512]).unwrap();
+    for (loss, expected, paths) in [
+        (PowerLoss::DropOnly(0), [1, 2], &["a", "file"][..]),
+        (PowerLoss::DropOnly(1), [1, 0], &["a", "b", "file"]),
+        (PowerLoss::KeepOnly(1), [0, 2], &["file"]),
+    ] {
+        let after = next.after_power_loss(loss, 0);
+        assert_eq!(
+            sectors(&after.read_file("file").unwrap()),
+            expected,
+            "{loss:?}"
+        );
+        assert_eq!(after.paths(), paths, "{loss:?}");
+    }
 }
 
 // Failed syncs.
@@ -503,11 +561,27 @@ fn after_a_failed_directory_sync_no_later_one_covers_the_name() {
     assert_eq!(outcomes(&disk), both);
 }
 
+#[test]
+fn bytes_that_a_lost_cut_left_on_the_disk_do_not_return_through_the_cache() {
+    for seed in 0..SEEDS {
+        let (disk, file) = with_file(seed, &[1; 3000]);
+        file.set_len(100).unwrap();
+        disk.fail_at(1, Fault::Eio);
+        file.sync().unwrap_err();
+        file.read_from_disk(0, &mut [0; 100]).unwrap();
+        file.set_len(3000).unwrap();
+        let bytes = disk.read_file("file").unwrap();
+        assert!(bytes[100..].iter().all(|byte| *byte == 0), "seed {seed}");
+    }
+}
+
 // Reading from the disk.
 
 #[test]
 fn reading_from_the_disk_writes_dirty_pages_out_but_leaves_the_size_droppable() {
-    let (disk, file) = with_file(1, &[1; 4096]);
+    let (disk, file) = with_file(1, &[1; 5000]);
+    file.set_len(4096).unwrap();
+    file.sync().unwrap();
     file.write_at(0, &[2; 12_288]).unwrap();
     let mut byte = [0];
     file.read_from_disk(5000, &mut byte).unwrap();
@@ -623,14 +697,21 @@ fn cutting_and_removing_give_space_back() {
     assert_eq!(disk.used(), 2 * 4096);
     disk.remove("other").unwrap();
     assert_eq!(disk.used(), 0);
-    // The removal was not durable, so the space may be taken again.
+}
+
+#[test]
+fn a_replaced_file_gives_its_space_back_and_a_power_loss_may_take_it_again() {
+    let (disk, file) = with_file(1, &[1; 5000]);
+    disk.write_file("new", b"new");
+    assert_eq!(disk.used(), 3 * 4096);
+    disk.rename("new", "file").unwrap();
+    assert_eq!(disk.used(), 4096);
+    file.write_at(8192, b"nobody finds this").unwrap();
+    assert_eq!(disk.used(), 4096);
     let after = disk.after_power_loss(PowerLoss::KeepLeast, 0);
-    assert_eq!(
-        after.used(),
-        0,
-        "nothing was ever synced but the empty file"
-    );
-    assert_eq!(after.paths(), ["file"]);
+    assert_eq!(after.used(), 3 * 4096);
+    let after = disk.after_power_loss(PowerLoss::KeepMost, 0);
+    assert_eq!(after.used(), 4096);
 }
 
 // Planned faults.
