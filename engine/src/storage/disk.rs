@@ -413,11 +413,19 @@ mod direct {
     /// each page: then whatever a later read returns came from the disk. Pages
     /// stay when somebody has them mapped, and some file systems cannot tell.
     pub(super) fn drop_cached(file: &fs::File, offset: u64, len: usize) -> io::Result<bool> {
-        advise_dropping(file, offset, len)?;
         // A probe begins to read the page it misses. Without this it would
         // begin to read those after it too, and find them there.
         fadvise(file, 0, None, Advice::Random)?;
-        let gone = is_gone(file, offset, len);
+        // Even so, on a fast disk, the page may have arrived before the probe
+        // is answered, and look as if it had stayed. Rarely twice.
+        let mut gone = false;
+        for _ in 0..3 {
+            advise_dropping(file, offset, len)?;
+            gone = is_gone(file, offset, len);
+            if gone {
+                break;
+            }
+        }
         fadvise(file, 0, None, Advice::Normal)?;
         Ok(gone)
     }
@@ -564,11 +572,16 @@ mod tests {
         assert!(gone);
         assert_eq!(direct, Some(100));
 
-        // Dirty pages are written out by a direct read, and must not stay either.
+        // Dirty pages are written out by a direct read, and must not stay
+        // either. Several attempts, for the reason given in `drop_cached`.
         let writer = storage.open("file", Access::ReadWrite).unwrap();
-        writer.write_at(0, &bytes).unwrap();
-        direct::read(&file, 0, &mut vec![0; bytes.len()]).unwrap();
-        assert!(direct::is_gone(&file, 0, bytes.len()));
+        rustix::fs::fadvise(&file, 0, None, rustix::fs::Advice::Random).unwrap();
+        let leaves_nothing = || {
+            writer.write_at(0, &bytes).unwrap();
+            direct::read(&file, 0, &mut vec![0; bytes.len()]).unwrap();
+            direct::is_gone(&file, 0, bytes.len())
+        };
+        assert!((0..5).any(|_| leaves_nothing()));
         let mut buf = vec![0; bytes.len()];
         file.read_exact_at(&mut buf, 0).unwrap();
         assert!(buf == bytes);
