@@ -31,7 +31,7 @@ use crate::report::RecoveryReport;
 use crate::stats::{SegmentStats, Stats, StreamInfo};
 use crate::storage::disk::DiskStorage;
 use crate::storage::sim::SimDisk;
-use crate::storage::{LockError, LockGuard, Storage};
+use crate::storage::{LockError, Storage};
 use crate::view::{IndexedSegment, Published, View};
 
 /// An event store.
@@ -83,8 +83,6 @@ struct WriterSide {
     storage: Arc<dyn Storage>,
     /// Taken before everything else is closed.
     background: Option<Background>,
-    /// Let go last.
-    _lock: Box<dyn LockGuard>,
 }
 
 impl EventStore {
@@ -189,6 +187,7 @@ impl EventStore {
             clock: Arc::clone(&options.clock),
             zero_ahead: if options.background { options.zero_ahead } else { 0 },
             bell: Arc::clone(&bell),
+            _lock: lock,
         });
         let queue = Arc::new(Queue::default());
         let beside = Beside {
@@ -200,7 +199,7 @@ impl EventStore {
             zero_ahead: options.zero_ahead,
         };
         let background = options.background.then(|| Background::start(&bell, beside)).flatten();
-        let side = WriterSide { queue, commit, bell, prepared, storage, background, _lock: lock };
+        let side = WriterSide { queue, commit, bell, prepared, storage, background };
         let role = Role::Writer(side);
         let inner = Inner { log_id, options: options.clone(), report, published, role };
         Ok(EventStore { inner: Arc::new(inner) })

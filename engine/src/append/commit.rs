@@ -26,6 +26,7 @@ use crate::log::active::{ActiveLog, Group, LogError, room_for};
 use crate::log::segment::Segment;
 use crate::options::Durability;
 use crate::poison::Poison;
+use crate::storage::LockGuard;
 use crate::view::{IndexedSegment, Published, View};
 
 /// What stays allocated for the next group, in bytes.
@@ -104,6 +105,9 @@ pub(crate) struct CommitState {
     /// What zeroing keeps ahead of the writer, in bytes.
     pub(crate) zero_ahead: u64,
     pub(crate) bell: Arc<Bell>,
+    /// The store's lock, held as long as anybody may still commit: also by a
+    /// ticket that outlives the store's last handle.
+    pub(crate) _lock: Box<dyn LockGuard>,
 }
 
 impl std::fmt::Debug for CommitState {
