@@ -34,9 +34,12 @@ use crate::wire;
 const WINDOW: usize = 64 * 1024;
 const _: () = assert!(WINDOW > padded(*commit::FRAME_LENS.end() as u64) as usize, "a marker fits into a window");
 
-/// How often the search for a place to go on may look at the bytes behind a
-/// bad frame. In a log that was written by a store, once is enough.
+/// How often the search for a place to go on may read the bytes behind a bad
+/// frame. In a log that was written by a store, once is enough.
 const MOST_LOOKS: u64 = 8;
+
+/// How many batches that search may try. Each makes a source go back and forth.
+const MOST_TRIES: u32 = 1_000;
 
 /// Where a scan gets its bytes.
 pub trait Source {
@@ -515,7 +518,7 @@ fn checksum<S: Source>(source: &mut S, seed: Seed, from: u64, len: u64) -> Resul
 fn look_behind<S: Source>(source: &mut S, seed: Seed, tail: Tail, at: u64, fault: Fault) -> Result<Bad, S::Error> {
     let data_end = data_end(source, at)?;
     let mut bad = Bad { at, fault, data_end, later_durable: None, later_commits: 0, resume: None };
-    let mut looks = Looks { bytes_left: (data_end - at).saturating_mul(MOST_LOOKS) };
+    let mut looks = Looks { bytes_left: (data_end - at).saturating_mul(MOST_LOOKS), tries_left: MOST_TRIES };
     let mut markers = Vec::new();
     let mut next = at.next_multiple_of(FRAME_ALIGN);
     while next < data_end {
@@ -613,6 +616,19 @@ fn valid_marker(bytes: &[u8], seed: Seed, tail: Tail, offset: u64) -> Option<Mar
 /// laid over each other.
 struct Looks {
     bytes_left: u64,
+    tries_left: u32,
+}
+
+impl Looks {
+    /// Whether `bytes` more may be looked at.
+    fn take(&mut self, bytes: u64) -> bool {
+        let (Some(bytes_left), Some(tries_left)) = (self.bytes_left.checked_sub(bytes), self.tries_left.checked_sub(1))
+        else {
+            return false;
+        };
+        *self = Looks { bytes_left, tries_left };
+        true
+    }
 }
 
 /// Checks that the marker's batch is whole but for its chain, and gives the
@@ -624,8 +640,9 @@ fn whole_batch<S: Source>(
     marker: Marker,
     looks: &mut Looks,
 ) -> Result<Option<Tail>, S::Error> {
-    let Some(bytes_left) = looks.bytes_left.checked_sub(marker.end - marker.batch_start) else { return Ok(None) };
-    looks.bytes_left = bytes_left;
+    if !looks.take(marker.end - marker.batch_start) {
+        return Ok(None);
+    }
     let from = Tail {
         offset: marker.batch_start,
         position: marker.first.before(),

@@ -1,3 +1,77 @@
-//! Placeholder until the engine is built.
-#[allow(missing_docs)]
+//! Annals: an embedded event store.
+//!
+//! An append-only log of events in checksummed binary segments, with streams,
+//! optimistic concurrency, crash-atomic batches, and memory-mapped reads. There
+//! is no server: a program embeds this crate, and other processes may read the
+//! same store while it runs.
+//!
+//! ```
+//! use annals::{EventStore, ExpectedVersion, NewEvent, Options, Position};
+//!
+//! # let dir = tempfile::tempdir()?;
+//! let store = EventStore::open(dir.path(), &Options::new())?;
+//! store.append("order-7", ExpectedVersion::NoStream, NewEvent::new("Placed", r#"{"total": 42}"#))?;
+//!
+//! let mut reader = store.read_all(Position::START);
+//! while let Some(event) = reader.next_event()? {
+//!     println!("{} {} {}", event.position, event.stream, event.event_type);
+//! }
+//! # Ok::<(), Box<dyn std::error::Error>>(())
+//! ```
+//!
+//! # What is promised
+//!
+//! - An acknowledged append survives: with [`Durability::Sync`] a power loss, with
+//!   [`Durability::Buffered`] the death of the process. It is there as a whole, in order, once.
+//! - A batch that was not acknowledged is there as a whole or not at all.
+//! - What recovery has cut off never comes back, and what was durable is never
+//!   cut off: damage is reported, by [`OpenError::Corrupt`] and [`ReadError::Corrupt`].
+//! - Positions are dense and begin at 1; versions count the events of a stream.
+//!
+//! # How it is built
+//!
+//! Bytes go down on the way in and facts come up on the way out; nothing
+//! reaches past its neighbour.
+//!
+//! ```text
+//! write:  caller ─► append ─► log ─► storage
+//! read :  storage ─► log ─► index ─► read ─► caller
+//! ```
+
+mod append;
+mod background;
+mod clock;
+mod error;
+mod event;
+mod follow;
+mod index;
+pub mod inspect;
+mod log;
+mod options;
+mod poison;
+mod read;
+mod report;
+mod stats;
+#[cfg(feature = "sim")]
 pub mod storage;
+#[cfg(not(feature = "sim"))]
+mod storage;
+mod store;
+mod view;
+
+pub use annals_codec::{
+    ContentType, Epoch, Event, EventId, EventType, IdempotencyKey, LogId, NameError, NameProblem, ParseIdError,
+    Position, SegmentNumber, SourceName, StreamId, StreamVersion, Tag, Tags,
+};
+
+pub use append::batch::BatchBuilder;
+pub use append::queue::Ticket;
+pub use append::{Appended, ExpectedVersion, Outcome};
+pub use clock::{Clock, SystemClock};
+pub use error::{AppendError, Damage, OpenError, ReadError};
+pub use event::{NewEvent, RecordedEvent};
+pub use options::{Durability, Options};
+pub use read::Reader;
+pub use report::{RecoveryReport, TornTail};
+pub use stats::{SegmentStats, Stats, StreamInfo};
+pub use store::EventStore;

@@ -1,6 +1,6 @@
 //! The seam to the disk: everything the engine asks of an operating system.
 //!
-//! Two implementations: [`disk`], the real one, and [`sim`], a seeded disk in
+//! Two implementations: `disk`, the real one, and [`sim`], a seeded disk in
 //! memory that loses power. The trait is narrow on purpose, so that the
 //! simulation can be exact: what a method leaves open here (a short write, a
 //! name that is not yet durable) is what the simulation does to its caller.
@@ -14,6 +14,8 @@
 //! - No method hides an error, and none retries (but for a read or write that a
 //!   signal interrupted before it moved a byte).
 
+#[cfg(test)]
+mod contract;
 pub(crate) mod disk;
 pub(crate) mod map;
 pub mod sim;
@@ -64,6 +66,11 @@ pub trait Storage: Send + Sync + Debug {
 
     /// The place as a person would name it, for messages.
     fn describe(&self, path: &str) -> String;
+
+    /// Fills `bytes` with randomness for log ids and segment salts.
+    fn fill_random(&self, bytes: &mut [u8]) -> io::Result<()> {
+        getrandom::fill(bytes).map_err(io::Error::other)
+    }
 }
 
 /// What a file is opened for.
@@ -93,6 +100,7 @@ pub trait File: Send + Sync + Debug {
 
     /// Writes once at `offset`. May write fewer bytes than given (a full disk
     /// shows up as a short write first, then as an error): the caller loops.
+    /// After an error other than a full disk, any part may have been written.
     fn write_at(&self, offset: u64, bytes: &[u8]) -> io::Result<usize>;
 
     /// Cuts or extends the file; what is added reads as zero.

@@ -1,0 +1,349 @@
+//! Files of format version 1, kept for ever.
+//!
+//! `tests/golden` holds the bytes of a small store (`.hex`) and beside each file
+//! what a reader makes of it (`.txt`). Two things are checked: that fixed inputs
+//! still encode to exactly these bytes, and that these bytes still decode to
+//! exactly these facts. `FORMAT.md` shows some of the same bytes; they are checked too.
+//!
+//! A `.hex` file has one row for each 16 bytes that are not all zero, and ends
+//! with the length of the file: `xxd -r` style, readable in a diff.
+//!
+//! When a change is *meant* to alter them, which after the first release only a
+//! new format version may do, write them anew and review the diff:
+//!
+//! ```text
+//! ANNALS_BLESS=1 cargo test -p annals-codec --test golden
+//! ```
+
+#[path = "../src/testing.rs"]
+#[allow(dead_code)]
+mod testing;
+
+use std::fmt::Write as _;
+use std::fs;
+use std::path::{Path, PathBuf};
+
+use annals_codec::scan::{self, Scan, Sink, Stop};
+use annals_codec::{
+    Commit, ContentType, Epoch, Event, LogId, META_FILE_LEN, META_SLOT_LEN, Position, SegmentHeader, SegmentNumber,
+    StoreMeta, Tag, Tracking, WATERMARK_FILE_LEN, WATERMARK_SLOT_LEN, Watermark, push_tag,
+};
+use testing::{Parts, Writer};
+
+const LOG: LogId = LogId::from_bytes(*b"\x01\x23\x45\x67\x89\xab\x7d\xef\x81\x23\x45\x67\x89\xab\xcd\xef");
+/// 2026-01-02 03:04:05 UTC.
+const START: i64 = 1_767_323_045_000_000_000;
+const SECOND: i64 = 1_000_000_000;
+
+fn event(n: u32, stream: &str, version: u64, event_type: &str, data: &[u8]) -> Parts {
+    Parts {
+        id: (0x0191_0000_0000_7000_8000_0000_0000_0000_u128 + u128::from(n)).to_be_bytes(),
+        version,
+        recorded_at: START + i64::from(n) * SECOND,
+        stream: stream.to_owned(),
+        event_type: event_type.to_owned(),
+        data: data.to_vec(),
+        ..Parts::default()
+    }
+}
+
+/// Segment 0: every optional part of events and markers, sealed.
+fn sealed() -> Writer {
+    let mut writer = Writer::new(SegmentHeader {
+        log_id: LOG,
+        number: SegmentNumber::FIRST,
+        base: Position::START,
+        epoch: Epoch::new(1),
+        salt: *b"salt of number 0",
+        created_at: START,
+        predecessor_len: 0,
+        chain: 0,
+        chain_hash: [0; 32],
+    });
+    let mut full = event(1, "order-7", 1, "OrderPlaced", br#"{"total":"9.90"}"#);
+    full.occurred_at = Some(START - SECOND);
+    full.correlation_id = Some([0xC0; 16]);
+    full.causation_id = Some([0xCA; 16]);
+    full.schema_version = 3;
+    full.content_type = ContentType::JSON.number();
+    full.metadata = Some(b"by tests".to_vec());
+    for tag in ["customer:42", "express"] {
+        push_tag(&mut full.tags, &Tag::new(tag).unwrap());
+    }
+    let mut empty = event(2, "order-7", 2, "OrderPaid", b"");
+    empty.metadata = Some(Vec::new());
+    writer.batch_with(&[full, empty], |commit| {
+        commit.key = Some("request-1");
+        commit.hash = Some([0x5A; 32]);
+    });
+    writer.sync();
+    writer.batch_with(&[], |commit| commit.tracking = Some(Tracking { source: "shop", upstream: 77 }));
+    writer.batch(&[event(3, "$audit", 1, "Checked", b"\x00\xFF")]);
+    writer.seal();
+    writer
+}
+
+/// Segment 1: what `FORMAT.md` shows, one more batch, and zeroed space.
+fn active() -> Writer {
+    let before = sealed();
+    let mut writer = Writer::new(SegmentHeader {
+        log_id: LOG,
+        number: SegmentNumber::new(1),
+        base: before.position,
+        epoch: Epoch::new(2),
+        salt: *b"salt of number 1",
+        created_at: START + 100 * SECOND,
+        predecessor_len: before.end(),
+        chain: before.chain,
+        chain_hash: [0; 32],
+    });
+    writer.batch(&[event(101, "note-1", 1, "Noted", b"hello")]);
+    writer.sync();
+    writer.batch(&[event(102, "note-1", 2, "Noted", b"again"), event(103, "note-2", 1, "Noted", b"and again")]);
+    writer
+}
+
+fn active_file() -> Vec<u8> {
+    let mut bytes = active().bytes;
+    bytes.resize(bytes.len().next_multiple_of(512) + 512, 0);
+    bytes
+}
+
+/// The last batch was being written when the power went: its second half never reached the disk.
+fn torn_file() -> Vec<u8> {
+    let mut bytes = active_file();
+    let lost = active().ends[1] as usize + 120;
+    bytes[lost..].fill(0);
+    bytes
+}
+
+/// One bit of the first batch flipped, long after the second one said that it was on disk.
+fn damaged_file() -> Vec<u8> {
+    let mut bytes = active_file();
+    let hello = active().ends[0] as usize + 72;
+    assert_eq!(&bytes[hello..hello + 5], b"hello");
+    bytes[hello] ^= 1;
+    bytes
+}
+
+fn store_meta_file() -> Vec<u8> {
+    let active = active();
+    let meta = |sequence, epoch, active, active_base, active_seed| StoreMeta {
+        sequence,
+        log_id: LOG,
+        created_at: START,
+        epoch: Epoch::new(epoch),
+        active: SegmentNumber::new(active),
+        active_base,
+        active_seed,
+        floor: SegmentNumber::FIRST,
+        floor_base: Position::START,
+    };
+    let mut file = vec![0; META_FILE_LEN];
+    for meta in [meta(2, 1, 0, Position::START, sealed().seed), meta(3, 2, 1, active.header.base, active.seed)] {
+        let at = meta.slot_offset() as usize;
+        file[at..at + META_SLOT_LEN].copy_from_slice(&meta.encode());
+    }
+    file
+}
+
+fn watermark_file() -> Vec<u8> {
+    let active = active();
+    let watermark = |sequence, batches: usize, position| Watermark {
+        log_id: LOG,
+        sequence,
+        epoch: Epoch::new(2),
+        segment: SegmentNumber::new(1),
+        offset: active.ends[batches],
+        position: Position::new(position),
+    };
+    let mut file = vec![0; WATERMARK_FILE_LEN];
+    for watermark in [watermark(8, 0, 3), watermark(9, 1, 4)] {
+        let at = watermark.slot_offset() as usize;
+        file[at..at + WATERMARK_SLOT_LEN].copy_from_slice(&watermark.encode());
+    }
+    file
+}
+
+// What a reader makes of the bytes.
+
+struct Dump(String);
+
+impl Sink for Dump {
+    fn event(&mut self, offset: u64, event: &Event<'_>) {
+        let Event { position, version, id, stream, event_type, recorded_at, .. } = event;
+        let out = &mut self.0;
+        writeln!(out, "{offset:5} EVENT {position}: {stream} {version} {event_type} {id} at {recorded_at}").unwrap();
+        let mut also = |what: &str, value: String| writeln!(out, "      {what} {value}").unwrap();
+        also("data", format!("\"{}\", content type {}", event.data.escape_ascii(), event.content_type.number()));
+        if let Some(metadata) = event.metadata {
+            also("metadata", format!("\"{}\"", metadata.escape_ascii()));
+        }
+        if event.schema_version != 0 {
+            also("schema version", event.schema_version.to_string());
+        }
+        if let Some(occurred_at) = event.occurred_at {
+            also("occurred at", occurred_at.to_string());
+        }
+        if let Some(id) = event.correlation_id {
+            also("correlation id", id.to_string());
+        }
+        if let Some(id) = event.causation_id {
+            also("causation id", id.to_string());
+        }
+        for tag in event.tags.iter() {
+            also("tag", tag.to_owned());
+        }
+    }
+
+    fn commit(&mut self, offset: u64, commit: &Commit<'_>) {
+        let Commit { epoch, count, first, last, durable_offset, batch_bytes, chain, .. } = commit;
+        let out = &mut self.0;
+        writeln!(
+            out,
+            "{offset:5} COMMIT {count} from {first} to {last}, {batch_bytes} bytes, epoch {epoch}, \
+             durable below {durable_offset}, chain {chain:08x}"
+        )
+        .unwrap();
+        if let Some(hash) = commit.hash {
+            writeln!(out, "      hash {}", LogId::from_bytes(*hash.first_chunk().unwrap())).unwrap();
+        }
+        if let Some(key) = commit.key {
+            writeln!(out, "      key {key}").unwrap();
+        }
+        if let Some(Tracking { source, upstream }) = commit.tracking {
+            writeln!(out, "      tracking {source} at {upstream}").unwrap();
+        }
+    }
+
+    fn discard(&mut self) {
+        writeln!(self.0, "      the events since the last marker do not exist").unwrap();
+    }
+}
+
+fn dump_segment(bytes: &[u8]) -> String {
+    let (header, seed) = SegmentHeader::decode(bytes).unwrap();
+    let mut dump = Dump(format!("{header:?}\nseed {:08x}, {} bytes\n", seed.get(), bytes.len()));
+    let mut source = bytes;
+    let Ok(Scan { tail, totals, stop }) = scan::scan(&mut source, seed, scan::first_tail(&header), &mut dump);
+    let watermark = Watermark::decode(&watermark_file()).filter(|watermark| watermark.segment == header.number);
+    let offset = watermark.map_or(0, |watermark| watermark.offset);
+    let scan = Scan { tail, totals, stop };
+    let verdicts = (scan.verdict(0), scan.verdict(offset));
+    let Scan { tail, totals, stop } = &scan;
+    writeln!(dump.0, "{tail:?}\n{totals:?}").unwrap();
+    match stop {
+        Stop::End => writeln!(dump.0, "ends here"),
+        Stop::Sealed(end) => writeln!(dump.0, "{end:?}"),
+        Stop::Bad(bad) => writeln!(dump.0, "{bad:?}\n{}", bad.fault),
+    }
+    .unwrap();
+    writeln!(dump.0, "by itself {:?}, with the watermark {:?}", verdicts.0, verdicts.1).unwrap();
+    dump.0
+}
+
+// Files as text.
+
+fn to_hex(bytes: &[u8]) -> String {
+    let mut text = String::new();
+    for (row, bytes) in bytes.chunks(16).enumerate().filter(|(_, row)| row.iter().any(|&byte| byte != 0)) {
+        write!(text, "{:08x}:", row * 16).unwrap();
+        for byte in bytes {
+            write!(text, " {byte:02x}").unwrap();
+        }
+        text.push('\n');
+    }
+    writeln!(text, "{:08x}.", bytes.len()).unwrap();
+    text
+}
+
+/// Reads rows of `offset: byte byte …`, with anything after two blanks a remark; other lines are passed over.
+fn rows(text: &str) -> impl Iterator<Item = (usize, Vec<u8>)> {
+    text.lines().filter_map(|line| {
+        let (offset, bytes) = line.split_once(": ")?;
+        let offset = usize::from_str_radix(offset, 16).ok()?;
+        let bytes = bytes.split("  ").next()?.split_ascii_whitespace();
+        Some((offset, bytes.map(|byte| u8::from_str_radix(byte, 16).unwrap()).collect()))
+    })
+}
+
+fn from_hex(text: &str) -> Vec<u8> {
+    let len = text.lines().last().and_then(|line| line.strip_suffix('.')).expect("the last line is the length");
+    let mut bytes = vec![0; usize::from_str_radix(len, 16).unwrap()];
+    for (offset, row) in rows(text) {
+        bytes[offset..offset + row.len()].copy_from_slice(&row);
+    }
+    bytes
+}
+
+fn path(name: &str) -> PathBuf {
+    Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/golden").join(name)
+}
+
+fn check_text(name: &str, now: &str) -> String {
+    if std::env::var_os("ANNALS_BLESS").is_some() {
+        fs::write(path(name), now).unwrap();
+    }
+    let kept = fs::read_to_string(path(name)).unwrap();
+    for (line, (kept, now)) in kept.lines().zip(now.lines()).enumerate() {
+        assert_eq!(
+            kept,
+            now,
+            "line {} of {name} (left) is not what it is now (right); see the head of this test",
+            line + 1
+        );
+    }
+    assert_eq!(kept.lines().count(), now.lines().count(), "the number of lines of {name}");
+    kept
+}
+
+fn check_file(name: &str, bytes: &[u8], describe: impl Fn(&[u8]) -> String) {
+    let kept = from_hex(&check_text(&format!("{name}.hex"), &to_hex(bytes)));
+    assert!(kept == bytes, "{name}: the hex file says what it was written from");
+    check_text(&format!("{name}.txt"), &describe(&kept));
+}
+
+#[test]
+fn a_sealed_segment_of_version_1_stays_what_it_is() {
+    check_file("sealed", &sealed().bytes, dump_segment);
+}
+
+#[test]
+fn an_active_segment_of_version_1_stays_what_it_is() {
+    check_file("active", &active_file(), dump_segment);
+}
+
+#[test]
+fn a_torn_segment_of_version_1_is_judged_unfinished_for_ever() {
+    check_file("torn", &torn_file(), dump_segment);
+}
+
+#[test]
+fn a_damaged_segment_of_version_1_is_judged_damaged_for_ever() {
+    check_file("damaged", &damaged_file(), dump_segment);
+}
+
+#[test]
+fn store_meta_of_version_1_stays_what_it_is() {
+    check_file("store.meta", &store_meta_file(), |bytes| format!("{:?}\n", StoreMeta::decode(bytes).unwrap()));
+}
+
+#[test]
+fn a_watermark_of_version_1_stays_what_it_is() {
+    check_file("WATERMARK", &watermark_file(), |bytes| format!("{:?}\n", Watermark::decode(bytes).unwrap()));
+}
+
+#[test]
+fn the_bytes_that_format_md_shows_are_those_of_the_active_segment() {
+    let text = fs::read_to_string(Path::new(env!("CARGO_MANIFEST_DIR")).join("FORMAT.md")).unwrap();
+    let writer = active();
+    let mut shown = vec![false; writer.ends[1] as usize];
+    for (offset, row) in rows(&text) {
+        assert_eq!(row, writer.bytes[offset..offset + row.len()], "the row at {offset:x}");
+        shown[offset..offset + row.len()].fill(true);
+    }
+    for (offset, byte) in writer.bytes[..shown.len()].iter().enumerate() {
+        assert!(shown[offset] || *byte == 0, "FORMAT.md leaves out the byte at {offset:x}, which is not zero");
+    }
+    assert!(shown[writer.ends[0] as usize..].iter().all(|shown| *shown), "the first batch is shown whole");
+}

@@ -1,0 +1,264 @@
+//! Who waits for whom: group commit led by one of the callers.
+//!
+//! No thread is handed the work. The caller that finds nobody committing leads:
+//! it takes everything queued, commits it as one group, hands the lead to the
+//! first that waits, and then wakes its group. A lone caller pays for two short
+//! locks and nothing else; many callers share one write and one sync.
+//!
+//! What is always true:
+//!
+//! - At most one thread leads, and the flag that says so changes only under the
+//!   queue's lock.
+//! - Whoever waits is either served by the present leader or made leader itself:
+//!   the lead is handed on, under that lock, to the first in the queue whose
+//!   caller waits; if none does, the flag is cleared, and whoever comes to wait
+//!   next leads.
+//! - A leader that panics poisons the store and hands the lead on; nobody hangs.
+
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
+
+use parking_lot::{Condvar, Mutex};
+
+use super::Appended;
+use super::batch::Request;
+use crate::error::AppendError;
+
+/// The most that one group takes, in bytes of the log: what a leader's buffer
+/// grows to, and how long the last of a group can wait for the first.
+const MOST_GROUP_BYTES: u64 = 8 << 20;
+
+pub(crate) type Reply = Result<Appended, AppendError>;
+
+/// Commits groups. Called by one thread at a time.
+pub(crate) trait Committer: Send + Sync {
+    /// Commits `requests` in order, and replies to each, in the same order.
+    fn commit(&self, requests: &[Request]) -> Vec<Reply>;
+
+    /// Ends writing after a panic inside `commit`; the reply to everybody of that group.
+    fn abort(&self) -> AppendError;
+}
+
+#[derive(Debug, Default)]
+pub(crate) struct Queue {
+    inner: Mutex<Inner>,
+}
+
+#[derive(Debug, Default)]
+struct Inner {
+    pending: Vec<Pending>,
+    leading: bool,
+}
+
+#[derive(Debug)]
+struct Pending {
+    request: Request,
+    seat: Arc<Seat>,
+}
+
+/// Where the caller of one queued request waits.
+#[derive(Debug, Default)]
+struct Seat {
+    /// Whether somebody sits here. Set under the queue's lock.
+    taken: AtomicBool,
+    news: Mutex<Option<News>>,
+    bell: Condvar,
+}
+
+#[derive(Debug)]
+enum News {
+    /// The request was served.
+    Reply(Reply),
+    /// The request was not served yet, and its caller leads now.
+    Lead,
+}
+
+impl Seat {
+    fn tell(&self, news: News) {
+        *self.news.lock() = Some(news);
+        self.bell.notify_one();
+    }
+
+    fn wait(&self) -> News {
+        let mut news = self.news.lock();
+        loop {
+            if let Some(news) = news.take() {
+                return news;
+            }
+            self.bell.wait(&mut news);
+        }
+    }
+}
+
+/// A batch that was queued, and its reply when it comes.
+///
+/// Dropping it does not cancel the batch: the next append, a
+/// [`flush`](crate::EventStore::flush), the background thread or the closing of
+/// the store commits it.
+pub struct Ticket {
+    seat: Arc<Seat>,
+    queue: Arc<Queue>,
+    committer: Arc<dyn Committer>,
+}
+
+impl std::fmt::Debug for Ticket {
+    fn fmt(&self, out: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        out.debug_struct("Ticket").finish_non_exhaustive()
+    }
+}
+
+impl Ticket {
+    pub(crate) fn new(queued: Queued, queue: Arc<Queue>, committer: Arc<dyn Committer>) -> Ticket {
+        Ticket { seat: queued.0, queue, committer }
+    }
+
+    /// Waits until the batch is committed and as durable as it asked for.
+    ///
+    /// Works also when the store's last handle was dropped meanwhile: closing
+    /// commits what is queued.
+    ///
+    /// # Errors
+    ///
+    /// As [`EventStore::append`](crate::EventStore::append).
+    pub fn wait(self) -> Result<Appended, AppendError> {
+        self.queue.wait(&self.seat, &*self.committer)
+    }
+}
+
+/// A request that was queued and not waited for.
+#[derive(Debug)]
+pub(crate) struct Queued(Arc<Seat>);
+
+impl Queue {
+    /// Commits a request: alone at once, or together with others.
+    pub(crate) fn commit(&self, request: Request, committer: &dyn Committer) -> Reply {
+        let mut inner = self.inner.lock();
+        if !inner.leading && inner.pending.is_empty() {
+            inner.leading = true;
+            drop(inner);
+            let mut group = Group::new(self, committer);
+            group.requests.push(request);
+            let mut replies = group.commit();
+            return replies.pop().expect("one reply to one request");
+        }
+        let seat = Arc::new(Seat::default());
+        inner.pending.push(Pending { request, seat: Arc::clone(&seat) });
+        drop(inner);
+        self.wait(&seat, committer)
+    }
+
+    /// Queues a request without waiting. Somebody has to [`drain`](Queue::drain) the
+    /// queue in the end, in case nobody ever waits.
+    pub(crate) fn submit(&self, request: Request) -> Queued {
+        let seat = Arc::new(Seat::default());
+        self.inner.lock().pending.push(Pending { request, seat: Arc::clone(&seat) });
+        Queued(seat)
+    }
+
+    /// Whether requests are queued that no leader has taken.
+    pub(crate) fn has_pending(&self) -> bool {
+        !self.inner.lock().pending.is_empty()
+    }
+
+    /// Waits for the reply at `seat`, leading if nobody else does.
+    fn wait(&self, seat: &Arc<Seat>, committer: &dyn Committer) -> Reply {
+        {
+            let mut inner = self.inner.lock();
+            seat.taken.store(true, Ordering::Relaxed);
+            // A request that is not queued any more was taken by a leader, who may have
+            // handed the lead on already and is about to reply: it only has to wait.
+            let is_queued = inner.pending.iter().any(|pending| Arc::ptr_eq(&pending.seat, seat));
+            if !inner.leading && is_queued {
+                inner.leading = true;
+                seat.tell(News::Lead);
+            }
+        }
+        loop {
+            match seat.wait() {
+                News::Reply(reply) => return reply,
+                // Commits the front of the queue, in which this seat may not be yet.
+                News::Lead => Group::new(self, committer).take_and_commit(self),
+            }
+        }
+    }
+
+    /// Commits everything queued that nobody waits for, unless somebody leads already.
+    pub(crate) fn drain(&self, committer: &dyn Committer) {
+        loop {
+            let mut inner = self.inner.lock();
+            if inner.leading || inner.pending.is_empty() {
+                return;
+            }
+            inner.leading = true;
+            drop(inner);
+            Group::new(self, committer).take_and_commit(self);
+        }
+    }
+
+    /// Hands the lead to the first that waits, or to nobody.
+    fn hand_on(&self) {
+        let mut inner = self.inner.lock();
+        match inner.pending.iter().find(|pending| pending.seat.taken.load(Ordering::Relaxed)) {
+            Some(next) => next.seat.tell(News::Lead),
+            None => inner.leading = false,
+        }
+    }
+}
+
+/// One group, led by this thread from `new` to `drop`.
+struct Group<'a> {
+    queue: &'a Queue,
+    committer: &'a dyn Committer,
+    requests: Vec<Request>,
+    seats: Vec<Arc<Seat>>,
+    /// Whether the lead was handed on already.
+    done: bool,
+}
+
+impl<'a> Group<'a> {
+    fn new(queue: &'a Queue, committer: &'a dyn Committer) -> Group<'a> {
+        Group { queue, committer, requests: Vec::new(), seats: Vec::new(), done: false }
+    }
+
+    fn take_and_commit(mut self, queue: &Queue) {
+        let mut bytes = 0;
+        let mut inner = queue.inner.lock();
+        let fitting = inner.pending.iter().take_while(|pending| {
+            let is_first = bytes == 0;
+            bytes += pending.request.bytes;
+            is_first || bytes <= MOST_GROUP_BYTES
+        });
+        let count = fitting.count();
+        for pending in inner.pending.drain(..count) {
+            self.requests.push(pending.request);
+            self.seats.push(pending.seat);
+        }
+        drop(inner);
+        self.commit();
+    }
+
+    /// Commits the group, hands the lead on, then wakes those who wait for it.
+    fn commit(&mut self) -> Vec<Reply> {
+        let mut replies = self.committer.commit(&self.requests);
+        self.done = true;
+        self.queue.hand_on();
+        // The lone caller of `Queue::commit` has no seat, and takes its reply from here.
+        let seated = self.seats.len();
+        for (seat, reply) in self.seats.drain(..).zip(replies.drain(..seated)) {
+            seat.tell(News::Reply(reply));
+        }
+        replies
+    }
+}
+
+impl Drop for Group<'_> {
+    fn drop(&mut self) {
+        if !self.done {
+            let error = self.committer.abort();
+            self.queue.hand_on();
+            for seat in self.seats.drain(..) {
+                seat.tell(News::Reply(Err(error.clone())));
+            }
+        }
+    }
+}

@@ -1,0 +1,26 @@
+//! Where the time of recording comes from.
+
+use std::time::{SystemTime, UNIX_EPOCH};
+
+/// Tells the time.
+///
+/// The store asks once for each batch and forces the answers to never decrease,
+/// so a clock that jumps back stalls `recorded_at` and breaks nothing.
+pub trait Clock: Send + Sync {
+    /// Nanoseconds since 1970-01-01 00:00 UTC.
+    fn now(&self) -> i64;
+}
+
+/// The system's wall clock.
+#[derive(Clone, Copy, Debug, Default)]
+pub struct SystemClock;
+
+impl Clock for SystemClock {
+    fn now(&self) -> i64 {
+        // Before 1970 or after 2262 the answer is the nearest time that can be told.
+        match SystemTime::now().duration_since(UNIX_EPOCH) {
+            Ok(since) => i64::try_from(since.as_nanos()).unwrap_or(i64::MAX),
+            Err(before) => i64::try_from(before.duration().as_nanos()).map_or(i64::MIN, |nanos| -nanos),
+        }
+    }
+}

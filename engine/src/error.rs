@@ -1,0 +1,212 @@
+//! Why something did not happen, sorted by what the caller does next.
+//!
+//! Variants are for branching, fields are for telling a person. A message is
+//! one line, says what to do where that is not obvious, and does not repeat its
+//! cause: `source()` carries that.
+
+use std::io;
+use std::path::PathBuf;
+use std::sync::Arc;
+
+use annals_codec::scan::Fault;
+use annals_codec::{NameError, Position, SegmentNumber, StreamId, StreamVersion};
+
+use crate::append::ExpectedVersion;
+
+/// Bytes that are wrong and are not an unfinished tail: they were durable once.
+#[derive(Clone, Debug, Eq, PartialEq, thiserror::Error)]
+#[error("segment {segment} is damaged at offset {offset} of {file}, {}: {fault}", describe_range(*from, *to))]
+#[non_exhaustive]
+pub struct Damage {
+    /// The segment.
+    pub segment: SegmentNumber,
+    /// Its file, as a path a person can open.
+    pub file: String,
+    /// Where in the file the first bad frame begins.
+    pub offset: u64,
+    /// The first position that cannot be read.
+    pub from: Position,
+    /// The last position that cannot be read, where that is known.
+    pub to: Option<Position>,
+    /// What is wrong, and what says that it was durable.
+    pub fault: String,
+}
+
+fn describe_range(from: Position, to: Option<Position>) -> String {
+    match to {
+        Some(to) if to == from => format!("position {from}"),
+        Some(to) => format!("positions {from} to {to}"),
+        None => format!("from position {from} on"),
+    }
+}
+
+/// Why a store was not opened. Nothing was changed on disk.
+#[derive(Debug, thiserror::Error)]
+#[non_exhaustive]
+pub enum OpenError {
+    /// Another process, or another part of this one, has it open for writing.
+    #[error("the store is already open for writing by {}; close it there, or open it read-only",
+            pid.map_or_else(|| "another store".to_owned(), |pid| format!("process {pid}")))]
+    AlreadyOpen {
+        /// That process, when it could be told.
+        pid: Option<u32>,
+    },
+    /// There is no store at this place, and none was to be made.
+    #[error("there is no store in {}", path.display())]
+    NotFound {
+        /// Where one was looked for.
+        path: PathBuf,
+    },
+    /// Durable data is damaged. Read what is left with
+    /// [`open_read_only`](crate::EventStore::open_read_only); restore the file from a backup.
+    #[error("{0}. Nothing was changed; opening read-only serves the rest, `annals verify` lists all findings")]
+    Corrupt(Damage),
+    /// The files do not make up a store: one is missing, foreign, or contradicts the others.
+    #[error("the store's files do not fit together: {problem}. Nothing was changed; restore the file from a backup")]
+    Inconsistent {
+        /// Which file, and what is wrong with it.
+        problem: String,
+    },
+    /// A later version of Annals wrote it. Use that one.
+    #[error("{problem}")]
+    Newer {
+        /// Which version was found.
+        problem: String,
+    },
+    /// An option has a value that cannot be.
+    #[error("{what} is {value}, and must be between {least} and {most}")]
+    InvalidOptions {
+        /// The option.
+        what: &'static str,
+        /// Its value.
+        value: u64,
+        /// The least value allowed.
+        least: u64,
+        /// The greatest value allowed.
+        most: u64,
+    },
+    /// The operating system refused something. Says nothing about the data.
+    #[error("cannot {action} {path}")]
+    Io {
+        /// What was to be done.
+        action: &'static str,
+        /// To which file.
+        path: String,
+        /// What the operating system said.
+        source: io::Error,
+    },
+}
+
+/// Why an append did not happen, sorted by what the caller can do about it.
+#[derive(Clone, Debug, thiserror::Error)]
+#[non_exhaustive]
+pub enum AppendError {
+    /// Someone else appended to the stream first. Nothing was written. Read the
+    /// new events, decide again, and retry.
+    #[error("stream {stream} is at version {actual}, not {expected}: read what is new, decide again, and retry")]
+    ConcurrencyConflict {
+        /// The stream.
+        stream: StreamId,
+        /// What the caller expected.
+        expected: ExpectedVersion,
+        /// The version it has.
+        actual: StreamVersion,
+        /// The position of its last event; `START` when it has none.
+        last_position: Position,
+    },
+    /// The source was already processed that far. Nothing was written: skip what was processed.
+    #[error("source {source_name} is already at {recorded}, and {given} is not after it")]
+    TrackingConflict {
+        /// The source.
+        source_name: String,
+        /// The position given.
+        given: u64,
+        /// The position recorded.
+        recorded: u64,
+    },
+    /// A batch needs an event or a tracking record.
+    #[error("the batch is empty")]
+    EmptyBatch,
+    /// The event can never fit. Nothing was written.
+    #[error("the event takes {bytes} bytes; at most {limit} are allowed (Options::max_event_bytes)")]
+    EventTooLarge {
+        /// Its size with all overhead, in bytes.
+        bytes: u64,
+        /// The limit, in bytes.
+        limit: u64,
+    },
+    /// The batch can never fit. Nothing was written.
+    #[error("the batch takes {bytes} bytes; at most {limit} are allowed (Options::max_batch_bytes)")]
+    BatchTooLarge {
+        /// Its size with all overhead, in bytes.
+        bytes: u64,
+        /// The limit, in bytes.
+        limit: u64,
+    },
+    /// A stream id, event type, tag or source name is not one. Nothing was written.
+    #[error(transparent)]
+    InvalidName(#[from] NameError),
+    /// The disk is full. Nothing was written, reads go on, and appends work
+    /// again once there is space.
+    #[error("the disk is full: nothing was written; free some space and retry")]
+    StorageFull,
+    /// The sync of this very batch failed: it may or may not survive. Reopen
+    /// the store and look.
+    #[error("the sync of this batch failed, so it may or may not survive: reopen the store and look")]
+    CommitUnknown {
+        /// What the operating system said. Shared, because the whole group failed with it.
+        #[source]
+        cause: Arc<io::Error>,
+    },
+    /// An earlier write or sync failed, so the store takes no more appends.
+    /// Nothing of this batch was written. Reopen the store, and recovery decides.
+    #[error("an earlier write or sync failed, so the store takes no more appends: reopen it")]
+    Poisoned {
+        /// The first failure.
+        #[source]
+        cause: Arc<io::Error>,
+    },
+    /// The store was opened read-only.
+    #[error("the store is open read-only")]
+    ReadOnly,
+}
+
+/// Why events could not be read.
+#[derive(Clone, Debug, thiserror::Error)]
+#[non_exhaustive]
+pub enum ReadError {
+    /// These events are damaged. Reading can go on behind them: ask again, having called
+    /// [`skip_damaged`](crate::Reader::skip_damaged).
+    #[error("{0}")]
+    Corrupt(Damage),
+    /// The name cannot be that of a stream.
+    #[error(transparent)]
+    InvalidName(#[from] NameError),
+    /// The operating system refused to read.
+    #[error("cannot read {path} at offset {offset}")]
+    Io {
+        /// The file.
+        path: String,
+        /// Where in it.
+        offset: u64,
+        /// What the operating system said.
+        #[source]
+        source: Arc<io::Error>,
+    },
+}
+
+/// A scan's fault in words, with the evidence that it was durable.
+pub(crate) fn explain(fault: &Fault, evidence: &str) -> String {
+    format!("{fault}; {evidence}")
+}
+
+/// Adds to an I/O error what was being done, for [`OpenError::Io`].
+pub(crate) trait Doing<T> {
+    fn doing(self, action: &'static str, path: impl FnOnce() -> String) -> Result<T, OpenError>;
+}
+
+impl<T> Doing<T> for io::Result<T> {
+    fn doing(self, action: &'static str, path: impl FnOnce() -> String) -> Result<T, OpenError> {
+        self.map_err(|source| OpenError::Io { action, path: path(), source })
+    }
+}

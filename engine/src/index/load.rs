@@ -1,0 +1,166 @@
+//! From surveyed files to segments that can be read, with their indexes.
+//!
+//! For now every segment is scanned from its first frame, which also verifies
+//! every checksum. A writer refuses damage; a reader leaves it out and says so.
+
+use std::sync::Arc;
+
+use annals_codec::scan::{self, Bad, Scan, Source, Stop, Totals};
+use annals_codec::{Position, SEGMENT_HEADER_LEN, Seed, StreamId, Tail};
+use hashbrown::HashSet;
+
+use super::build::IndexBuilder;
+use super::heads::Heads;
+use super::memory::MemoryIndex;
+use crate::error::{Damage, Doing, OpenError};
+use crate::log::recover::decide::Mode;
+use crate::log::recover::survey::SegmentFacts;
+use crate::log::segment::{Segment, SegmentPlace};
+use crate::log::source::FileSource;
+use crate::view::IndexedSegment;
+
+/// What is taken in while segments are loaded.
+#[derive(Debug, Default)]
+pub(crate) struct Loader {
+    pub(crate) heads: Heads,
+    pub(crate) names: HashSet<StreamId>,
+    pub(crate) gaps: Vec<Damage>,
+    pub(crate) recorded_at: i64,
+}
+
+/// How far the loading of a segment that still grows has come.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct Reached {
+    pub(crate) tail: Tail,
+    pub(crate) totals: Totals,
+}
+
+impl Loader {
+    /// Loads a segment that has a successor, which begins behind `end`.
+    pub(crate) fn older(&mut self, facts: &SegmentFacts, end: Position, mode: Mode) -> Result<IndexedSegment, OpenError> {
+        let doing = || facts.display.clone();
+        let index = Arc::new(MemoryIndex::default());
+        let Ok((header, seed)) = &facts.header else {
+            // Only a reader comes here: a writer has refused it.
+            let segment = Segment::growing(place(facts, Seed::default()), facts.len).doing("map", doing)?;
+            segment.publish(SEGMENT_HEADER_LEN as u64, end);
+            self.leave_out(facts, 0, facts.base, end, "its header is damaged");
+            return Ok(IndexedSegment { log: Arc::new(segment), index });
+        };
+        let mut source = FileSource::cached(Arc::clone(&facts.file), facts.len);
+        let start = scan::first_tail(header);
+        let mut builder = IndexBuilder::new(&index, &mut self.names).moving(&mut self.heads);
+        let whole = scan::scan(&mut source, *seed, start, &mut builder).doing("read", doing)?;
+        if let Stop::Sealed(sealed) = &whole.stop
+            && whole.tail.position == end
+        {
+            self.take_time(&whole);
+            index.shrink();
+            let segment = Segment::sealed(place(facts, *seed), &sealed.trailer, end).doing("map", doing)?;
+            return Ok(IndexedSegment { log: Arc::new(segment), index });
+        }
+        if mode == Mode::Strict {
+            return Err(OpenError::Corrupt(damage_in(facts, &whole, end)));
+        }
+        // Its own index cannot be trusted, so the offsets are collected in memory.
+        let segment = Segment::growing(place(facts, *seed), facts.len).doing("map", doing)?;
+        let index = Arc::new(MemoryIndex::default());
+        let reached = self.scan_over_gaps(facts, &mut source, *seed, start, Some(end), &segment, &index)?;
+        if reached.tail.position < end {
+            self.leave_out(facts, reached.tail.offset, reached.tail.position, end, "the rest of the segment is damaged");
+        }
+        segment.publish(source.len(), end);
+        Ok(IndexedSegment { log: Arc::new(segment), index })
+    }
+
+    /// Loads what the last segment holds up to `limit`, into `segment`.
+    pub(crate) fn last(
+        &mut self,
+        facts: &SegmentFacts,
+        start: Tail,
+        limit: u64,
+        segment: &Segment,
+        index: &MemoryIndex,
+    ) -> Result<Reached, OpenError> {
+        let mut source = FileSource::cached(Arc::clone(&facts.file), limit);
+        self.scan_over_gaps(facts, &mut source, segment.seed, start, None, segment, index)
+    }
+
+    /// Scans on behind every damaged region, as far as there is a batch to go on with.
+    #[allow(clippy::too_many_arguments, reason = "one private step of two callers, which share all of it")]
+    fn scan_over_gaps(
+        &mut self,
+        facts: &SegmentFacts,
+        source: &mut FileSource,
+        seed: Seed,
+        mut tail: Tail,
+        end: Option<Position>,
+        segment: &Segment,
+        index: &MemoryIndex,
+    ) -> Result<Reached, OpenError> {
+        let doing = || facts.display.clone();
+        let mut totals = Totals::default();
+        loop {
+            let mut builder = IndexBuilder::new(index, &mut self.names).placing_in(segment).moving(&mut self.heads);
+            let found = scan::scan(source, seed, tail, &mut builder).doing("read", doing)?;
+            self.take_time(&found);
+            totals.events += found.totals.events;
+            totals.batches += found.totals.batches;
+            totals.recorded_at = found.totals.recorded_at.or(totals.recorded_at);
+            let gap = match &found.stop {
+                Stop::Bad(Bad { resume: Some(resume), at, fault, .. })
+                    if end.is_none_or(|end| resume.position < end) =>
+                {
+                    self.leave_out(facts, *at, found.tail.position, resume.position, &fault.to_string());
+                    *resume
+                }
+                Stop::Bad(_) | Stop::End | Stop::Sealed(_) => return Ok(Reached { tail: found.tail, totals }),
+            };
+            tail = gap;
+        }
+    }
+
+    fn take_time(&mut self, scan: &Scan) {
+        if let Some((_, max)) = scan.totals.recorded_at {
+            self.recorded_at = self.recorded_at.max(max);
+        }
+    }
+
+    /// Notes that the events after `from`, up to `to`, are left out.
+    pub(crate) fn leave_out(&mut self, facts: &SegmentFacts, offset: u64, from: Position, to: Position, fault: &str) {
+        self.gaps.push(Damage {
+            segment: facts.number,
+            file: facts.display.clone(),
+            offset,
+            from: from.plus(1),
+            to: Some(to),
+            fault: fault.to_owned(),
+        });
+    }
+}
+
+/// Where the segment of these facts is read.
+pub(crate) fn place(facts: &SegmentFacts, seed: Seed) -> SegmentPlace {
+    SegmentPlace {
+        number: facts.number,
+        base: facts.base,
+        seed,
+        path: facts.path.clone(),
+        file: Arc::clone(&facts.file),
+    }
+}
+
+fn damage_in(facts: &SegmentFacts, scan: &Scan, end: Position) -> Damage {
+    let (offset, fault) = match &scan.stop {
+        Stop::Bad(bad) => (bad.at, bad.fault.to_string()),
+        Stop::End | Stop::Sealed(_) => (scan.tail.offset, "the segment ends too early".to_owned()),
+    };
+    Damage {
+        segment: facts.number,
+        file: facts.display.clone(),
+        offset,
+        from: scan.tail.position.plus(1),
+        to: Some(end).filter(|to| *to > scan.tail.position),
+        fault: format!("{fault}; it was synced before the next segment began"),
+    }
+}

@@ -1,0 +1,107 @@
+//! The index of a segment, in memory.
+//!
+//! The writer adds to it after a group is on disk and before its positions are
+//! published; readers look things up at the same time. Both hold the lock for
+//! one look-up or one group, never while anything is read from disk.
+
+use std::ops::Range;
+
+use annals_codec::{SourceName, StreamId, StreamVersion};
+use hashbrown::HashMap;
+use parking_lot::RwLock;
+use smallvec::SmallVec;
+
+use super::{SegmentIndex, Span};
+
+#[derive(Debug, Default)]
+pub(crate) struct MemoryIndex {
+    inner: RwLock<Inner>,
+}
+
+#[derive(Debug, Default)]
+struct Inner {
+    streams: HashMap<StreamId, Postings>,
+    tracking: HashMap<SourceName, u64>,
+}
+
+#[derive(Debug)]
+struct Postings {
+    first: StreamVersion,
+    last: StreamVersion,
+    /// Offset/8 of each event, in the order of versions.
+    offsets: SmallVec<[u32; 4]>,
+}
+
+impl Postings {
+    fn span(&self) -> Span {
+        Span { first: self.first, last: self.last, events: self.offsets.len() as u64 }
+    }
+}
+
+/// One event, as the index keeps it.
+#[derive(Clone, Debug)]
+pub(crate) struct Entry {
+    pub(crate) stream: StreamId,
+    pub(crate) version: StreamVersion,
+    /// Divided by 8.
+    pub(crate) offset: u32,
+}
+
+impl MemoryIndex {
+    /// Takes in what a group of batches has added to the segment.
+    pub(crate) fn add(
+        &self,
+        entries: impl Iterator<Item = Entry>,
+        tracking: impl Iterator<Item = (SourceName, u64)>,
+    ) {
+        let mut inner = self.inner.write();
+        for entry in entries {
+            match inner.streams.get_mut(&*entry.stream) {
+                Some(postings) => {
+                    postings.last = entry.version;
+                    postings.offsets.push(entry.offset);
+                }
+                None => {
+                    let offsets = SmallVec::from_slice(&[entry.offset]);
+                    let postings = Postings { first: entry.version, last: entry.version, offsets };
+                    inner.streams.insert(entry.stream, postings);
+                }
+            }
+        }
+        inner.tracking.extend(tracking);
+    }
+
+    /// Gives back what growing has reserved and sealing leaves unused.
+    pub(crate) fn shrink(&self) {
+        let mut inner = self.inner.write();
+        inner.streams.shrink_to_fit();
+        for postings in inner.streams.values_mut() {
+            postings.offsets.shrink_to_fit();
+        }
+    }
+}
+
+impl SegmentIndex for MemoryIndex {
+    fn span(&self, stream: &str) -> Option<Span> {
+        self.inner.read().streams.get(stream).map(Postings::span)
+    }
+
+    fn offsets(&self, stream: &str, range: Range<u64>, out: &mut Vec<u32>) {
+        let inner = self.inner.read();
+        let Some(postings) = inner.streams.get(stream) else { return };
+        let end = postings.offsets.len().min(range.end as usize);
+        out.extend_from_slice(postings.offsets.get(range.start as usize..end).unwrap_or_default());
+    }
+
+    fn streams(&self, prefix: &str, each: &mut dyn FnMut(&StreamId, Span)) {
+        for (stream, postings) in &self.inner.read().streams {
+            if stream.starts_with(prefix) {
+                each(stream, postings.span());
+            }
+        }
+    }
+
+    fn tracking(&self, source: &str) -> Option<u64> {
+        self.inner.read().tracking.get(source).copied()
+    }
+}

@@ -1,0 +1,49 @@
+//! Finding events by something other than their position.
+//!
+//! Each segment has an index of its own, asked through [`SegmentIndex`]: the
+//! active segment's is in memory, and so, for now, is every sealed segment's,
+//! rebuilt when the store is opened. A stream is found by asking segments from
+//! the newest to the oldest. Index entries hold the place of an event in its
+//! segment, not its position: one look-up less for each event read.
+
+pub(crate) mod build;
+pub(crate) mod heads;
+pub(crate) mod load;
+pub(crate) mod memory;
+
+use std::fmt::Debug;
+
+use annals_codec::{StreamId, StreamVersion};
+
+/// What one segment holds of one stream.
+#[derive(Clone, Copy, Debug, Eq, PartialEq)]
+pub(crate) struct Span {
+    pub(crate) first: StreamVersion,
+    pub(crate) last: StreamVersion,
+    /// How many events: `last - first + 1`, unless some lie in a damaged region.
+    pub(crate) events: u64,
+}
+
+impl Span {
+    /// How many of its events certainly come before `version`; none, where some are missing.
+    pub(crate) fn events_before(&self, version: StreamVersion) -> u64 {
+        let is_whole = self.last.get() - self.first.get() + 1 == self.events;
+        if is_whole { version.get().saturating_sub(self.first.get()).min(self.events) } else { 0 }
+    }
+}
+
+/// The index of one segment.
+pub(crate) trait SegmentIndex: Send + Sync + Debug {
+    /// Which versions of a stream the segment holds.
+    fn span(&self, stream: &str) -> Option<Span>;
+
+    /// Appends to `out` the offsets, divided by 8, of a range of a stream's
+    /// events in the segment, as far as they exist. The first one is number 0.
+    fn offsets(&self, stream: &str, range: std::ops::Range<u64>, out: &mut Vec<u32>);
+
+    /// Calls `each` with every stream of the segment whose name begins with `prefix`, in no order.
+    fn streams(&self, prefix: &str, each: &mut dyn FnMut(&StreamId, Span));
+
+    /// The latest position that the segment records for a foreign source.
+    fn tracking(&self, source: &str) -> Option<u64>;
+}

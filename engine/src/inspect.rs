@@ -1,0 +1,351 @@
+//! Looking at a store's files without opening it: `verify`.
+//!
+//! Verification reads everything again, changes nothing, needs no lock, and
+//! never stops at the first finding. It works on a live store, on a copy, and
+//! on whatever else it is pointed at. It uses the same survey, the same
+//! decision and the same scan as recovery, so the two cannot disagree.
+
+use std::path::Path;
+use std::sync::Arc;
+
+use annals_codec::scan::{self, Fault, Sink, Source, Stop};
+use annals_codec::{Commit, Event, HeaderFault, LogId, Position, SegmentNumber, StreamId, StreamVersion};
+use hashbrown::HashMap;
+
+use crate::error::{Doing, OpenError};
+use crate::log::recover::decide::{Mode, Plan, decide};
+use crate::log::recover::survey::{Content, Facts, Purpose, SegmentFacts, survey};
+use crate::log::source::FileSource;
+use crate::storage::Storage;
+use crate::storage::disk::DiskStorage;
+
+/// What kind of thing was found.
+#[derive(Clone, Copy, Debug, Eq, Hash, PartialEq)]
+#[non_exhaustive]
+pub enum FindingKind {
+    /// A file is missing, foreign, or contradicts the others.
+    Files,
+    /// The header of a segment is damaged.
+    Header,
+    /// A frame is damaged.
+    Frame,
+    /// Frames are whole, and do not make up a batch that continues the one before.
+    Batch,
+    /// The seal, dense index or trailer of a sealed segment is damaged.
+    Seal,
+    /// Something that was durable is not there any more.
+    Lost,
+    /// An event's version, or its time, does not follow the one before.
+    Order,
+}
+
+impl FindingKind {
+    /// The kind as one lower-case word.
+    pub const fn as_str(self) -> &'static str {
+        match self {
+            FindingKind::Files => "files",
+            FindingKind::Header => "header",
+            FindingKind::Frame => "frame",
+            FindingKind::Batch => "batch",
+            FindingKind::Seal => "seal",
+            FindingKind::Lost => "lost",
+            FindingKind::Order => "order",
+        }
+    }
+}
+
+/// Something that is not as it should be.
+#[derive(Clone, Debug, Eq, PartialEq)]
+#[non_exhaustive]
+pub struct Finding {
+    /// What kind of thing it is.
+    pub kind: FindingKind,
+    /// The segment, if it is about one.
+    pub segment: Option<SegmentNumber>,
+    /// Its file, as a path a person can open.
+    pub file: Option<String>,
+    /// Where in the file.
+    pub offset: Option<u64>,
+    /// The first position concerned.
+    pub position: Option<Position>,
+    /// What is wrong, in words.
+    pub message: String,
+}
+
+/// What verification found.
+#[derive(Clone, Debug, Eq, PartialEq)]
+#[non_exhaustive]
+pub struct VerifyReport {
+    /// The log's identity, where it could be read.
+    pub log_id: Option<LogId>,
+    /// The position of the last whole event.
+    pub head: Position,
+    /// How many segments were read.
+    pub segments: u64,
+    /// How many events are whole.
+    pub events: u64,
+    /// How many batches are whole.
+    pub batches: u64,
+    /// How many bytes were read.
+    pub bytes: u64,
+    /// Everything that is not as it should be.
+    pub findings: Vec<Finding>,
+    /// The unfinished batch at the end, in bytes, if there is one: normal after a
+    /// crash, and while a program is writing. The next open cuts it off.
+    pub unfinished_bytes: u64,
+}
+
+impl VerifyReport {
+    /// Whether nothing is wrong.
+    pub fn is_clean(&self) -> bool {
+        self.findings.is_empty()
+    }
+}
+
+/// Verifies the store in `dir`: every file, frame, checksum, batch and chain.
+///
+/// `progress` is called now and then with the bytes read so far and in all.
+///
+/// # Errors
+///
+/// [`OpenError::NotFound`] when there is no store, [`OpenError::Newer`] when it
+/// is of a later format, [`OpenError::Io`] when it cannot be read. Damage is no
+/// error here: it is what the report is for.
+///
+/// # Example
+///
+/// ```
+/// use annals::{EventStore, ExpectedVersion, NewEvent, Options};
+///
+/// # let dir = tempfile::tempdir()?;
+/// let store = EventStore::open(dir.path(), &Options::new())?;
+/// store.append("order-7", ExpectedVersion::Any, NewEvent::new("Placed", "{}"))?;
+///
+/// let report = annals::inspect::verify(dir.path(), |_done, _all| ())?;
+/// assert!(report.is_clean());
+/// assert_eq!(report.events, 1);
+/// # Ok::<(), Box<dyn std::error::Error>>(())
+/// ```
+pub fn verify(dir: impl AsRef<Path>, progress: impl FnMut(u64, u64)) -> Result<VerifyReport, OpenError> {
+    let storage: Arc<dyn Storage> = Arc::new(DiskStorage::new(dir.as_ref()));
+    verify_on(&*storage, progress)
+}
+
+/// Verifies the store on any storage.
+///
+/// # Errors
+///
+/// As [`verify`].
+pub fn verify_on(storage: &dyn Storage, mut progress: impl FnMut(u64, u64)) -> Result<VerifyReport, OpenError> {
+    let facts = survey(storage, Purpose::Read)?;
+    if facts.meta.is_none() && facts.segments.is_empty() {
+        return Err(OpenError::NotFound { path: storage.describe("").into() });
+    }
+    let all: u64 = facts.segments.iter().map(|segment| segment.len).sum();
+    let mut pass = Pass {
+        report: VerifyReport {
+            log_id: facts.meta.as_ref().and_then(|meta| meta.as_ref().ok()).map(|meta| meta.log_id),
+            head: Position::START,
+            segments: 0,
+            events: 0,
+            batches: 0,
+            bytes: 0,
+            findings: Vec::new(),
+            unfinished_bytes: 0,
+        },
+        order: Order::default(),
+    };
+    for (index, segment) in facts.segments.iter().enumerate() {
+        let successor = facts.segments.get(index + 1);
+        pass.segment(&facts, segment, successor, &mut |done| progress(done, all))?;
+    }
+    pass.relations(&facts)?;
+    Ok(pass.report)
+}
+
+struct Pass {
+    report: VerifyReport,
+    order: Order,
+}
+
+impl Pass {
+    /// What only shows when the files are seen together.
+    fn relations(&mut self, facts: &Facts) -> Result<(), OpenError> {
+        let damage = match decide(facts, Mode::Lenient) {
+            Ok(Plan::Use(plan)) => plan.damage,
+            Ok(Plan::Create) => Vec::new(),
+            Err(OpenError::Inconsistent { problem }) => {
+                self.report.findings.push(Finding {
+                    kind: FindingKind::Files,
+                    segment: None,
+                    file: None,
+                    offset: None,
+                    position: None,
+                    message: problem,
+                });
+                return Ok(());
+            }
+            Err(OpenError::Corrupt(damage)) => vec![damage],
+            Err(error) => return Err(error),
+        };
+        for damage in damage {
+            let known = self.report.findings.iter().any(|finding| {
+                finding.segment == Some(damage.segment) && finding.position.is_some_and(|at| at == damage.from)
+            });
+            if !known {
+                self.report.findings.push(Finding {
+                    kind: FindingKind::Lost,
+                    segment: Some(damage.segment),
+                    file: Some(damage.file),
+                    offset: Some(damage.offset),
+                    position: Some(damage.from),
+                    message: damage.fault,
+                });
+            }
+        }
+        Ok(())
+    }
+
+    fn find(&mut self, kind: FindingKind, segment: &SegmentFacts, offset: u64, position: Position, message: String) {
+        self.report.findings.push(Finding {
+            kind,
+            segment: Some(segment.number),
+            file: Some(segment.display.clone()),
+            offset: Some(offset),
+            position: Some(position),
+            message,
+        });
+    }
+
+    /// Reads one segment from its first frame to its end, over every bad place.
+    fn segment(
+        &mut self,
+        facts: &Facts,
+        segment: &SegmentFacts,
+        successor: Option<&SegmentFacts>,
+        progress: &mut dyn FnMut(u64),
+    ) -> Result<(), OpenError> {
+        self.report.segments += 1;
+        let first = segment.base.plus(1);
+        if let Err(fault) = &segment.header {
+            if let HeaderFault::Newer { .. } | HeaderFault::Features { .. } = fault {
+                return Err(OpenError::Newer { problem: format!("{}: {fault}", segment.display) });
+            }
+            self.find(FindingKind::Header, segment, 0, first, fault.to_string());
+        }
+        let (seed, mut tail) = match (&segment.header, &segment.content) {
+            (Ok((header, seed)), _) => (*seed, scan::first_tail(header)),
+            (Err(_), Content::Last(Some(last))) => (last.seed, last.start),
+            (Err(_), _) => return Ok(()),
+        };
+        let watermark = facts.watermark.flatten().filter(|watermark| watermark.segment == segment.number);
+        let before = self.report.bytes;
+        let source = FileSource::cached(Arc::clone(&segment.file), segment.len);
+        let mut source = Counted { source, before, furthest: 0, progress };
+        loop {
+            let mut sink = OrderSink { order: &mut self.order, faults: Vec::new() };
+            let found = scan::scan(&mut source, seed, tail, &mut sink).doing("read", || segment.display.clone())?;
+            let faults = sink.faults;
+            for (offset, position, message) in faults {
+                self.find(FindingKind::Order, segment, offset, position, message);
+            }
+            self.report.events += found.totals.events;
+            self.report.batches += found.totals.batches;
+            self.report.head = self.report.head.max(found.tail.position);
+            let next = found.tail.position.plus(1);
+            let Stop::Bad(bad) = &found.stop else { break };
+            let damaged = successor.is_some()
+                || matches!(
+                    found.verdict(watermark.map_or(0, |watermark| watermark.offset)),
+                    scan::Verdict::Damaged { .. }
+                );
+            if !damaged {
+                self.report.unfinished_bytes = bad.data_end - found.tail.offset;
+                break;
+            }
+            self.find(kind_of(&bad.fault), segment, bad.at, next, bad.fault.to_string());
+            let Some(resume) = bad.resume else { break };
+            tail = resume;
+        }
+        self.report.bytes += segment.len;
+        Ok(())
+    }
+}
+
+fn kind_of(fault: &Fault) -> FindingKind {
+    match fault {
+        Fault::Batch(_) | Fault::NoCommit => FindingKind::Batch,
+        Fault::Seal(_) => FindingKind::Seal,
+        _ => FindingKind::Frame,
+    }
+}
+
+/// Tells how far a scan has come.
+struct Counted<'a> {
+    source: FileSource,
+    /// The bytes of the segments before this one.
+    before: u64,
+    furthest: u64,
+    progress: &'a mut dyn FnMut(u64),
+}
+
+impl Source for Counted<'_> {
+    type Error = std::io::Error;
+
+    fn len(&self) -> u64 {
+        self.source.len()
+    }
+
+    fn bytes(&mut self, offset: u64, least: usize) -> std::io::Result<&[u8]> {
+        /// Often enough for a person, seldom enough for the scan.
+        const STEP: u64 = 1 << 20;
+        if offset >= self.furthest + STEP {
+            self.furthest = offset;
+            (self.progress)(self.before + offset);
+        }
+        self.source.bytes(offset, least)
+    }
+}
+
+/// What the order of events must satisfy over the whole log.
+#[derive(Debug, Default)]
+struct Order {
+    versions: HashMap<StreamId, StreamVersion>,
+    recorded_at: i64,
+    /// How far the check has come, to know gaps: behind one, versions may jump.
+    position: Position,
+    behind_gap: bool,
+}
+
+struct OrderSink<'a> {
+    order: &'a mut Order,
+    faults: Vec<(u64, Position, String)>,
+}
+
+impl Sink for OrderSink<'_> {
+    fn event(&mut self, offset: u64, event: &Event<'_>) {
+        let order = &mut *self.order;
+        order.behind_gap |= event.position != order.position.plus(1);
+        order.position = event.position;
+        if event.recorded_at < order.recorded_at {
+            self.faults.push((offset, event.position, "it was recorded before the event before it".to_owned()));
+        }
+        order.recorded_at = order.recorded_at.max(event.recorded_at);
+        let before = match order.versions.get_mut(event.stream) {
+            Some(version) => std::mem::replace(version, event.version),
+            None => {
+                order.versions.insert(StreamId::of_event(event), event.version);
+                StreamVersion::EMPTY
+            }
+        };
+        let follows = event.version == before.plus(1) || (order.behind_gap && event.version > before);
+        if !follows {
+            let message = format!("version {} of stream {} follows version {before}", event.version, event.stream);
+            self.faults.push((offset, event.position, message));
+        }
+    }
+
+    fn commit(&mut self, _offset: u64, _commit: &Commit<'_>) {}
+
+    fn discard(&mut self) {}
+}

@@ -1,0 +1,67 @@
+//! Which file of a store is which.
+
+use annals_codec::{Position, SegmentNumber};
+
+pub(crate) const META: &str = "store.meta";
+pub(crate) const WATERMARK: &str = "WATERMARK";
+pub(crate) const SEGMENTS: &str = "seg";
+pub(crate) const QUARANTINE: &str = "quarantine";
+/// What ends in this is the garbage of a crash, and removed at the next open.
+pub(crate) const TEMPORARY: &str = ".tmp";
+
+/// Digits of a number in a file's name, so that names sort as numbers do.
+const DIGITS: usize = 20;
+
+/// The path of a segment.
+pub(crate) fn segment(number: SegmentNumber, base: Position) -> String {
+    format!("{SEGMENTS}/{:020}-{:020}.seg", number.get(), base.get())
+}
+
+/// The path of a segment while it is made.
+pub(crate) fn unnamed_segment(number: SegmentNumber) -> String {
+    format!("{SEGMENTS}/{:020}.seg{TEMPORARY}", number.get())
+}
+
+/// The path of a segment that the background work prepares for later.
+pub(crate) fn prepared_segment(number: SegmentNumber) -> String {
+    format!("{SEGMENTS}/{:020}.seg.ahead{TEMPORARY}", number.get())
+}
+
+/// The number and base position in the name of a segment; `None` for any other name.
+pub(crate) fn parse_segment(name: &str) -> Option<(SegmentNumber, Position)> {
+    let (number, base) = name.strip_suffix(".seg")?.split_once('-')?;
+    let digits = |text: &str| (text.len() == DIGITS).then(|| text.bytes().all(|byte| byte.is_ascii_digit())) == Some(true);
+    if !digits(number) || !digits(base) {
+        return None;
+    }
+    Some((SegmentNumber::new(number.parse().ok()?), Position::new(base.parse().ok()?)))
+}
+
+/// The path where bytes cut from a segment are kept. The name tells them apart
+/// by content, so that a recovery that is repeated writes the same file.
+pub(crate) fn quarantined(segment: SegmentNumber, offset: u64, checksum: u32) -> String {
+    format!("{QUARANTINE}/{:020}-{offset:020}-{checksum:08x}.bin", segment.get())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_segment_name_reads_back_and_no_other_name_passes_for_one() {
+        let name = segment(SegmentNumber::new(7), Position::new(12));
+        let name = name.strip_prefix("seg/").unwrap();
+        assert_eq!(name, "00000000000000000007-00000000000000000012.seg");
+        assert_eq!(parse_segment(name), Some((SegmentNumber::new(7), Position::new(12))));
+        for other in [
+            "7-12.seg",
+            "00000000000000000007.seg.tmp",
+            "00000000000000000007-00000000000000000012.seg.tmp",
+            "00000000000000000007-+0000000000000000012.seg",
+            "99999999999999999999-00000000000000000012.seg",
+            "notes.txt",
+        ] {
+            assert_eq!(parse_segment(other), None, "{other}");
+        }
+    }
+}

@@ -1,0 +1,292 @@
+//! Carry out: the plan, step by step. May be stopped at each; the next
+//! recovery comes to the same result.
+//!
+//! The order matters: what is cut is kept first; what is cut is cut durably
+//! before anything is appended; what is shown is durable before it is shown.
+
+use std::io;
+use std::sync::Arc;
+
+use annals_codec::scan::Source;
+use annals_codec::{Epoch, LogId, Position, SEGMENT_HEADER_LEN, SegmentNumber, StoreMeta, seal_room};
+
+use super::decide::{Cut, Usable};
+use super::survey::{Facts, SegmentFacts};
+use crate::error::{Doing, OpenError};
+use crate::log::active::{CreateError, LogState, NewSegment, create_segment, is_full};
+use crate::log::names;
+use crate::log::segment::{Segment, SegmentPlace};
+use crate::log::small_files::{MetaFile, WatermarkFile, write_all};
+use crate::log::source::FileSource;
+use crate::report::{RecoveryReport, TornTail};
+use crate::storage::{Access, File, Storage};
+
+/// What the bytes are read in when they are copied, in bytes.
+const COPY: usize = 1 << 20;
+
+/// Removes what an interrupted operation has left. Nothing refers to it, so the
+/// removal need not be durable.
+fn remove_temporaries(storage: &dyn Storage, facts: &Facts) -> Result<Vec<String>, OpenError> {
+    for path in &facts.temporaries {
+        storage.remove(path).doing("remove", || storage.describe(path))?;
+    }
+    Ok(facts.temporaries.clone())
+}
+
+/// Makes a new store: segment 0, then WATERMARK, then `store.meta`, whose name says
+/// that the store is whole.
+pub(crate) fn create(
+    storage: &Arc<dyn Storage>,
+    facts: &Facts,
+    segment_bytes: u64,
+    now: i64,
+) -> Result<(LogState, RecoveryReport), OpenError> {
+    let removed_temporaries = remove_temporaries(&**storage, facts)?;
+    let here = |path: &'static str| || storage.describe(path);
+    storage.create_dir(names::SEGMENTS).doing("create", here(names::SEGMENTS))?;
+    let mut log_id = [0; 16];
+    storage.fill_random(&mut log_id).doing("make a log id for", here(""))?;
+    let new = NewSegment {
+        log_id: LogId::from_bytes(log_id),
+        number: SegmentNumber::FIRST,
+        base: Position::START,
+        epoch: Epoch::default(),
+        created_at: now,
+        predecessor_len: 0,
+        chain: 0,
+    };
+    let place = create_segment(&**storage, &new, None).map_err(|error| cannot_create(&**storage, error))?;
+    let (meta, watermark) = finish_creation(&**storage, &place, new.log_id, now, None)?;
+    let segment = Segment::growing(place, segment_bytes).doing("map", here(names::SEGMENTS))?;
+    segment.publish(SEGMENT_HEADER_LEN as u64, Position::START);
+    let report = RecoveryReport { created: true, removed_temporaries, ..RecoveryReport::default() };
+    let state = LogState {
+        segment: Arc::new(segment),
+        capacity: segment_bytes,
+        written: SEGMENT_HEADER_LEN as u64,
+        position: Position::START,
+        chain: 0,
+        totals: annals_codec::scan::Totals::default(),
+        epoch: Epoch::default(),
+        meta,
+        watermark,
+    };
+    Ok((state, report))
+}
+
+fn cannot_create(storage: &dyn Storage, error: CreateError) -> OpenError {
+    let (CreateError::BeforeName(source) | CreateError::Name(source)) = error;
+    OpenError::Io { action: "create a segment in", path: storage.describe(names::SEGMENTS), source }
+}
+
+/// Writes what comes after segment 0: WATERMARK and `store.meta`.
+fn finish_creation(
+    storage: &dyn Storage,
+    segment: &SegmentPlace,
+    log_id: LogId,
+    now: i64,
+    watermark: Option<WatermarkFile>,
+) -> Result<(MetaFile, WatermarkFile), OpenError> {
+    let watermark = match watermark {
+        Some(watermark) => watermark,
+        None => WatermarkFile::create(storage).doing("create", || storage.describe(names::WATERMARK))?,
+    };
+    let meta = StoreMeta {
+        sequence: 0,
+        log_id,
+        created_at: now,
+        epoch: Epoch::default(),
+        active: segment.number,
+        active_base: segment.base,
+        active_seed: segment.seed,
+        floor: SegmentNumber::FIRST,
+        floor_base: Position::START,
+    };
+    // Before the name `store.meta`: it must not outlive what it speaks of.
+    storage.sync_dir("").doing("sync", || storage.describe(""))?;
+    let meta = MetaFile::create(storage, meta).doing("create", || storage.describe(names::META))?;
+    storage.sync_dir("").doing("sync", || storage.describe(""))?;
+    Ok((meta, watermark))
+}
+
+/// Brings an existing store into use.
+pub(crate) fn carry_out(
+    storage: &Arc<dyn Storage>,
+    facts: &Facts,
+    plan: &Usable,
+    segment_bytes: u64,
+    now: i64,
+) -> Result<(LogState, RecoveryReport), OpenError> {
+    let mut report = RecoveryReport {
+        head: plan.end.position,
+        epoch: plan.end.epoch,
+        removed_temporaries: remove_temporaries(&**storage, facts)?,
+        notes: plan.notes.clone(),
+        ..RecoveryReport::default()
+    };
+    for &(index, len) in &plan.trims {
+        trim(&**storage, &facts.segments[index], len)?;
+    }
+    let last = facts.segments.last().expect("a plan to use a store has a segment");
+    let (_, seed) = last.header.as_ref().expect("a plan to write has whole headers");
+    let doing = || last.display.clone();
+    if let Some(from) = plan.write_back_from {
+        let end = plan.cut.as_ref().map_or(plan.end.offset, |cut| cut.offset);
+        write_back(&last.file, from, end).doing("rewrite", doing)?;
+    }
+    if let Some(cut) = &plan.cut {
+        report.torn = Some(cut_tail(&**storage, last, cut)?);
+    }
+    // What is shown from here on is durable: the bytes, and the names that lead to them.
+    last.file.sync().doing("sync", doing)?;
+    storage.sync_dir(names::SEGMENTS).doing("sync", || storage.describe(names::SEGMENTS))?;
+    storage.sync_dir("").doing("sync", || storage.describe(""))?;
+
+    let place = SegmentPlace {
+        number: last.number,
+        base: last.base,
+        seed: *seed,
+        path: last.path.clone(),
+        file: Arc::clone(&last.file),
+    };
+    let watermark = plan
+        .watermark_exists
+        .then(|| WatermarkFile::open(&**storage, plan.watermark))
+        .transpose()
+        .doing("open", || storage.describe(names::WATERMARK))?;
+    let (mut meta, watermark) = match plan.meta {
+        None => {
+            report.finished_creation = true;
+            finish_creation(&**storage, &place, plan.log_id, now, watermark)?
+        }
+        Some(meta) => {
+            let meta = MetaFile::open(&**storage, meta).doing("open", || storage.describe(names::META))?;
+            let watermark = match watermark {
+                Some(watermark) => watermark,
+                None => WatermarkFile::create(&**storage).doing("create", || storage.describe(names::WATERMARK))?,
+            };
+            (meta, watermark)
+        }
+    };
+    let (segment, capacity, written, chain, totals) = if let Some(sealed) = plan.finish_roll {
+        report.finished_roll = true;
+        let new = NewSegment {
+            log_id: plan.log_id,
+            number: last.number.next(),
+            base: plan.end.position,
+            epoch: plan.end.epoch,
+            created_at: now,
+            predecessor_len: sealed.trailer.file_len,
+            chain: sealed.seal.chain,
+        };
+        if last.len != sealed.trailer.file_len {
+            trim(&**storage, last, sealed.trailer.file_len)?;
+        }
+        let place = create_segment(&**storage, &new, None).map_err(|error| cannot_create(&**storage, error))?;
+        meta.update(|meta| {
+            meta.active = place.number;
+            meta.active_base = place.base;
+            meta.active_seed = place.seed;
+        })
+        .doing("update", || storage.describe(names::META))?;
+        let segment = Segment::growing(place, segment_bytes).doing("map", doing)?;
+        (segment, segment_bytes, SEGMENT_HEADER_LEN as u64, sealed.seal.chain, annals_codec::scan::Totals::default())
+    } else {
+        let capacity = segment_bytes.max(plan.end.offset + seal_room(plan.end.totals.events));
+        let segment = Segment::growing(place, capacity).doing("map", doing)?;
+        (segment, capacity, plan.end.offset, plan.end.chain, plan.end.totals)
+    };
+    segment.publish(written, plan.end.position);
+    let state = LogState {
+        segment: Arc::new(segment),
+        capacity,
+        written,
+        position: plan.end.position,
+        chain,
+        totals,
+        epoch: plan.end.epoch,
+        meta,
+        watermark,
+    };
+    Ok((state, report))
+}
+
+/// Cuts the zeros off a sealed segment that a crash kept from being trimmed.
+fn trim(storage: &dyn Storage, segment: &SegmentFacts, len: u64) -> Result<(), OpenError> {
+    let doing = || segment.display.clone();
+    let file = storage.open(&segment.path, Access::ReadWrite).doing("open", doing)?;
+    file.set_len(len).and_then(|()| file.sync()).doing("trim", doing)
+}
+
+/// Writes bytes that were judged good, but may be in the page cache only, once
+/// more: then the next sync answers for them.
+fn write_back(file: &Arc<dyn File>, from: u64, end: u64) -> io::Result<()> {
+    let from = from.max(SEGMENT_HEADER_LEN as u64);
+    copy(file, from, end, |at, part| write_all(&**file, from + at, part))
+}
+
+/// Keeps a copy of an unfinished tail, then cuts it off, durably.
+fn cut_tail(storage: &dyn Storage, segment: &SegmentFacts, cut: &Cut) -> Result<TornTail, OpenError> {
+    let doing = || segment.display.clone();
+    let len = cut.data_end - cut.offset;
+    let mut hasher = crc32fast::Hasher::new();
+    copy(&segment.file, cut.offset, cut.data_end, |_, part| {
+        hasher.update(part);
+        Ok(())
+    })
+    .doing("read", doing)?;
+    let checksum = hasher.finalize();
+    let path = names::quarantined(segment.number, cut.offset, checksum);
+    let quarantine = match keep(storage, &path, &segment.file, cut) {
+        Ok(()) => Some(storage.describe(&path)),
+        // A full disk must not keep a store from opening: then length and checksum are all that is told.
+        Err(error) if is_full(&error) => None,
+        Err(source) => {
+            let path = storage.describe(&path);
+            return Err(OpenError::Io { action: "keep a copy of the unfinished tail in", path, source });
+        }
+    };
+    segment.file.set_len(cut.offset).and_then(|()| segment.file.sync()).doing("cut", doing)?;
+    tracing::warn!(segment = %segment.number, offset = cut.offset, bytes = len, "cut an unfinished tail");
+    Ok(TornTail { segment: segment.number, offset: cut.offset, bytes: len, checksum, quarantine, fault: cut.fault.clone() })
+}
+
+/// Copies an unfinished tail to a file of its own, durably.
+fn keep(storage: &dyn Storage, path: &str, file: &Arc<dyn File>, cut: &Cut) -> io::Result<()> {
+    storage.create_dir(names::QUARANTINE)?;
+    // When a recovery was interrupted after this step, the copy is there: its name tells its content.
+    if storage.open(path, Access::Read).is_err() {
+        let temporary = format!("{path}{}", names::TEMPORARY);
+        let kept = storage.create(&temporary)?;
+        let copied = copy(file, cut.offset, cut.data_end, |at, part| write_all(&*kept, at, part))
+            .and_then(|()| kept.sync())
+            .and_then(|()| storage.rename(&temporary, path));
+        if let Err(error) = copied {
+            // Best effort: what stays is removed at the next open.
+            let _ = storage.remove(&temporary);
+            return Err(error);
+        }
+    }
+    storage.sync_dir(names::QUARANTINE)?;
+    storage.sync_dir("")
+}
+
+/// Hands the bytes of a range to `take`, in parts, with their distance from its start.
+fn copy(
+    file: &Arc<dyn File>,
+    from: u64,
+    end: u64,
+    mut take: impl FnMut(u64, &[u8]) -> io::Result<()>,
+) -> io::Result<()> {
+    let mut source = FileSource::cached(Arc::clone(file), end);
+    let mut at = from;
+    while at < end {
+        let part = source.bytes(at, COPY.min((end - at) as usize))?;
+        if part.is_empty() {
+            return Err(io::ErrorKind::UnexpectedEof.into());
+        }
+        take(at - from, part)?;
+        at += part.len() as u64;
+    }
+    Ok(())
+}

@@ -1,0 +1,336 @@
+//! Decide: what the facts mean, and what is to be done. Pure.
+//!
+//! | facts | verdict |
+//! |---|---|
+//! | nothing at all | make a store |
+//! | one empty segment 0 and no `store.meta` | finish making it |
+//! | a segment or `store.meta` missing, foreign, or contradicting its neighbours | refuse, naming it |
+//! | a segment with a successor whose end is not whole | damage: it was synced before the successor existed |
+//! | such a segment longer than its trailer says, by zeros | trim it again |
+//! | the last segment whole and sealed | finish the roll |
+//! | bytes behind the last batch, and something says they were durable | damage, with the evidence |
+//! | bytes behind the last batch otherwise | an unfinished tail: keep a copy, cut |
+//! | a log shorter than the watermark | damage |
+
+use annals_codec::scan::{SealedEnd, Stop, Totals, Verdict};
+use annals_codec::{Epoch, HeaderFault, LogId, MetaFault, Position, SegmentNumber, StoreMeta, Watermark};
+
+use super::survey::{Content, Facts, LastFacts, SegmentFacts};
+use crate::error::{Damage, OpenError, explain};
+
+/// What is to be done before the log can be used.
+#[derive(Clone, Debug, Eq, PartialEq)]
+pub(crate) enum Plan {
+    /// There is no store yet.
+    Create,
+    /// There is one.
+    Use(Usable),
+}
+
+/// How a store is brought into use.
+#[derive(Clone, Debug, Eq, PartialEq)]
+pub(crate) struct Usable {
+    /// From `store.meta`, or `None` when making the store stopped just before writing it.
+    pub(crate) meta: Option<StoreMeta>,
+    pub(crate) log_id: LogId,
+    /// The valid watermark of this log, if there is one.
+    pub(crate) watermark: Option<Watermark>,
+    pub(crate) watermark_exists: bool,
+    /// Sealed segments that are longer than their trailer says: index, right length.
+    pub(crate) trims: Vec<(usize, u64)>,
+    /// What is cut off the last segment.
+    pub(crate) cut: Option<Cut>,
+    /// The last segment's bytes from here on could not be proven to be on the
+    /// disk, and are written again before they are synced.
+    pub(crate) write_back_from: Option<u64>,
+    /// The last segment is sealed and has no successor yet.
+    pub(crate) finish_roll: Option<SealedEnd>,
+    /// Where the last segment's batches end.
+    pub(crate) end: LogEnd,
+    pub(crate) notes: Vec<String>,
+    /// Damage, when it was only to be read.
+    pub(crate) damage: Vec<Damage>,
+}
+
+/// The end of the log.
+#[derive(Clone, Copy, Debug, Eq, PartialEq)]
+pub(crate) struct LogEnd {
+    pub(crate) offset: u64,
+    pub(crate) position: Position,
+    pub(crate) chain: u32,
+    /// The highest epoch that any file speaks of.
+    pub(crate) epoch: Epoch,
+    pub(crate) totals: Totals,
+}
+
+/// An unfinished tail.
+#[derive(Clone, Debug, Eq, PartialEq)]
+pub(crate) struct Cut {
+    /// Where the log ends.
+    pub(crate) offset: u64,
+    /// Where the last byte behind it that is not zero ends.
+    pub(crate) data_end: u64,
+    pub(crate) fault: String,
+}
+
+/// Whether damage refuses the store, or is left out.
+#[derive(Clone, Copy, Debug, Eq, PartialEq)]
+pub(crate) enum Mode {
+    Strict,
+    Lenient,
+}
+
+fn inconsistent<T>(problem: String) -> Result<T, OpenError> {
+    Err(OpenError::Inconsistent { problem })
+}
+
+/// Decides what the facts mean.
+pub(crate) fn decide(facts: &Facts, mode: Mode) -> Result<Plan, OpenError> {
+    let meta = match &facts.meta {
+        None if facts.segments.is_empty() => return Ok(Plan::Create),
+        None => None,
+        Some(Ok(meta)) => Some(*meta),
+        Some(Err(fault @ MetaFault::Newer { .. })) => return Err(OpenError::Newer { problem: fault.to_string() }),
+        Some(Err(fault)) => return inconsistent(fault.to_string()),
+    };
+    let Some((last, older)) = facts.segments.split_last() else {
+        let number = meta.map_or(SegmentNumber::FIRST, |meta| meta.active);
+        return inconsistent(format!("segment {number} is missing, and so is every other"));
+    };
+    refuse_newer(&facts.segments)?;
+    let log_id = match (&meta, &last.header) {
+        (Some(meta), _) => meta.log_id,
+        (None, Ok((header, _))) if is_alone_and_empty(older, last) => header.log_id,
+        (None, _) => return inconsistent("store.meta is missing".to_owned()),
+    };
+    let mut damage = Vec::new();
+    check_row(&facts.segments, meta.as_ref(), log_id)?;
+    let trims = check_older(older, last, mode, &mut damage)?;
+    let last_facts = match &last.content {
+        Content::Last(Some(last_facts)) => last_facts,
+        Content::Last(None) | Content::Older(_) => return Err(OpenError::Corrupt(header_damage(last))),
+    };
+    if last.header.is_err() {
+        tell(mode, &mut damage, header_damage(last))?;
+    }
+
+    let mut notes = Vec::new();
+    let watermark = trusted_watermark(facts, log_id, &mut notes);
+    check_watermark(watermark.as_ref(), last)?;
+    let scan = &last_facts.scan;
+    let cut = match scan.verdict(vouched(watermark.as_ref(), last.number)) {
+        Verdict::Clean => None,
+        Verdict::Unfinished => match &scan.stop {
+            Stop::Bad(bad) => {
+                let fault = bad.fault.to_string();
+                Some(Cut { offset: scan.tail.offset, data_end: bad.data_end.max(scan.tail.offset), fault })
+            }
+            Stop::End | Stop::Sealed(_) => unreachable!("only bad bytes are unfinished"),
+        },
+        Verdict::Damaged { durable_offset } => {
+            tell(mode, &mut damage, tail_damage(last, last_facts, durable_offset))?;
+            None
+        }
+    };
+    let finish_roll = match &scan.stop {
+        Stop::Sealed(sealed) => Some(*sealed),
+        Stop::End | Stop::Bad(_) => None,
+    };
+    let header_epoch = last.header.as_ref().map_or(Epoch::default(), |(header, _)| header.epoch);
+    let epochs = [meta.map_or(Epoch::default(), |meta| meta.epoch), scan.tail.epoch, header_epoch];
+    Ok(Plan::Use(Usable {
+        meta,
+        log_id,
+        watermark,
+        watermark_exists: facts.watermark.is_some(),
+        trims,
+        write_back_from: last_facts.unproven.then_some(last_facts.vouched),
+        cut,
+        finish_roll,
+        end: LogEnd {
+            offset: scan.tail.offset,
+            position: scan.tail.position,
+            chain: scan.tail.chain.unwrap_or(0),
+            epoch: epochs.into_iter().max().unwrap_or_default(),
+            totals: scan.totals,
+        },
+        notes,
+        damage,
+    }))
+}
+
+/// Damage refuses a store that is to be written, and is told of one that is only read.
+fn tell(mode: Mode, told: &mut Vec<Damage>, damage: Damage) -> Result<(), OpenError> {
+    match mode {
+        Mode::Strict => Err(OpenError::Corrupt(damage)),
+        Mode::Lenient => {
+            told.push(damage);
+            Ok(())
+        }
+    }
+}
+
+fn refuse_newer(segments: &[SegmentFacts]) -> Result<(), OpenError> {
+    for segment in segments {
+        if let Err(fault @ (HeaderFault::Newer { .. } | HeaderFault::Features { .. })) = &segment.header {
+            return Err(OpenError::Newer { problem: format!("{}: {fault}", segment.display) });
+        }
+    }
+    Ok(())
+}
+
+/// A new store writes segment 0 before `store.meta`, so a crash between the two leaves this.
+fn is_alone_and_empty(older: &[SegmentFacts], last: &SegmentFacts) -> bool {
+    let is_empty = match &last.content {
+        Content::Last(Some(last)) => last.scan.stop == Stop::End && last.scan.totals.batches == 0,
+        Content::Last(None) | Content::Older(_) => false,
+    };
+    older.is_empty() && is_empty && last.number == SegmentNumber::FIRST && last.base == Position::START
+}
+
+/// Numbers run on from the floor without hole or repetition, and each header
+/// says what the file's name says.
+fn check_row(segments: &[SegmentFacts], meta: Option<&StoreMeta>, log_id: LogId) -> Result<(), OpenError> {
+    let mut expected = meta.map_or(SegmentNumber::FIRST, |meta| meta.floor);
+    for segment in segments {
+        if segment.number > expected {
+            return inconsistent(format!("segment {expected} is missing"));
+        }
+        if segment.number < expected {
+            return inconsistent(format!("{} is there twice, or below the oldest segment", segment.display));
+        }
+        expected = expected.next();
+        let Ok((header, _)) = &segment.header else { continue };
+        if header.log_id != log_id {
+            let (theirs, ours) = (header.log_id, log_id);
+            return inconsistent(format!("{} belongs to log {theirs}, not to {ours}", segment.display));
+        }
+        if (header.number, header.base) != (segment.number, segment.base) {
+            let (number, base) = (header.number, header.base);
+            return inconsistent(format!("{} says of itself that it is segment {number} from position {base}", segment.display));
+        }
+    }
+    match meta {
+        Some(meta) if meta.active >= expected => inconsistent(format!("segment {} is missing", meta.active)),
+        _ => Ok(()),
+    }
+}
+
+/// Every segment but the last has a whole end that its successor continues.
+/// Returns those that have to be trimmed again.
+fn check_older(
+    older: &[SegmentFacts],
+    last: &SegmentFacts,
+    mode: Mode,
+    damage: &mut Vec<Damage>,
+) -> Result<Vec<(usize, u64)>, OpenError> {
+    let mut trims = Vec::new();
+    for (index, segment) in older.iter().enumerate() {
+        let successor = older.get(index + 1).unwrap_or(last);
+        if segment.header.is_err() {
+            tell(mode, damage, header_damage(segment))?;
+            continue;
+        }
+        let end = match &segment.content {
+            Content::Older(Some(end)) => end,
+            Content::Older(None) | Content::Last(_) => {
+                let what = "the end of the segment (seal, index, trailer) is not whole";
+                tell(mode, damage, end_damage(segment, successor, what))?;
+                continue;
+            }
+        };
+        if segment.len != end.trailer.file_len {
+            trims.push((index, end.trailer.file_len));
+        }
+        let Ok((header, _)) = &successor.header else { continue };
+        let found = (end.trailer.file_len, end.seal.chain, end.seal.last);
+        if (header.predecessor_len, header.chain, header.base) != found {
+            return inconsistent(format!("{} does not continue {}", successor.display, segment.display));
+        }
+    }
+    Ok(trims)
+}
+
+/// The watermark, unless it speaks of another log.
+fn trusted_watermark(facts: &Facts, log_id: LogId, notes: &mut Vec<String>) -> Option<Watermark> {
+    let watermark = match facts.watermark {
+        None => {
+            notes.push("WATERMARK was missing; damage at the very end of the log may look like an unfinished batch".to_owned());
+            return None;
+        }
+        Some(watermark) => watermark?,
+    };
+    if watermark.log_id != log_id {
+        notes.push(format!("WATERMARK speaks of log {}, and was ignored", watermark.log_id));
+        return None;
+    }
+    Some(watermark)
+}
+
+fn vouched(watermark: Option<&Watermark>, segment: SegmentNumber) -> u64 {
+    watermark.filter(|watermark| watermark.segment == segment).map_or(0, |watermark| watermark.offset)
+}
+
+/// A watermark in a segment that is not there: its file is gone.
+fn check_watermark(watermark: Option<&Watermark>, last: &SegmentFacts) -> Result<(), OpenError> {
+    match watermark {
+        Some(watermark) if watermark.segment > last.number => {
+            inconsistent(format!("segment {} is missing: WATERMARK says that it was written", watermark.segment))
+        }
+        _ => Ok(()),
+    }
+}
+
+fn header_damage(segment: &SegmentFacts) -> Damage {
+    let fault = segment.header.as_ref().err().map_or_else(|| "the segment cannot be read".to_owned(), ToString::to_string);
+    Damage {
+        segment: segment.number,
+        file: segment.display.clone(),
+        offset: 0,
+        from: segment.base.plus(1),
+        to: None,
+        fault: explain_header(&fault),
+    }
+}
+
+fn explain_header(fault: &str) -> String {
+    format!("{fault}; a segment gets its name only after its header was synced")
+}
+
+fn end_damage(segment: &SegmentFacts, successor: &SegmentFacts, what: &str) -> Damage {
+    Damage {
+        segment: segment.number,
+        file: segment.display.clone(),
+        offset: segment.len,
+        from: segment.base.plus(1),
+        to: Some(successor.base).filter(|to| *to > segment.base),
+        fault: format!("{what}; it was synced before segment {} began", successor.number),
+    }
+}
+
+fn tail_damage(last: &SegmentFacts, facts: &LastFacts, durable_offset: u64) -> Damage {
+    let scan = &facts.scan;
+    let (offset, fault, to) = match &scan.stop {
+        Stop::Bad(bad) => {
+            let by_marker = bad.later_durable.is_some_and(|durable| durable > scan.tail.offset);
+            let witness = if by_marker { "a later commit marker" } else { "WATERMARK" };
+            let evidence = format!("{witness} says that everything below offset {durable_offset} was durable");
+            (bad.at, explain(&bad.fault, &evidence), bad.resume.map(|resume| resume.position))
+        }
+        Stop::End | Stop::Sealed(_) => {
+            let fault = format!(
+                "the log ends here, but WATERMARK says that it was durable up to offset {durable_offset}; was it \
+                 copied while a program was writing to it? `annals backup` makes a copy that is whole"
+            );
+            (scan.tail.offset, fault, None)
+        }
+    };
+    Damage {
+        segment: last.number,
+        file: last.display.clone(),
+        offset,
+        from: scan.tail.position.plus(1),
+        to: to.filter(|to| *to > scan.tail.position),
+        fault,
+    }
+}

@@ -1,0 +1,232 @@
+//! Survey: the facts about a store's files, without changing anything.
+
+use std::io;
+use std::sync::Arc;
+
+use annals_codec::scan::{self, Scan, SealedEnd, Source};
+use annals_codec::{
+    Frame, FrameKind, HeaderFault, META_FILE_LEN, MetaFault, Position, SEAL_LEN, SEGMENT_HEADER_LEN, Seal, Seed,
+    SegmentHeader, SegmentNumber, StoreMeta, TRAILER_LEN, Tail, Trailer, WATERMARK_FILE_LEN, Watermark,
+};
+
+use crate::error::{Doing, OpenError};
+use crate::log::names;
+use crate::log::small_files::read_whole;
+use crate::log::source::FileSource;
+use crate::storage::{Access, File, Storage};
+
+/// What was found.
+#[derive(Debug)]
+pub(crate) struct Facts {
+    /// `None` when there is no such file.
+    pub(crate) meta: Option<Result<StoreMeta, MetaFault>>,
+    /// `None` when there is no such file; the inner one when neither slot is valid.
+    pub(crate) watermark: Option<Option<Watermark>>,
+    /// Paths of what an interrupted operation has left.
+    pub(crate) temporaries: Vec<String>,
+    /// The segments, in the order of their numbers.
+    pub(crate) segments: Vec<SegmentFacts>,
+}
+
+/// What was found of one segment.
+#[derive(Debug)]
+pub(crate) struct SegmentFacts {
+    pub(crate) number: SegmentNumber,
+    /// As the file's name says.
+    pub(crate) base: Position,
+    pub(crate) path: String,
+    /// As a person would name it.
+    pub(crate) display: String,
+    pub(crate) file: Arc<dyn File>,
+    pub(crate) len: u64,
+    pub(crate) header: Result<(SegmentHeader, Seed), HeaderFault>,
+    pub(crate) content: Content,
+}
+
+/// What was found behind a segment's header.
+#[derive(Debug)]
+pub(crate) enum Content {
+    /// A segment with a successor, judged by its end alone.
+    Older(Option<SealedEnd>),
+    /// The last segment, scanned as a whole; `None` when nothing says with which seed.
+    Last(Option<LastFacts>),
+}
+
+#[derive(Debug)]
+pub(crate) struct LastFacts {
+    /// With which seed, and from where on, its frames are read.
+    pub(crate) seed: Seed,
+    pub(crate) start: Tail,
+    pub(crate) scan: Scan,
+    /// Whether some of it above the watermark may be in the page cache only.
+    pub(crate) unproven: bool,
+    /// Where the part begins that the watermark does not vouch for.
+    pub(crate) vouched: u64,
+}
+
+impl LastFacts {
+    /// The end of what commit markers say was durable.
+    pub(crate) fn durable_offset(&self) -> u64 {
+        let later = match &self.scan.stop {
+            scan::Stop::Bad(bad) => bad.later_durable.unwrap_or(0),
+            scan::Stop::End | scan::Stop::Sealed(_) => 0,
+        };
+        self.scan.tail.durable_offset.max(later)
+    }
+}
+
+/// Who surveys.
+#[derive(Clone, Copy, Debug, Eq, PartialEq)]
+pub(crate) enum Purpose {
+    /// The one who holds the lock: sees past the page cache where nothing vouches for it.
+    Write,
+    /// Anybody else, perhaps beside a writer.
+    Read,
+}
+
+/// States the facts about the store in `storage`.
+pub(crate) fn survey(storage: &dyn Storage, purpose: Purpose) -> Result<Facts, OpenError> {
+    // The watermark first: beside a writer, what it vouches for is then older
+    // than everything read after it.
+    let watermark = read_whole(storage, names::WATERMARK, WATERMARK_FILE_LEN)
+        .doing("read", || storage.describe(names::WATERMARK))?
+        .map(|bytes| Watermark::decode(&bytes));
+    let meta = read_whole(storage, names::META, META_FILE_LEN)
+        .doing("read", || storage.describe(names::META))?
+        .map(|bytes| StoreMeta::decode(&bytes));
+    let mut temporaries = Vec::new();
+    let mut found = Vec::new();
+    for dir in ["", names::SEGMENTS, names::QUARANTINE] {
+        let entries = match storage.list(dir) {
+            Err(error) if error.kind() == io::ErrorKind::NotFound => continue,
+            entries => entries.doing("list", || storage.describe(dir))?,
+        };
+        for name in entries {
+            let path = if dir.is_empty() { name.clone() } else { format!("{dir}/{name}") };
+            if name.ends_with(names::TEMPORARY) {
+                temporaries.push(path);
+            } else if let Some((number, base)) = names::parse_segment(&name).filter(|_| dir == names::SEGMENTS) {
+                found.push((number, base, path));
+            }
+        }
+    }
+    temporaries.sort();
+    found.sort();
+
+    let seed_of_last = meta.as_ref().and_then(|meta| meta.as_ref().ok()).copied();
+    let watermark_now = watermark.flatten();
+    let mut segments: Vec<SegmentFacts> = Vec::with_capacity(found.len());
+    for (index, (number, base, path)) in found.iter().enumerate() {
+        let is_last = index + 1 == found.len();
+        let access = if purpose == Purpose::Write && is_last { Access::ReadWrite } else { Access::Read };
+        let doing = || storage.describe(path);
+        let file = storage.open(path, access).doing("open", doing)?;
+        let len = file.len().doing("read", doing)?;
+        let mut head = vec![0; SEGMENT_HEADER_LEN];
+        let read = file.read_at(0, &mut head).doing("read", doing)?;
+        head.truncate(read);
+        let header = SegmentHeader::decode(&head);
+        let content = if is_last {
+            let vouched = watermark_now.filter(|watermark| watermark.segment == *number).map_or(0, |mark| mark.offset);
+            let start = start_of(&header, *number, *base, seed_of_last.as_ref());
+            Content::Last(match start {
+                Some((seed, tail)) => Some(scan_last(&file, len, seed, tail, vouched, purpose).doing("read", doing)?),
+                None => None,
+            })
+        } else {
+            Content::Older(match &header {
+                Ok((_, seed)) => read_end(&file, len, *seed).doing("read", doing)?,
+                Err(_) => None,
+            })
+        };
+        let display = storage.describe(path);
+        segments.push(SegmentFacts { number: *number, base: *base, path: path.clone(), display, file, len, header, content });
+    }
+    Ok(Facts { meta, watermark, temporaries, segments })
+}
+
+/// The seed of a segment and where its frames begin: from its header, or from
+/// `store.meta` when the header is hurt.
+fn start_of(
+    header: &Result<(SegmentHeader, Seed), HeaderFault>,
+    number: SegmentNumber,
+    base: Position,
+    meta: Option<&StoreMeta>,
+) -> Option<(Seed, Tail)> {
+    match header {
+        Ok((header, seed)) => Some((*seed, scan::first_tail(header))),
+        Err(HeaderFault::Newer { .. } | HeaderFault::Features { .. }) => None,
+        Err(_) => {
+            let meta = meta.filter(|meta| meta.active == number && meta.active_base == base)?;
+            let tail = Tail {
+                offset: SEGMENT_HEADER_LEN as u64,
+                position: base,
+                chain: None,
+                epoch: annals_codec::Epoch::default(),
+                durable_offset: 0,
+            };
+            Some((meta.active_seed, tail))
+        }
+    }
+}
+
+fn scan_last(
+    file: &Arc<dyn File>,
+    len: u64,
+    seed: Seed,
+    tail: Tail,
+    vouched: u64,
+    purpose: Purpose,
+) -> io::Result<LastFacts> {
+    let mut source = match purpose {
+        Purpose::Write => FileSource::fresh_from(Arc::clone(file), len, vouched),
+        Purpose::Read => FileSource::cached(Arc::clone(file), len),
+    };
+    let scan = scan::scan(&mut source, seed, tail, &mut ())?;
+    Ok(LastFacts { seed, start: tail, scan, unproven: source.is_unproven(), vouched })
+}
+
+/// The seal and trailer at the end of a segment, if they are whole; the file
+/// may be longer than they say, by zeros.
+pub(crate) fn read_end(file: &Arc<dyn File>, len: u64, seed: Seed) -> io::Result<Option<SealedEnd>> {
+    let mut source = FileSource::cached(Arc::clone(file), len);
+    let Some(trailer) = find_trailer(&mut source, seed)? else { return Ok(None) };
+    let Some(seal_offset) = trailer.seal_offset() else { return Ok(None) };
+    let bytes = source.bytes(seal_offset, SEAL_LEN as usize)?;
+    let seal = match Frame::read(bytes, seed) {
+        Ok(frame) if frame.kind == FrameKind::Seal => Seal::decode(&frame),
+        _ => None,
+    };
+    Ok(seal
+        .filter(|seal| seal.events == u64::from(trailer.events))
+        .map(|seal| SealedEnd { seal, seal_offset, trailer }))
+}
+
+/// The trailer, at the end of the file or before the zeros that a trim should have removed.
+fn find_trailer(source: &mut FileSource, seed: Seed) -> io::Result<Option<Trailer>> {
+    if let Some(trailer) = scan::read_trailer(source, seed)? {
+        return Ok(Some(trailer));
+    }
+    // The last byte that is not zero is the trailer's, or one of the four of its checksum
+    // stands behind it: try each of the places where it can then begin.
+    let len = source.len();
+    let mut end = len;
+    while end > 0 {
+        let from = end.saturating_sub(64 << 10);
+        let window = source.bytes(from, (end - from) as usize)?;
+        let window = &window[..window.len().min((end - from) as usize)];
+        if let Some(last) = window.iter().rposition(|&byte| byte != 0) {
+            let last = from + last as u64;
+            return (last + 1..=last + 4).find_map(|end| trailer_ending_at(source, seed, end).transpose()).transpose();
+        }
+        end = from;
+    }
+    Ok(None)
+}
+
+fn trailer_ending_at(source: &mut FileSource, seed: Seed, end: u64) -> io::Result<Option<Trailer>> {
+    let Some(at) = end.checked_sub(TRAILER_LEN as u64) else { return Ok(None) };
+    let bytes = source.bytes(at, TRAILER_LEN)?;
+    let trailer = bytes.first_chunk().and_then(|bytes| Trailer::decode(bytes, seed));
+    Ok(trailer.filter(|trailer| trailer.file_len == end))
+}

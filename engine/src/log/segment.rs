@@ -1,0 +1,237 @@
+//! One segment as readers share it, active or sealed.
+//!
+//! What is always true:
+//!
+//! - Bytes below `committed` are final: no path writes them again, so readers
+//!   use them without a lock. `committed` only grows, and it grows before the
+//!   head position that leads a reader there is published.
+//! - Every event below the published head has its offset in the dense index, so
+//!   a position is one look-up away from its frame, in either direction, and one
+//!   damaged frame does not hide the next.
+//! - A frame is believed only after its checksum was verified since the store
+//!   was opened: per group of 64 events a bit remembers that it was (rule R19).
+//!   Under `pread` every read goes to the disk again and is verified again.
+
+use std::io;
+use std::sync::Arc;
+use std::sync::OnceLock;
+use std::sync::atomic::{AtomicU32, AtomicU64, Ordering};
+
+use annals_codec::{FRAME_ALIGN, FRAME_HEADER_LEN, FrameHeader, Position, Seed, SegmentNumber, Trailer, u32_at};
+use bytes::Bytes;
+
+use crate::log::growing::Growing;
+use crate::log::source::FileSource;
+use crate::storage::{File, Mapping};
+
+/// Events whose verification one bit remembers.
+pub(crate) const GROUP: u64 = 64;
+
+#[derive(Debug)]
+pub(crate) struct Segment {
+    pub(crate) number: SegmentNumber,
+    /// The position of the last event before it.
+    pub(crate) base: Position,
+    pub(crate) seed: Seed,
+    /// Relative to the store.
+    pub(crate) path: String,
+    pub(crate) file: Arc<dyn File>,
+    map: Option<Arc<Mapping>>,
+    committed: AtomicU64,
+    /// The position of its last published event.
+    last: AtomicU64,
+    offsets: Offsets,
+    verified: Growing<AtomicU64>,
+    pub(crate) sealed: bool,
+}
+
+/// Where each event stands, divided by 8.
+#[derive(Debug)]
+enum Offsets {
+    /// In memory: of the active segment, and of a sealed one whose own index is damaged.
+    Growing(Growing<AtomicU32>),
+    /// In the sealed file itself, and loaded once where that cannot be mapped.
+    Dense { at: u64, loaded: OnceLock<Box<[u8]>> },
+}
+
+/// What identifies a segment and where it is read.
+#[derive(Clone, Debug)]
+pub(crate) struct SegmentPlace {
+    pub(crate) number: SegmentNumber,
+    pub(crate) base: Position,
+    pub(crate) seed: Seed,
+    pub(crate) path: String,
+    pub(crate) file: Arc<dyn File>,
+}
+
+impl Segment {
+    /// A segment whose offsets are told one by one, with room for `capacity` bytes.
+    pub(crate) fn growing(place: SegmentPlace, capacity: u64) -> io::Result<Segment> {
+        let map = place.file.map(capacity)?.map(Arc::new);
+        Ok(Segment::with(place, map, Offsets::Growing(Growing::new()), false))
+    }
+
+    /// A sealed segment, with the dense index that stands in its file and was verified.
+    pub(crate) fn sealed(place: SegmentPlace, trailer: &Trailer, last: Position) -> io::Result<Segment> {
+        let map = place.file.map(trailer.file_len)?.map(Arc::new);
+        let offsets = Offsets::Dense { at: trailer.index_offset, loaded: OnceLock::new() };
+        let segment = Segment::with(place, map, offsets, true);
+        segment.publish(trailer.file_len, last);
+        Ok(segment)
+    }
+
+    /// This segment, sealed now: the offsets move from memory to the file's own index.
+    pub(crate) fn into_sealed(&self, trailer: &Trailer) -> Segment {
+        let place = SegmentPlace {
+            number: self.number,
+            base: self.base,
+            seed: self.seed,
+            path: self.path.clone(),
+            file: Arc::clone(&self.file),
+        };
+        let offsets = Offsets::Dense { at: trailer.index_offset, loaded: OnceLock::new() };
+        let segment = Segment::with(place, self.map.clone(), offsets, true);
+        segment.publish(trailer.file_len, self.last());
+        segment
+    }
+
+    fn with(place: SegmentPlace, map: Option<Arc<Mapping>>, offsets: Offsets, sealed: bool) -> Segment {
+        Segment {
+            number: place.number,
+            base: place.base,
+            seed: place.seed,
+            path: place.path,
+            file: place.file,
+            map,
+            committed: AtomicU64::new(0),
+            last: AtomicU64::new(place.base.get()),
+            offsets,
+            verified: Growing::new(),
+            sealed,
+        }
+    }
+
+    /// Remembers where the event at `position` stands. Not yet visible.
+    pub(crate) fn place_event(&self, position: Position, offset: u64) {
+        match &self.offsets {
+            Offsets::Growing(offsets) => offsets.store(self.index_of(position), (offset / FRAME_ALIGN) as u32),
+            Offsets::Dense { .. } => unreachable!("a sealed segment takes no more events"),
+        }
+    }
+
+    /// Promises that everything below `end` is final, events up to `last` included.
+    pub(crate) fn publish(&self, end: u64, last: Position) {
+        if let Some(map) = &self.map {
+            map.commit_to(end);
+        }
+        self.committed.fetch_max(end, Ordering::Release);
+        self.last.fetch_max(last.get(), Ordering::Release);
+    }
+
+    /// The end of what is final.
+    pub(crate) fn committed(&self) -> u64 {
+        self.committed.load(Ordering::Acquire)
+    }
+
+    /// The position of its last published event; the base while it has none.
+    pub(crate) fn last(&self) -> Position {
+        Position::new(self.last.load(Ordering::Acquire))
+    }
+
+    /// Which event of the segment is at `position`, from 0.
+    pub(crate) fn index_of(&self, position: Position) -> u64 {
+        position.get() - self.base.get() - 1
+    }
+
+    /// Where the event at `position` stands; `None` when it lies in a damaged region.
+    #[inline]
+    pub(crate) fn offset_of(&self, position: Position) -> io::Result<Option<u64>> {
+        let index = self.index_of(position);
+        let offset = match &self.offsets {
+            Offsets::Growing(offsets) => offsets.load(index),
+            Offsets::Dense { at, loaded } => match &self.map {
+                Some(map) => map.slice(at + index * 4, 4).map_or(0, |bytes| u32_at(bytes, 0)),
+                None => self.loaded_offset(*at, loaded, index)?,
+            },
+        };
+        Ok((offset != 0).then_some(u64::from(offset) * FRAME_ALIGN))
+    }
+
+    fn loaded_offset(&self, at: u64, loaded: &OnceLock<Box<[u8]>>, index: u64) -> io::Result<u32> {
+        let bytes = if let Some(bytes) = loaded.get() {
+            bytes
+        } else {
+            let events = self.last().get() - self.base.get();
+            let mut bytes = vec![0; events as usize * 4];
+            let read = self.file.read_at(at, &mut bytes)?;
+            bytes.truncate(read);
+            loaded.get_or_init(|| bytes.into_boxed_slice())
+        };
+        let start = index as usize * 4;
+        Ok(bytes.get(start..start + 4).map_or(0, |bytes| u32_at(bytes, 0)))
+    }
+
+    /// The offsets of all its events, in order.
+    pub(crate) fn growing_offsets(&self, events: u64) -> impl Iterator<Item = u32> {
+        (0..events).map(|index| match &self.offsets {
+            Offsets::Growing(offsets) => offsets.load(index),
+            Offsets::Dense { .. } => unreachable!("a sealed segment is not sealed again"),
+        })
+    }
+
+    /// Whether the checksums of a group of events were verified since open, and still count.
+    #[inline]
+    pub(crate) fn is_verified(&self, group: u64) -> bool {
+        self.map.is_some() && self.verified.contains(group)
+    }
+
+    /// Remembers that all events of a group were verified.
+    pub(crate) fn set_verified(&self, group: u64) {
+        self.verified.insert(group);
+    }
+
+    /// The mapped frame at `offset`, with its padding; `None` when it is not all
+    /// committed, or the segment is not mapped.
+    #[inline]
+    pub(crate) fn mapped_frame(&self, offset: u64) -> Option<&[u8]> {
+        let map = self.map.as_ref()?;
+        let header = FrameHeader::read(map.slice(offset, FRAME_HEADER_LEN)?)?;
+        map.slice(offset, usize::try_from(header.padded_len()).ok()?)
+    }
+
+    pub(crate) fn is_mapped(&self) -> bool {
+        self.map.is_some()
+    }
+
+    /// All that is committed at this moment, kept alive by the value.
+    pub(crate) fn pin(&self) -> Option<Bytes> {
+        self.map.as_ref().map(Mapping::bytes)
+    }
+
+    /// The committed bytes, as a scan reads them.
+    pub(crate) fn source(&self) -> FileSource {
+        FileSource::cached(Arc::clone(&self.file), self.committed())
+    }
+
+    /// Reads a frame into `buffer` with `pread`; `false` when it is not all committed.
+    pub(crate) fn read_frame(&self, offset: u64, buffer: &mut Vec<u8>) -> io::Result<bool> {
+        /// Long enough for most events, so that most frames take one read.
+        const GUESS: u64 = 1024;
+        let left = self.committed().saturating_sub(offset);
+        buffer.resize(left.min(GUESS) as usize, 0);
+        let read = self.file.read_at(offset, buffer)?;
+        buffer.truncate(read);
+        let Some(header) = FrameHeader::read(buffer) else { return Ok(false) };
+        let len = header.padded_len();
+        if len > left {
+            return Ok(false);
+        }
+        let have = buffer.len();
+        buffer.resize(len as usize, 0);
+        if len as usize > have {
+            let read = self.file.read_at(offset + have as u64, &mut buffer[have..])?;
+            return Ok(have + read == len as usize);
+        }
+        Ok(true)
+    }
+}

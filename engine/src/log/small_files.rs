@@ -1,0 +1,137 @@
+//! `store.meta` and `WATERMARK`: two slots each, written in turn.
+//!
+//! What is always true: a write that is torn leaves the other slot, which is
+//! the newer of what was there before.
+
+use std::io;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicU64, Ordering};
+
+use annals_codec::{META_FILE_LEN, StoreMeta, WATERMARK_FILE_LEN, Watermark};
+
+use crate::log::names;
+use crate::storage::{Access, File, Storage};
+
+/// Writes all of `bytes` at `offset`, in as many writes as it takes.
+pub(crate) fn write_all(file: &dyn File, mut offset: u64, mut bytes: &[u8]) -> io::Result<()> {
+    while !bytes.is_empty() {
+        match file.write_at(offset, bytes)? {
+            0 => return Err(io::ErrorKind::WriteZero.into()),
+            written => {
+                offset += written as u64;
+                bytes = &bytes[written..];
+            }
+        }
+    }
+    Ok(())
+}
+
+/// Makes a file with this content under its final name, durable but for the
+/// name itself: the caller syncs the directory.
+pub(crate) fn create_whole(storage: &dyn Storage, path: &str, content: &[u8]) -> io::Result<Arc<dyn File>> {
+    let temporary = format!("{path}{}", names::TEMPORARY);
+    let file = storage.create(&temporary)?;
+    let made = write_all(&*file, 0, content).and_then(|()| file.sync()).and_then(|()| storage.rename(&temporary, path));
+    if let Err(error) = made {
+        // Best effort: what stays is removed at the next open.
+        let _ = storage.remove(&temporary);
+        return Err(error);
+    }
+    Ok(file)
+}
+
+/// Reads a whole small file; `None` when it does not exist.
+pub(crate) fn read_whole(storage: &dyn Storage, path: &str, most: usize) -> io::Result<Option<Vec<u8>>> {
+    let file = match storage.open(path, Access::Read) {
+        Ok(file) => file,
+        Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(None),
+        Err(error) => return Err(error),
+    };
+    let mut bytes = vec![0; most];
+    let read = file.read_at(0, &mut bytes)?;
+    bytes.truncate(read);
+    Ok(Some(bytes))
+}
+
+/// `store.meta`, open for rewriting.
+#[derive(Debug)]
+pub(crate) struct MetaFile {
+    file: Arc<dyn File>,
+    meta: StoreMeta,
+}
+
+impl MetaFile {
+    /// Makes the file, with `meta` in one of its slots.
+    pub(crate) fn create(storage: &dyn Storage, meta: StoreMeta) -> io::Result<MetaFile> {
+        let mut content = vec![0; META_FILE_LEN];
+        let slot = meta.slot_offset() as usize;
+        let bytes = meta.encode();
+        content[slot..slot + bytes.len()].copy_from_slice(&bytes);
+        let file = create_whole(storage, names::META, &content)?;
+        Ok(MetaFile { file, meta })
+    }
+
+    /// Opens the file that was read before and found to hold `meta`.
+    pub(crate) fn open(storage: &dyn Storage, meta: StoreMeta) -> io::Result<MetaFile> {
+        Ok(MetaFile { file: storage.open(names::META, Access::ReadWrite)?, meta })
+    }
+
+    pub(crate) fn meta(&self) -> &StoreMeta {
+        &self.meta
+    }
+
+    /// Changes the facts, durably. On an error the old facts still hold.
+    pub(crate) fn update(&mut self, change: impl FnOnce(&mut StoreMeta)) -> io::Result<()> {
+        let mut meta = self.meta;
+        change(&mut meta);
+        meta.sequence += 1;
+        write_all(&*self.file, meta.slot_offset(), &meta.encode())?;
+        self.file.sync()?;
+        self.meta = meta;
+        Ok(())
+    }
+}
+
+/// `WATERMARK`, open for rewriting.
+#[derive(Debug)]
+pub(crate) struct WatermarkFile {
+    file: Arc<dyn File>,
+    sequence: u64,
+    errors: AtomicU64,
+}
+
+impl WatermarkFile {
+    /// Makes the file, saying nothing yet.
+    pub(crate) fn create(storage: &dyn Storage) -> io::Result<WatermarkFile> {
+        let file = create_whole(storage, names::WATERMARK, &[0; WATERMARK_FILE_LEN])?;
+        Ok(WatermarkFile { file, sequence: 0, errors: AtomicU64::new(0) })
+    }
+
+    /// Opens the file that was read before and found to hold `watermark`.
+    pub(crate) fn open(storage: &dyn Storage, watermark: Option<Watermark>) -> io::Result<WatermarkFile> {
+        let file = storage.open(names::WATERMARK, Access::ReadWrite)?;
+        let sequence = watermark.map_or(0, |watermark| watermark.sequence);
+        Ok(WatermarkFile { file, sequence, errors: AtomicU64::new(0) })
+    }
+
+    /// Says how far the log is durable now. Not synced: the log already is, and
+    /// a watermark that is lost or torn only leaves an older one. So an error
+    /// here endangers nothing that was acknowledged; it is counted.
+    pub(crate) fn advance(&mut self, mut watermark: Watermark) {
+        self.sequence += 1;
+        watermark.sequence = self.sequence;
+        if let Err(error) = write_all(&*self.file, watermark.slot_offset(), &watermark.encode()) {
+            self.errors.fetch_add(1, Ordering::Relaxed);
+            tracing::warn!(%error, "the watermark could not be written");
+        }
+    }
+
+    /// How many times it could not be written since the store was opened.
+    pub(crate) fn errors(&self) -> u64 {
+        self.errors.load(Ordering::Relaxed)
+    }
+
+    pub(crate) fn sync(&self) -> io::Result<()> {
+        self.file.sync()
+    }
+}

@@ -1,0 +1,188 @@
+//! How a store is opened: every choice, with its default and its price.
+
+use std::fmt;
+use std::sync::Arc;
+use std::time::Duration;
+
+use crate::clock::{Clock, SystemClock};
+use crate::error::OpenError;
+
+/// When an append is acknowledged.
+#[derive(Clone, Copy, Debug, Default, Eq, Hash, PartialEq)]
+pub enum Durability {
+    /// After `fdatasync`: it survives a power loss. Callers that wait together share one sync.
+    #[default]
+    Sync,
+    /// After `write`: it survives the death of the process, not that of the machine,
+    /// until the next sync ([`Options::flush_interval`], [`flush`](crate::EventStore::flush),
+    /// or anybody's `Sync` append).
+    Buffered,
+}
+
+/// How a store is opened. The defaults are the safe choices.
+///
+/// ```
+/// use annals::{Durability, Options};
+///
+/// let options = Options::new().segment_bytes(16 << 20).durability(Durability::Buffered);
+/// ```
+#[derive(Clone)]
+pub struct Options {
+    pub(crate) create: bool,
+    pub(crate) durability: Durability,
+    pub(crate) segment_bytes: u64,
+    pub(crate) max_event_bytes: u64,
+    pub(crate) max_batch_bytes: u64,
+    pub(crate) zero_ahead: u64,
+    pub(crate) flush_interval: Option<Duration>,
+    pub(crate) background: bool,
+    pub(crate) pread: bool,
+    pub(crate) clock: Arc<dyn Clock>,
+}
+
+impl Options {
+    const LEAST_SEGMENT_BYTES: u64 = 64 << 10;
+    const MOST_SEGMENT_BYTES: u64 = 16 << 30;
+    const MOST_BATCH_BYTES: u64 = 1 << 30;
+
+    /// The defaults, as each setter states them.
+    pub fn new() -> Options {
+        Options {
+            create: true,
+            durability: Durability::Sync,
+            segment_bytes: 64 << 20,
+            max_event_bytes: 16 << 20,
+            max_batch_bytes: 64 << 20,
+            zero_ahead: 8 << 20,
+            flush_interval: Some(Duration::from_secs(1)),
+            background: true,
+            pread: false,
+            clock: Arc::new(SystemClock),
+        }
+    }
+
+    /// Whether a store that does not exist is made. Default: yes.
+    #[must_use]
+    pub fn create(mut self, create: bool) -> Options {
+        self.create = create;
+        self
+    }
+
+    /// When an append is acknowledged, unless it says otherwise itself. Default: [`Durability::Sync`].
+    #[must_use]
+    pub fn durability(mut self, durability: Durability) -> Options {
+        self.durability = durability;
+        self
+    }
+
+    /// Size at which a segment is sealed and the next one begins, in bytes.
+    ///
+    /// A batch is never split: one that does not fit rolls to the next segment, and one larger
+    /// than a segment gets a segment of its own. Smaller segments bound recovery more tightly
+    /// and free disk space sooner; larger ones mean fewer files. Default: 64 MiB.
+    /// [`EventStore::open`](crate::EventStore::open) refuses less than 64 KiB and more than 16 GiB.
+    #[must_use]
+    pub fn segment_bytes(mut self, bytes: u64) -> Options {
+        self.segment_bytes = bytes;
+        self
+    }
+
+    /// The largest event accepted, in bytes on disk with all overhead. Default: 16 MiB.
+    #[must_use]
+    pub fn max_event_bytes(mut self, bytes: u64) -> Options {
+        self.max_event_bytes = bytes;
+        self
+    }
+
+    /// The largest batch accepted, in bytes on disk with all overhead. Default: 64 MiB; at most 1 GiB.
+    ///
+    /// A batch is encoded in memory before it is written, so this bounds the memory an append takes.
+    #[must_use]
+    pub fn max_batch_bytes(mut self, bytes: u64) -> Options {
+        self.max_batch_bytes = bytes;
+        self
+    }
+
+    /// How far ahead of its end the log is filled with zeros, in bytes; 0 turns it off.
+    ///
+    /// A durable append into space that was written before needs no change of metadata, which
+    /// makes it about twice as fast on common file systems. The background thread zeroes in small
+    /// steps, never more than the store has already taken in, and only while appends are
+    /// [`Durability::Sync`]. Turn it off to load much at once. Default: 8 MiB.
+    #[must_use]
+    pub fn zero_ahead(mut self, bytes: u64) -> Options {
+        self.zero_ahead = bytes;
+        self
+    }
+
+    /// How long a [`Durability::Buffered`] append may wait for its sync; `None` leaves it to
+    /// [`flush`](crate::EventStore::flush). Default: 1 second.
+    #[must_use]
+    pub fn flush_interval(mut self, interval: Option<Duration>) -> Options {
+        self.flush_interval = interval;
+        self
+    }
+
+    /// Whether the store runs its background thread. Default: yes.
+    ///
+    /// Without it nothing is zeroed or prepared ahead, `flush_interval` has no effect, and a
+    /// ticket that nobody waits for is committed by the next append, by `flush` or at close.
+    /// Simulated crashes turn it off, so that a story always takes the same course.
+    #[must_use]
+    pub fn background(mut self, background: bool) -> Options {
+        self.background = background;
+        self
+    }
+
+    /// Whether segments are read with `pread` instead of through a memory mapping. Default: no.
+    ///
+    /// Slower, but a sector that cannot be read becomes an error instead of a signal.
+    #[must_use]
+    pub fn pread(mut self, pread: bool) -> Options {
+        self.pread = pread;
+        self
+    }
+
+    /// Where the time of recording comes from. Default: the system's clock.
+    #[must_use]
+    pub fn clock(mut self, clock: Arc<dyn Clock>) -> Options {
+        self.clock = clock;
+        self
+    }
+
+    pub(crate) fn check(&self) -> Result<(), OpenError> {
+        let within = |what, value, least, most| {
+            if (least..=most).contains(&value) {
+                Ok(())
+            } else {
+                Err(OpenError::InvalidOptions { what, value, least, most })
+            }
+        };
+        within("segment_bytes", self.segment_bytes, Options::LEAST_SEGMENT_BYTES, Options::MOST_SEGMENT_BYTES)?;
+        within("max_batch_bytes", self.max_batch_bytes, 1, Options::MOST_BATCH_BYTES)?;
+        within("max_event_bytes", self.max_event_bytes, 1, self.max_batch_bytes)?;
+        within("zero_ahead", self.zero_ahead, 0, Options::MOST_SEGMENT_BYTES)
+    }
+}
+
+impl Default for Options {
+    fn default() -> Options {
+        Options::new()
+    }
+}
+
+impl fmt::Debug for Options {
+    fn fmt(&self, out: &mut fmt::Formatter<'_>) -> fmt::Result {
+        out.debug_struct("Options")
+            .field("create", &self.create)
+            .field("durability", &self.durability)
+            .field("segment_bytes", &self.segment_bytes)
+            .field("max_event_bytes", &self.max_event_bytes)
+            .field("max_batch_bytes", &self.max_batch_bytes)
+            .field("zero_ahead", &self.zero_ahead)
+            .field("flush_interval", &self.flush_interval)
+            .field("background", &self.background)
+            .field("pread", &self.pread)
+            .finish_non_exhaustive()
+    }
+}

@@ -1,0 +1,104 @@
+//! Walking the whole log by position, in either direction.
+
+use annals_codec::Position;
+
+use super::Direction;
+use super::frames::{Found, Frames, Place};
+use crate::error::ReadError;
+
+#[derive(Debug)]
+pub(crate) struct AllCursor {
+    /// Where the reader stands: the events after it come next, or those before it.
+    at: Position,
+    /// The segment of the last event, to save a search.
+    segment: usize,
+}
+
+impl AllCursor {
+    pub(crate) fn new(at: Position) -> AllCursor {
+        AllCursor { at, segment: 0 }
+    }
+
+    /// The position that comes next, if there is one.
+    #[inline]
+    fn step(&self, head: Position, direction: Direction) -> Option<Position> {
+        match direction {
+            Direction::Forward => Some(self.at.plus(1)).filter(|next| *next <= head && *next > self.at),
+            Direction::Backward => Some(self.at.before().min(head)).filter(|next| *next > Position::START),
+        }
+    }
+
+    #[inline]
+    pub(crate) fn next(&mut self, frames: &mut Frames, direction: Direction) -> Result<Option<Place>, ReadError> {
+        let Some(position) = self.step(frames.head, direction) else { return Ok(None) };
+        let Some(segment) = self.find_segment(frames, position) else { return Ok(None) };
+        match look(frames, segment, position)? {
+            Ok(place) => {
+                self.at = position;
+                Ok(Some(place))
+            }
+            Err((place, fault)) => Err(self.damaged_region(frames, direction, segment, position, place, fault)?),
+        }
+    }
+
+    #[inline]
+    fn find_segment(&mut self, frames: &Frames, position: Position) -> Option<usize> {
+        let segments = &frames.view.segments;
+        let holds = |index: usize| {
+            let segment = &segments[index].log;
+            let ends = segments.get(index + 1).map_or(Position::END, |next| next.log.base);
+            segment.base < position && position <= ends
+        };
+        if self.segment >= segments.len() || !holds(self.segment) {
+            self.segment = frames.view.segment_of(position)?;
+        }
+        Some(self.segment)
+    }
+
+    /// Moves over all that is damaged in a row, as far as the segment goes, and describes it.
+    fn damaged_region(
+        &mut self,
+        frames: &mut Frames,
+        direction: Direction,
+        segment: usize,
+        first: Position,
+        place: Place,
+        fault: String,
+    ) -> Result<ReadError, ReadError> {
+        self.at = first;
+        let mut last_place = place;
+        while let Some(position) = self.step(frames.head, direction) {
+            if frames.view.segment_of(position) != Some(segment) {
+                break;
+            }
+            match look(frames, segment, position)? {
+                Ok(_) => break,
+                Err((place, _)) => last_place = place,
+            }
+            self.at = position;
+        }
+        let (from, to) = if first <= self.at { (first, self.at) } else { (self.at, first) };
+        let start = if direction == Direction::Forward { place } else { last_place };
+        let known = frames.view.gaps.iter().find(|gap| gap.from <= from && gap.to.is_none_or(|end| end >= from));
+        let fault = known.map_or(fault, |gap| gap.fault.clone());
+        let start = known.map_or(start, |gap| Place { offset: gap.offset, ..start });
+        Ok(frames.damage(start, from, to, fault))
+    }
+}
+
+type Looked = Result<Place, (Place, String)>;
+
+/// Looks at the event of one position: where it stands, or what is wrong there.
+#[inline]
+fn look(frames: &mut Frames, segment: usize, position: Position) -> Result<Looked, ReadError> {
+    let nowhere = Place { segment, offset: 0 };
+    let offset = frames.segment(segment).offset_of(position).map_err(|error| frames.io(nowhere, error))?;
+    let Some(offset) = offset else {
+        return Ok(Err((nowhere, "the event lies in a damaged region".to_owned())));
+    };
+    let place = Place { segment, offset };
+    Ok(match frames.verify(place, Some(position))? {
+        Found::Event(..) => Ok(place),
+        Found::Damaged(fault) => Err((place, fault)),
+    })
+}

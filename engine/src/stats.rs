@@ -1,0 +1,61 @@
+//! Cheap facts about a store, all of one moment.
+
+use annals_codec::{Epoch, LogId, Position, SegmentNumber, StreamId, StreamVersion};
+
+/// Facts about a store. Every field is always there, also for an empty store.
+#[derive(Clone, Debug, Eq, PartialEq)]
+#[non_exhaustive]
+pub struct Stats {
+    /// The log's identity.
+    pub log_id: LogId,
+    /// The position of the last event that can be read.
+    pub head: Position,
+    /// The position of the last event that is durable.
+    pub durable_head: Position,
+    /// The position of the oldest event that can be read; one more than `head` when there is none.
+    pub oldest: Position,
+    /// How many events were ever appended.
+    pub total_events: u64,
+    /// How many of them are still there.
+    pub retained_events: u64,
+    /// How many streams have events.
+    pub streams: u64,
+    /// What the log takes, without what is reserved ahead, in bytes.
+    pub bytes: u64,
+    /// The segments, oldest first.
+    pub segments: Vec<SegmentStats>,
+    /// The epoch of the latest writer.
+    pub epoch: Epoch,
+    /// How many times the watermark could not be written since the store was opened.
+    pub watermark_errors: u64,
+}
+
+/// Facts about one segment.
+#[derive(Clone, Debug, Eq, PartialEq)]
+#[non_exhaustive]
+pub struct SegmentStats {
+    /// Its number.
+    pub number: SegmentNumber,
+    /// Its file, relative to the store.
+    pub path: String,
+    /// The position of the last event before it.
+    pub base: Position,
+    /// The position of its last event; `base` when it has none.
+    pub last: Position,
+    /// What it takes, without what is reserved ahead, in bytes.
+    pub bytes: u64,
+    /// Whether it is sealed.
+    pub sealed: bool,
+}
+
+/// Facts about one stream.
+#[derive(Clone, Debug, Eq, PartialEq)]
+#[non_exhaustive]
+pub struct StreamInfo {
+    /// Its name.
+    pub stream: StreamId,
+    /// How many events it holds.
+    pub version: StreamVersion,
+    /// The position of its last event.
+    pub last_position: Position,
+}

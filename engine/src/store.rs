@@ -1,0 +1,669 @@
+//! The store: what a program opens, appends to, and reads from.
+
+use std::io;
+use std::path::Path;
+use std::sync::Arc;
+
+use annals_codec::{LogId, NameError, Position, SourceName, StreamId, StreamVersion};
+use parking_lot::Mutex;
+
+use crate::append::batch::{BatchBuilder, Request};
+use crate::append::commit::{CommitState, Writer};
+use crate::append::queue::{Committer, Queue, Ticket};
+use crate::append::{Appended, ExpectedVersion};
+use crate::background::{Background, Bell, Beside};
+use crate::error::{AppendError, Doing, OpenError, ReadError};
+use crate::event::{NewEvent, RecordedEvent};
+use crate::follow::{Follower, MOST_SEGMENT_LEN};
+use crate::index::SegmentIndex;
+use crate::index::load::{self, Loader};
+use crate::index::memory::MemoryIndex;
+use crate::log::active::{ActiveLog, PreparedSlot};
+use crate::log::names;
+use crate::log::recover::carry_out;
+use crate::log::recover::decide::{Mode, Plan, Usable, decide};
+use crate::log::recover::survey::{Content, Facts, LastFacts, Purpose, SegmentFacts, survey};
+use crate::log::segment::Segment;
+use crate::options::Options;
+use crate::poison::Poison;
+use crate::read::Reader;
+use crate::report::RecoveryReport;
+use crate::stats::{SegmentStats, Stats, StreamInfo};
+use crate::storage::disk::DiskStorage;
+use crate::storage::sim::SimDisk;
+use crate::storage::{LockError, Storage};
+use crate::view::{IndexedSegment, Published, View};
+
+/// An event store.
+///
+/// Cheap to clone; clones are handles to one store and may be used from any
+/// number of threads. The store is closed when the last handle is dropped, or
+/// by [`close`](EventStore::close).
+///
+/// ```
+/// use annals::{EventStore, ExpectedVersion, NewEvent, Options, StreamVersion};
+///
+/// # let dir = tempfile::tempdir()?;
+/// let store = EventStore::open(dir.path(), &Options::new())?;
+/// let done = store.append("order-7", ExpectedVersion::NoStream, NewEvent::new("Placed", "{}"))?;
+/// assert_eq!(done.version, StreamVersion::new(1));
+///
+/// for event in store.read_stream("order-7", StreamVersion::EMPTY)? {
+///     println!("{}", event?.event_type());
+/// }
+/// # Ok::<(), Box<dyn std::error::Error>>(())
+/// ```
+#[derive(Clone, Debug)]
+pub struct EventStore {
+    inner: Arc<Inner>,
+}
+
+#[derive(Debug)]
+struct Inner {
+    log_id: LogId,
+    options: Options,
+    report: RecoveryReport,
+    published: Arc<Published>,
+    role: Role,
+}
+
+#[derive(Debug)]
+enum Role {
+    Writer(WriterSide),
+    Follower(Mutex<Follower>),
+}
+
+/// What only a store that is open for writing has.
+#[derive(Debug)]
+struct WriterSide {
+    queue: Arc<Queue>,
+    commit: Arc<CommitState>,
+    bell: Arc<Bell>,
+    prepared: PreparedSlot,
+    storage: Arc<dyn Storage>,
+    /// Taken before everything else is closed.
+    background: Option<Background>,
+}
+
+impl EventStore {
+    /// Opens the store in `dir` for writing, making it if there is none.
+    ///
+    /// Takes the exclusive lock, recovers what an earlier process may have left
+    /// unfinished, and says what was found in [`recovery_report`](EventStore::recovery_report).
+    /// Opening a store that is whole changes nothing on disk.
+    ///
+    /// # Errors
+    ///
+    /// - [`OpenError::AlreadyOpen`] when another store has the lock.
+    /// - [`OpenError::Corrupt`] or [`OpenError::Inconsistent`] when durable data is
+    ///   damaged or missing: nothing is cut off or skipped in silence.
+    /// - [`OpenError::Newer`] for the format of a later version.
+    /// - [`OpenError::InvalidOptions`], and [`OpenError::Io`] for everything else.
+    pub fn open(dir: impl AsRef<Path>, options: &Options) -> Result<EventStore, OpenError> {
+        options.check()?;
+        EventStore::open_on(Arc::new(disk(dir.as_ref(), options.pread)), options)
+    }
+
+    /// Opens the store in `dir` for reading, from any process, also while a writer runs.
+    ///
+    /// Takes no lock, changes nothing on disk, and follows the writer's progress:
+    /// every read sees what was durable when it began. Damaged regions do not
+    /// keep it from opening: they are listed in
+    /// [`recovery_report`](EventStore::recovery_report), and reading them is an error.
+    ///
+    /// # Errors
+    ///
+    /// [`OpenError::NotFound`] when there is no store; otherwise as [`EventStore::open`].
+    pub fn open_read_only(dir: impl AsRef<Path>) -> Result<EventStore, OpenError> {
+        EventStore::open_read_only_on(Arc::new(disk(dir.as_ref(), false)))
+    }
+
+    /// A store in memory, with the same behaviour, for tests and scratch use.
+    ///
+    /// It stands on the simulated disk; everything is gone when it is dropped.
+    ///
+    /// # Errors
+    ///
+    /// [`OpenError::InvalidOptions`].
+    pub fn in_memory(options: &Options) -> Result<EventStore, OpenError> {
+        let options = options.clone().zero_ahead(0).flush_interval(None);
+        options.check()?;
+        EventStore::open_on(Arc::new(SimDisk::new(0)), &options)
+    }
+
+    /// Opens a store on any storage: the simulated disk, or one of your own.
+    ///
+    /// # Errors
+    ///
+    /// As [`EventStore::open`].
+    pub fn open_on(storage: Arc<dyn Storage>, options: &Options) -> Result<EventStore, OpenError> {
+        options.check()?;
+        if !options.create {
+            refuse_missing(&*storage)?;
+        }
+        let lock = storage.lock().map_err(|error| match error {
+            LockError::Held { pid } => OpenError::AlreadyOpen { pid },
+            LockError::Io(source) => OpenError::Io { action: "lock", path: storage.describe(""), source },
+        })?;
+        let facts = survey(&*storage, Purpose::Write)?;
+        let now = options.clock.now();
+        let mut loader = Loader::default();
+        let mut view = View::default();
+        let (state, report, index) = match decide(&facts, Mode::Strict)? {
+            Plan::Create => {
+                let (state, report) = carry_out::create(&storage, &facts, options.segment_bytes, now)?;
+                (state, report, Arc::new(MemoryIndex::default()))
+            }
+            Plan::Use(plan) => {
+                // Loaded before anything is changed: damage found here refuses the store as it was.
+                view.segments = load_older(&mut loader, &facts, &plan, Mode::Strict)?;
+                let (state, report) = carry_out::carry_out(&storage, &facts, &plan, options.segment_bytes, now)?;
+                let index = load_last(&mut loader, &facts, &plan, &state.segment)?;
+                (state, report, index)
+            }
+        };
+        view.segments.push(IndexedSegment { log: Arc::clone(&state.segment), index: Arc::clone(&index) });
+        tracing::info!(head = %state.position, segment = %state.segment.number, clean = report.is_clean(), "opened");
+
+        let mut salt = [0; 8];
+        storage.fill_random(&mut salt).doing("make event ids for", || storage.describe(""))?;
+        let poison = Arc::new(Poison::default());
+        let prepared = PreparedSlot::default();
+        let log_id = state.meta.meta().log_id;
+        let published = Arc::new(Published::new(view, state.position));
+        let log = ActiveLog::new(
+            Arc::clone(&storage),
+            Arc::clone(&poison),
+            Arc::clone(&prepared),
+            options.segment_bytes,
+            state,
+        );
+        let writer = Writer::new(log, loader.heads, index, loader.recorded_at, u64::from_le_bytes(salt));
+        let bell = Arc::new(Bell::default());
+        let commit = Arc::new(CommitState {
+            writer: Mutex::new(writer),
+            published: Arc::clone(&published),
+            poison,
+            clock: Arc::clone(&options.clock),
+            zero_ahead: if options.background { options.zero_ahead } else { 0 },
+            bell: Arc::clone(&bell),
+            _lock: lock,
+        });
+        let queue = Arc::new(Queue::default());
+        let beside = Beside {
+            commit: Arc::clone(&commit),
+            queue: Arc::clone(&queue),
+            storage: Arc::clone(&storage),
+            prepared: Arc::clone(&prepared),
+            flush_interval: options.flush_interval,
+            zero_ahead: options.zero_ahead,
+        };
+        let background = options.background.then(|| Background::start(&bell, beside)).flatten();
+        let side = WriterSide { queue, commit, bell, prepared, storage, background };
+        let role = Role::Writer(side);
+        let inner = Inner { log_id, options: options.clone(), report, published, role };
+        Ok(EventStore { inner: Arc::new(inner) })
+    }
+
+    /// Opens a store on any storage, for reading.
+    ///
+    /// # Errors
+    ///
+    /// As [`EventStore::open_read_only`].
+    pub fn open_read_only_on(storage: Arc<dyn Storage>) -> Result<EventStore, OpenError> {
+        refuse_missing(&*storage)?;
+        let (facts, plan) = survey_to_read(&storage)?;
+        let mut loader = Loader::default();
+        let mut view = View::default();
+        view.segments = load_older(&mut loader, &facts, &plan, Mode::Lenient)?;
+        let (newest, tail) = load_shown(&mut loader, &facts, &plan)?;
+        view.segments.push(newest.clone());
+        view.gaps.clone_from(&loader.gaps);
+        let report = RecoveryReport {
+            head: tail.position,
+            epoch: plan.end.epoch,
+            gaps: loader.gaps.clone(),
+            notes: plan.notes.clone(),
+            ..RecoveryReport::default()
+        };
+        let published = Arc::new(Published::new(view, tail.position));
+        let follower = Follower::new(storage, plan.log_id, loader, newest, tail);
+        let role = Role::Follower(Mutex::new(follower));
+        let inner = Inner { log_id: plan.log_id, options: Options::new(), report, published, role };
+        Ok(EventStore { inner: Arc::new(inner) })
+    }
+
+    /// What was found when this store was opened, and what was done about it.
+    pub fn recovery_report(&self) -> &RecoveryReport {
+        &self.inner.report
+    }
+
+    /// The log's identity: random, and the same for ever.
+    pub fn log_id(&self) -> LogId {
+        self.inner.log_id
+    }
+
+    /// Appends one event to a stream.
+    ///
+    /// Returns once the event is as durable as [`Options::durability`] asks.
+    /// Concurrent callers share one write and one sync, so throughput grows with
+    /// the number of threads appending.
+    ///
+    /// # Errors
+    ///
+    /// - [`AppendError::ConcurrencyConflict`] when the stream is not as `expected`.
+    /// - [`AppendError::InvalidName`], [`AppendError::EventTooLarge`],
+    ///   [`AppendError::BatchTooLarge`] for what can never be appended.
+    /// - [`AppendError::StorageFull`]: nothing was written, and later tries may succeed.
+    /// - [`AppendError::CommitUnknown`] when the sync of this very batch failed: reopen and look.
+    /// - [`AppendError::Poisoned`] when an earlier one did; nothing was written.
+    /// - [`AppendError::ReadOnly`] for a store opened read-only.
+    ///
+    /// # Example
+    ///
+    /// ```
+    /// use annals::{AppendError, EventStore, ExpectedVersion, NewEvent, Options};
+    ///
+    /// let store = EventStore::in_memory(&Options::new())?;
+    /// store.append("order-7", ExpectedVersion::NoStream, NewEvent::new("Placed", "{}"))?;
+    ///
+    /// // A second writer who still believes the stream is empty is told so.
+    /// let err = store.append("order-7", ExpectedVersion::NoStream, NewEvent::new("Placed", "{}")).unwrap_err();
+    /// assert!(matches!(err, AppendError::ConcurrencyConflict { .. }));
+    /// # Ok::<(), Box<dyn std::error::Error>>(())
+    /// ```
+    pub fn append<S>(&self, stream: S, expected: ExpectedVersion, event: NewEvent) -> Result<Appended, AppendError>
+    where
+        S: TryInto<StreamId>,
+        NameError: From<S::Error>,
+    {
+        let stream = stream.try_into().map_err(NameError::from)?;
+        self.commit(Request::single(stream, expected, event, &self.inner.options)?)
+    }
+
+    /// Appends events to a stream, all or nothing: in memory, on disk, and to readers.
+    ///
+    /// # Errors
+    ///
+    /// As [`append`](EventStore::append), and [`AppendError::EmptyBatch`].
+    pub fn append_batch<S>(
+        &self,
+        stream: S,
+        expected: ExpectedVersion,
+        events: impl IntoIterator<Item = NewEvent>,
+    ) -> Result<Appended, AppendError>
+    where
+        S: TryInto<StreamId>,
+        NameError: From<S::Error>,
+    {
+        let stream = stream.try_into().map_err(NameError::from)?;
+        self.batch().expect(stream.clone(), expected).events(stream, events).commit()
+    }
+
+    /// Begins a batch over any number of streams.
+    pub fn batch(&self) -> BatchBuilder<'_> {
+        BatchBuilder::new(self, self.inner.options.durability)
+    }
+
+    /// Makes everything acknowledged so far durable; returns the position up to which it is.
+    ///
+    /// Tickets that nobody has waited for are committed first.
+    ///
+    /// # Errors
+    ///
+    /// [`AppendError::CommitUnknown`] when the sync fails: the store is poisoned then, and
+    /// buffered appends may or may not survive. [`AppendError::Poisoned`], [`AppendError::ReadOnly`].
+    pub fn flush(&self) -> Result<Position, AppendError> {
+        let side = self.writer()?;
+        side.queue.drain(&*side.commit);
+        side.commit.flush()
+    }
+
+    /// Closes the store if this is its last handle, and says whether that went well.
+    ///
+    /// Dropping the last handle does the same, without telling.
+    ///
+    /// # Errors
+    ///
+    /// As [`flush`](EventStore::flush).
+    pub fn close(self) -> Result<(), AppendError> {
+        match &self.inner.role {
+            Role::Writer(_) => self.flush().map(drop),
+            Role::Follower(_) => Ok(()),
+        }
+    }
+
+    /// Reads all events after a position, in order.
+    ///
+    /// The reader sees the log as it is now. `Position::START` is the beginning;
+    /// a position beyond the head gives nothing.
+    pub fn read_all(&self, after: Position) -> Reader {
+        let followed = self.follow();
+        let (head, view) = self.inner.published.pin();
+        Reader::all(view, head, after).failing_first(followed.err())
+    }
+
+    /// Reads the events of a stream after a version, in order. An unknown stream has none.
+    ///
+    /// # Errors
+    ///
+    /// [`NameError`] when the name cannot be that of a stream.
+    pub fn read_stream<S>(&self, stream: S, after: StreamVersion) -> Result<Reader, NameError>
+    where
+        S: TryInto<StreamId>,
+        NameError: From<S::Error>,
+    {
+        let stream = stream.try_into()?;
+        let followed = self.follow();
+        let (head, view) = self.inner.published.pin();
+        Ok(Reader::stream(view, head, stream, after).failing_first(followed.err()))
+    }
+
+    /// The event at a position; `None` when there is none.
+    ///
+    /// # Errors
+    ///
+    /// As [`Reader::next_event`].
+    pub fn get(&self, position: Position) -> Result<Option<RecordedEvent>, ReadError> {
+        if position == Position::START {
+            return Ok(None);
+        }
+        self.read_all(position.before()).limit(1).next().transpose()
+    }
+
+    /// The position of the last event that can be read; [`Position::START`] when there is none.
+    ///
+    /// A store opened read-only looks for the writer's progress first, and when that
+    /// fails answers as of the last time it succeeded; [`refresh`](EventStore::refresh) tells why.
+    pub fn head(&self) -> Position {
+        let _ = self.follow();
+        self.inner.published.head()
+    }
+
+    /// The position of the last event that is known to be durable.
+    pub fn durable_head(&self) -> Position {
+        let _ = self.follow();
+        self.inner.published.durable()
+    }
+
+    /// The position of the oldest event that can be read; one more than [`head`](EventStore::head)
+    /// when there is none.
+    pub fn oldest(&self) -> Position {
+        self.inner.published.view().oldest()
+    }
+
+    /// How many events a stream holds; [`StreamVersion::EMPTY`] when it was never written.
+    ///
+    /// # Errors
+    ///
+    /// [`NameError`] when the name cannot be that of a stream.
+    pub fn stream_version<S>(&self, stream: S) -> Result<StreamVersion, NameError>
+    where
+        S: TryInto<StreamId>,
+        NameError: From<S::Error>,
+    {
+        let stream = stream.try_into()?;
+        let _ = self.follow();
+        let view = self.inner.published.view();
+        let newest = view.segments.iter().rev().find_map(|segment| segment.index.span(&stream));
+        Ok(newest.map_or(StreamVersion::EMPTY, |span| span.last))
+    }
+
+    /// What is known of a stream; `None` when it was never written.
+    ///
+    /// # Errors
+    ///
+    /// [`ReadError::InvalidName`] when the name cannot be that of a stream; otherwise as
+    /// [`Reader::next_event`].
+    pub fn stream_info<S>(&self, stream: S) -> Result<Option<StreamInfo>, ReadError>
+    where
+        S: TryInto<StreamId>,
+        NameError: From<S::Error>,
+    {
+        let stream = stream.try_into().map_err(NameError::from)?;
+        let mut newest = self.read_stream(&stream, StreamVersion::END)?.backward().limit(1);
+        let Some(event) = newest.next_event()? else { return Ok(None) };
+        Ok(Some(StreamInfo { version: event.version, last_position: event.position, stream }))
+    }
+
+    /// The streams whose names begin with `prefix`, in the order of their names; all, with `""`.
+    ///
+    /// # Errors
+    ///
+    /// As [`Reader::next_event`].
+    pub fn streams(&self, prefix: &str) -> Result<Vec<StreamInfo>, ReadError> {
+        self.follow()?;
+        let view = self.inner.published.view();
+        let mut names = std::collections::BTreeSet::new();
+        for segment in &view.segments {
+            segment.index.streams(prefix, &mut |stream, _| {
+                names.insert(stream.clone());
+            });
+        }
+        let infos = names.into_iter().map(|stream| self.stream_info(stream));
+        infos.filter_map(Result::transpose).collect()
+    }
+
+    /// How far a foreign source was processed, as [`BatchBuilder::tracking`] recorded it.
+    ///
+    /// # Errors
+    ///
+    /// [`NameError`] when the name cannot be that of a source.
+    pub fn tracking<S>(&self, source: S) -> Result<Option<u64>, NameError>
+    where
+        S: TryInto<SourceName>,
+        NameError: From<S::Error>,
+    {
+        let source = source.try_into()?;
+        let _ = self.follow();
+        let view = self.inner.published.view();
+        Ok(view.segments.iter().rev().find_map(|segment| segment.index.tracking(&source)))
+    }
+
+    /// Facts about the store, all of one moment.
+    pub fn stats(&self) -> Stats {
+        let _ = self.follow();
+        let (head, view) = self.inner.published.pin();
+        let mut streams = hashbrown::HashSet::new();
+        for segment in &view.segments {
+            segment.index.streams("", &mut |stream, _| {
+                streams.insert(stream.clone());
+            });
+        }
+        let segments: Vec<SegmentStats> = view
+            .segments
+            .iter()
+            .map(|segment| SegmentStats {
+                number: segment.log.number,
+                path: segment.log.path.clone(),
+                base: segment.log.base,
+                last: segment.log.last(),
+                bytes: segment.log.committed(),
+                sealed: segment.log.sealed,
+            })
+            .collect();
+        let oldest = view.oldest();
+        let (epoch, watermark_errors) = match &self.inner.role {
+            Role::Writer(side) => {
+                let writer = side.commit.writer.lock();
+                (writer.log.epoch(), writer.log.watermark_errors())
+            }
+            Role::Follower(_) => (self.inner.report.epoch, 0),
+        };
+        Stats {
+            log_id: self.inner.log_id,
+            head,
+            durable_head: self.inner.published.durable(),
+            oldest,
+            total_events: head.get(),
+            retained_events: head.get() + 1 - oldest.get(),
+            streams: streams.len() as u64,
+            bytes: segments.iter().map(|segment| segment.bytes).sum(),
+            segments,
+            epoch,
+            watermark_errors,
+        }
+    }
+
+    /// Looks for the progress of a writer in another process, as every read of a
+    /// store opened read-only does first; returns the head.
+    ///
+    /// # Errors
+    ///
+    /// As [`Reader::next_event`].
+    pub fn refresh(&self) -> Result<Position, ReadError> {
+        self.follow()?;
+        Ok(self.inner.published.head())
+    }
+
+    pub(crate) fn options(&self) -> &Options {
+        &self.inner.options
+    }
+
+    fn writer(&self) -> Result<&WriterSide, AppendError> {
+        match &self.inner.role {
+            Role::Writer(side) => Ok(side),
+            Role::Follower(_) => Err(AppendError::ReadOnly),
+        }
+    }
+
+    fn follow(&self) -> Result<(), ReadError> {
+        match &self.inner.role {
+            Role::Writer(_) => Ok(()),
+            Role::Follower(follower) => follower.lock().follow(&self.inner.published),
+        }
+    }
+
+    pub(crate) fn commit(&self, request: Request) -> Result<Appended, AppendError> {
+        let side = self.writer()?;
+        side.queue.commit(request, &*side.commit)
+    }
+
+    pub(crate) fn submit(&self, request: Request) -> Result<Ticket, AppendError> {
+        let side = self.writer()?;
+        let queued = side.queue.submit(request);
+        side.bell.tickets();
+        Ok(Ticket::new(queued, Arc::clone(&side.queue), Arc::clone(&side.commit) as Arc<dyn Committer>))
+    }
+}
+
+impl Drop for WriterSide {
+    fn drop(&mut self) {
+        self.background = None;
+        self.queue.drain(&*self.commit);
+        if let Some(prepared) = self.prepared.lock().take() {
+            // Best effort: what stays is removed at the next open.
+            let _ = self.storage.remove(&prepared.path);
+        }
+        // Who needs to know calls `close`; the failure is in the log of events either way.
+        if self.commit.poison.cause().is_none()
+            && let Err(error) = self.commit.writer.lock().log.close()
+        {
+            tracing::error!(?error, "the store could not be synced when it was closed");
+        }
+    }
+}
+
+fn disk(dir: &Path, pread: bool) -> DiskStorage {
+    let storage = DiskStorage::new(dir);
+    if pread { storage.without_mapping() } else { storage }
+}
+
+/// Refuses a place where there is no store, without touching it.
+fn refuse_missing(storage: &dyn Storage) -> Result<(), OpenError> {
+    let holds = |dir, name| match storage.list(dir) {
+        Ok(names) => Ok(names.iter().any(|found: &String| found == name || dir == names::SEGMENTS)),
+        Err(error) if error.kind() == io::ErrorKind::NotFound => Ok(false),
+        Err(source) => Err(OpenError::Io { action: "list", path: storage.describe(dir), source }),
+    };
+    if holds("", names::META)? || holds(names::SEGMENTS, "")? {
+        Ok(())
+    } else {
+        Err(OpenError::NotFound { path: storage.describe("").into() })
+    }
+}
+
+/// Surveys a store that somebody may be writing to.
+fn survey_to_read(storage: &Arc<dyn Storage>) -> Result<(Facts, Usable), OpenError> {
+    /// A scan beside a writer can meet old bytes before new ones and take that for damage.
+    /// Real damage is still there the next time.
+    const TRIES: usize = 3;
+    let mut tries = 0;
+    loop {
+        tries += 1;
+        let facts = survey(&**storage, Purpose::Read)?;
+        match decide(&facts, Mode::Lenient) {
+            Ok(Plan::Use(plan)) if plan.damage.is_empty() || tries == TRIES => return Ok((facts, plan)),
+            Ok(Plan::Use(_)) => {}
+            Ok(Plan::Create) => return Err(OpenError::NotFound { path: storage.describe("").into() }),
+            Err(error) if tries == TRIES => return Err(error),
+            Err(_) => {}
+        }
+        std::thread::sleep(std::time::Duration::from_millis(2));
+    }
+}
+
+/// Loads every segment that has a successor.
+fn load_older(
+    loader: &mut Loader,
+    facts: &Facts,
+    plan: &Usable,
+    mode: Mode,
+) -> Result<Vec<IndexedSegment>, OpenError> {
+    let mut segments = Vec::with_capacity(facts.segments.len() + 1);
+    for (segment, successor) in facts.segments.iter().zip(facts.segments.iter().skip(1)) {
+        segments.push(loader.older(segment, successor.base, mode)?);
+    }
+    if plan.finish_roll.is_some()
+        && mode == Mode::Strict
+        && let Some(last) = facts.segments.last()
+    {
+        segments.push(loader.older(last, plan.end.position, mode)?);
+    }
+    Ok(segments)
+}
+
+/// Loads the segment that the writer goes on with.
+fn load_last(
+    loader: &mut Loader,
+    facts: &Facts,
+    plan: &Usable,
+    segment: &Segment,
+) -> Result<Arc<MemoryIndex>, OpenError> {
+    let index = Arc::new(MemoryIndex::default());
+    if plan.finish_roll.is_none() {
+        let (last, last_facts) = last_segment(facts);
+        loader.last(last, last_facts.start, plan.end.offset, segment, &index)?;
+    }
+    Ok(index)
+}
+
+/// Loads what a reader may be shown of the last segment: what is durable.
+fn load_shown(
+    loader: &mut Loader,
+    facts: &Facts,
+    plan: &Usable,
+) -> Result<(IndexedSegment, annals_codec::Tail), OpenError> {
+    let (last, last_facts) = last_segment(facts);
+    let place = load::place(last, last_facts.seed);
+    let segment = Segment::growing(place, MOST_SEGMENT_LEN).doing("map", || last.display.clone())?;
+    let index = MemoryIndex::default();
+    let watermark = plan.watermark.filter(|watermark| watermark.segment == last.number);
+    let durable = last_facts.durable_offset().max(watermark.map_or(0, |watermark| watermark.offset));
+    let reached = loader.last(last, last_facts.start, durable.min(last.len), &segment, &index)?;
+    let known = watermark.map_or(reached.tail.position, |watermark| watermark.position);
+    if known > reached.tail.position {
+        loader.leave_out(last, reached.tail.offset, reached.tail.position, known, "the end of the log is damaged");
+    }
+    segment.publish(reached.tail.offset, reached.tail.position);
+    Ok((IndexedSegment { log: Arc::new(segment), index: Arc::new(index) }, reached.tail))
+}
+
+fn last_segment(facts: &Facts) -> (&SegmentFacts, &LastFacts) {
+    match facts.segments.last() {
+        Some(SegmentFacts { content: Content::Last(Some(last)), .. }) => {
+            (facts.segments.last().expect("it was just looked at"), last)
+        }
+        _ => unreachable!("a plan to use a store has scanned its last segment"),
+    }
+}

@@ -1,0 +1,98 @@
+//! Where writer and readers meet: an immutable list of segments, and how far
+//! they may be read.
+//!
+//! What is always true:
+//!
+//! - The list is replaced as a whole, only when a segment begins or ends, and
+//!   before any position in the new segment is published. So who reads the head
+//!   first and the list second has every segment up to that head.
+//! - Readers never take the writer's lock, and never wait for it.
+//! - A segment's file and mapping live as long as the last view that holds it.
+
+use std::sync::Arc;
+use std::sync::atomic::{AtomicU64, Ordering};
+
+use annals_codec::Position;
+use parking_lot::RwLock;
+
+use crate::error::Damage;
+use crate::index::memory::MemoryIndex;
+use crate::log::segment::Segment;
+
+/// One segment with its index.
+#[derive(Clone, Debug)]
+pub(crate) struct IndexedSegment {
+    pub(crate) log: Arc<Segment>,
+    pub(crate) index: Arc<MemoryIndex>,
+}
+
+/// The segments of a log, oldest first.
+#[derive(Debug, Default)]
+pub(crate) struct View {
+    pub(crate) segments: Vec<IndexedSegment>,
+    /// Regions that are left out, in a store that is only read.
+    pub(crate) gaps: Vec<Damage>,
+}
+
+impl View {
+    /// The index of the segment in which `position` lies, if it is one of an event.
+    pub(crate) fn segment_of(&self, position: Position) -> Option<usize> {
+        self.segments.partition_point(|segment| segment.log.base < position).checked_sub(1)
+    }
+
+    /// The position of the oldest event that can be read, were there one.
+    pub(crate) fn oldest(&self) -> Position {
+        self.segments.first().map_or(Position::START, |segment| segment.log.base).plus(1)
+    }
+}
+
+/// What is published.
+#[derive(Debug)]
+pub(crate) struct Published {
+    view: RwLock<Arc<View>>,
+    head: AtomicU64,
+    durable: AtomicU64,
+}
+
+impl Published {
+    pub(crate) fn new(view: View, head: Position) -> Published {
+        let position = || AtomicU64::new(head.get());
+        Published { view: RwLock::new(Arc::new(view)), head: position(), durable: position() }
+    }
+
+    /// The last position that may be read. Before it, take no view.
+    pub(crate) fn head(&self) -> Position {
+        Position::new(self.head.load(Ordering::Acquire))
+    }
+
+    /// The last position that is durable.
+    pub(crate) fn durable(&self) -> Position {
+        Position::new(self.durable.load(Ordering::Acquire))
+    }
+
+    /// The head, and a view that holds every segment up to it.
+    pub(crate) fn pin(&self) -> (Position, Arc<View>) {
+        let head = self.head();
+        (head, self.view())
+    }
+
+    pub(crate) fn view(&self) -> Arc<View> {
+        Arc::clone(&self.view.read())
+    }
+
+    /// Shows readers everything up to `head`.
+    pub(crate) fn advance(&self, head: Position) {
+        self.head.store(head.get(), Ordering::Release);
+    }
+
+    /// Says that everything up to `position` is durable.
+    pub(crate) fn advance_durable(&self, position: Position) {
+        self.durable.store(position.get(), Ordering::Release);
+    }
+
+    /// Replaces the list of segments.
+    pub(crate) fn replace(&self, change: impl FnOnce(&View) -> View) {
+        let mut view = self.view.write();
+        *view = Arc::new(change(&view));
+    }
+}
