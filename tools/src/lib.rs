@@ -25,6 +25,7 @@ mod human;
 mod input;
 mod lines;
 pub mod ndjson;
+mod open;
 mod out;
 mod payload;
 mod progress;

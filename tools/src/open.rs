@@ -19,11 +19,11 @@ pub(crate) fn for_writing(path: &Path, options: &Options) -> Result<EventStore, 
 /// Why a store cannot be opened.
 pub(crate) fn failed(path: &Path, error: &OpenError) -> Failure {
     let what = format!("cannot open {}", path.display());
-    let shown = path.display();
     match error {
-        OpenError::Corrupt(_) => Failure::findings(what)
-            .because(error)
-            .next(format!("`annals verify {shown}` lists the damage, `annals read {shown}` reads the rest")),
+        OpenError::Corrupt(_) | OpenError::Inconsistent { .. } => Failure::findings(what).because(error),
+        OpenError::NotFound { .. } => {
+            Failure::io(what).because(error).next("`annals import STORE FILE` makes one, `annals demo` shows one")
+        }
         _ => Failure::io(what).because(error),
     }
 }
@@ -31,7 +31,7 @@ pub(crate) fn failed(path: &Path, error: &OpenError) -> Failure {
 /// Why events cannot be read.
 pub(crate) fn unread(error: &ReadError) -> Failure {
     match error {
-        ReadError::Corrupt(_) | ReadError::Truncated { .. } => Failure::findings("cannot read on").because(error),
+        ReadError::Corrupt(_) => Failure::findings("cannot read on").because(error),
         _ => Failure::io("cannot read on").because(error),
     }
 }

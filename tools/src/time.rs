@@ -22,11 +22,6 @@ pub(crate) fn parse(text: &str) -> Result<i64, String> {
     i64::try_from(time.as_nanosecond()).map_err(|_| format!("{text:?} is outside the years 1677 to 2262"))
 }
 
-/// Now, in nanoseconds since 1970 UTC.
-pub(crate) fn now() -> i64 {
-    i64::try_from(Timestamp::now().as_nanosecond()).unwrap_or(i64::MAX)
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;

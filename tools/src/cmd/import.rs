@@ -195,9 +195,9 @@ impl Intake {
         }
         match self.append(&rows) {
             // One of them is too large: one by one, the others get in and that one is named.
-            Err(error) if is_about_an_event(&error) => {
-                rows.iter().try_for_each(|row| self.append(std::slice::from_ref(row)).map_err(|error| refused(row.0, &error)))
-            }
+            Err(error) if is_about_an_event(&error) => rows
+                .iter()
+                .try_for_each(|row| self.append(std::slice::from_ref(row)).map_err(|error| refused(row.0, &error))),
             Err(error) => Err(Failure::io("cannot append").because(&error)),
             Ok(()) => Ok(()),
         }
@@ -248,7 +248,7 @@ fn new_event(row: &Row) -> NewEvent {
     if let Some(id) = row.causation_id {
         event = event.causation_id(id);
     }
-    row.tags.iter().fold(event, NewEvent::tag)
+    row.tags.iter().fold(event, |event, tag| event.tag(tag))
 }
 
 /// What an import did.
@@ -279,7 +279,10 @@ impl Summary<'_> {
         } else {
             let streams = counted(self.streams, "stream");
             let rate = count(self.events_per_second);
-            out.say(format_args!("Imported {events} into {streams} in {:.1} s ({rate} events/s).", took.as_secs_f64()))?;
+            out.say(format_args!(
+                "Imported {events} into {streams} in {:.1} s ({rate} events/s).",
+                took.as_secs_f64()
+            ))?;
         }
         if self.already > 0 {
             out.say(format_args!("Already there: {}.", counted(self.already, "line")))?;

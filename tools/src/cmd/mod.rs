@@ -1,6 +1,15 @@
 //! One file for each command.
 
+mod demo;
 mod dump;
+mod events;
+mod export;
+mod import;
+mod read;
+mod stats;
+mod streams;
+mod tail;
+mod verify;
 
 use crate::args::{Args, Command};
 use crate::exit::Ended;
@@ -9,11 +18,26 @@ use crate::out::Out;
 /// Runs what the arguments ask for.
 pub(crate) fn run(args: Args) -> Ended {
     let mut out = Out::new(args.json);
-    let ended = match args.command {
-        Command::Dump { segments, payload } => dump::run(&segments, payload, &mut out),
-        _ => todo!(),
-    };
+    let ended = dispatch(args.command, &mut out);
     // What was found before a failure is shown before it.
     let flushed = out.flush();
     ended.and_then(|exit| flushed.map(|()| exit))
+}
+
+fn dispatch(command: Command, out: &mut Out) -> Ended {
+    match command {
+        Command::Demo { dir } => demo::run(dir.as_deref(), out),
+        Command::DemoWriter { store } => demo::write_until_killed(&store),
+        Command::Import { store, input, source, batch } => import::run(&store, &input, source, batch, out),
+        Command::Export { store, after, until, skip_damaged } => export::run(&store, after, until, skip_damaged, out),
+        Command::Read { store, stream, after, until, limit, last, backward } => {
+            let range = read::Range { after, until, limit, last, backward };
+            read::run(&store, stream.as_deref(), &range, out)
+        }
+        Command::Tail { store, lines, follow } => tail::run(&store, lines, follow, out),
+        Command::Streams { store, prefix } => streams::run(&store, &prefix, out),
+        Command::Stats { store } => stats::run(&store, out),
+        Command::Verify { store } => verify::run(&store, out),
+        Command::Dump { segments, payload } => dump::run(&segments, payload, out),
+    }
 }

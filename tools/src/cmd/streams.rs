@@ -18,16 +18,13 @@ struct Stream<'a> {
 
 pub(crate) fn run(path: &Path, prefix: &str, out: &mut Out) -> Ended {
     let store = open::for_reading(path)?;
-    let streams = store.streams(prefix);
+    let streams = store.streams(prefix).map_err(|error| open::unread(&error))?;
     if !out.is_json() && !streams.is_empty() {
         out.say(format_args!("{DIM}{:>9}  {:>13}  stream{DIM:#}", "events", "last position"))?;
     }
     for info in streams {
-        let stream = Stream {
-            stream: &info.stream,
-            version: info.version.get(),
-            last_position: info.last_position.get(),
-        };
+        let stream =
+            Stream { stream: &info.stream, version: info.version.get(), last_position: info.last_position.get() };
         if out.is_json() {
             out.object(&stream)?;
         } else {

@@ -5,40 +5,105 @@
 
 use std::path::Path;
 
-use annals::inspect;
+use annals::{Position, SegmentNumber, inspect};
 use serde::Serialize;
 
-use crate::exit::{Ended, Exit};
+use crate::exit::{Ended, Exit, Failure};
 use crate::human::{bytes, count, counted};
 use crate::open;
 use crate::out::{BAD, GOOD, Out};
 use crate::progress::Progress;
 
 #[derive(Serialize)]
-struct Report {
+struct Shown {
     clean: bool,
     log_id: Option<String>,
     head: u64,
     events: u64,
+    batches: u64,
     segments: u64,
     bytes: u64,
-    findings: Vec<Finding>,
+    /// Behind the last batch: a crash in the middle of a write leaves this, and it was never acknowledged.
+    unfinished_bytes: u64,
+    findings: Vec<Found>,
 }
 
 #[derive(Serialize)]
-struct Finding {
-    kind: String,
+struct Found {
+    kind: &'static str,
     segment: Option<u64>,
     offset: Option<u64>,
     position: Option<u64>,
-    file: String,
+    file: Option<String>,
     message: String,
 }
 
 pub(crate) fn run(path: &Path, out: &mut Out) -> Ended {
     let progress = Progress::bytes(out.is_json(), "verifying", Some(0));
-    let report = inspect::verify_with(path, &mut |done, total| progress.set(done, total));
+    let report = inspect::verify(path, |done, total| progress.set(done, total));
     drop(progress);
     let report = report.map_err(|error| open::failed(path, &error))?;
-    todo!("{report:?}")
+    let findings = report.findings.into_iter().map(|finding| Found {
+        kind: finding.kind.as_str(),
+        segment: finding.segment.map(SegmentNumber::get),
+        offset: finding.offset,
+        position: finding.position.map(Position::get),
+        file: finding.file,
+        message: finding.message,
+    });
+    let findings: Vec<Found> = findings.collect();
+    let shown = Shown {
+        clean: findings.is_empty(),
+        log_id: report.log_id.map(|id| id.to_string()),
+        head: report.head.get(),
+        events: report.events,
+        batches: report.batches,
+        segments: report.segments,
+        bytes: report.bytes,
+        unfinished_bytes: report.unfinished_bytes,
+        findings,
+    };
+    if out.is_json() {
+        out.object(&shown)?
+    } else {
+        shown.print(out)?
+    }
+    Ok(if shown.clean { Exit::Fine } else { Exit::Findings })
+}
+
+impl Shown {
+    fn print(&self, out: &mut Out) -> Result<(), Failure> {
+        if !self.clean {
+            let number = |number: Option<u64>| number.map_or_else(String::new, |number| number.to_string());
+            let row = |found: &Found| {
+                let numbers = [found.segment, found.offset, found.position].map(number);
+                let [segment, offset, position] = numbers;
+                vec![segment, offset, position, found.kind.to_owned(), found.message.clone()]
+            };
+            let rows: Vec<Vec<String>> = self.findings.iter().map(row).collect();
+            out.table(&["#segment", "#offset", "#position", "kind", "what is wrong"], &rows)?;
+            out.say(format_args!(""))?;
+        }
+        let read = format!(
+            "{} in {}, {}, {}",
+            counted(self.events, "event"),
+            counted(self.batches, "batch"),
+            counted(self.segments, "segment"),
+            bytes(self.bytes)
+        );
+        if self.clean {
+            out.say(format_args!("{GOOD}clean{GOOD:#}: {read}; the log ends at position {}.", count(self.head)))?;
+        } else {
+            let findings = counted(self.findings.len() as u64, "finding");
+            out.say(format_args!("{BAD}{findings}{BAD:#}; whole: {read}."))?;
+            out.say(format_args!("`annals dump` shows the bytes; restore what is damaged from a backup."))?;
+        }
+        if self.unfinished_bytes > 0 {
+            let size = bytes(self.unfinished_bytes);
+            out.say(format_args!(
+                "{size} of a batch that was never acknowledged follow; the next writer cuts them off."
+            ))?;
+        }
+        Ok(())
+    }
 }

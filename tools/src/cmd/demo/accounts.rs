@@ -101,6 +101,10 @@ pub(super) fn history(store: &EventStore) -> Result<Vec<String>, Any> {
             lines.push("…".to_owned());
         }
     }
-    lines.push(format!("{version} events; the balance is {}.{:02}, and was never below zero.", balance / 100, balance % 100));
+    lines.push(format!(
+        "{version} events; the balance is {}.{:02}, and was never below zero.",
+        balance / 100,
+        balance % 100
+    ));
     Ok(lines)
 }

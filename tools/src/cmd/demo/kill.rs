@@ -72,7 +72,8 @@ pub(super) fn round(path: &Path, round: u32) -> Result<Killed, Failure> {
         .map_err(cannot)?;
     let mut killed = Killed { pid: child.id(), acknowledged_batches: 0, acknowledged: 0 };
     let Some(told) = child.stdout.take() else { return Err(Failure::io("the child's output was not had")) };
-    // Half of the time that a batch takes, as measured on those before it, hits the middle.
+    // A batch is encoded, written, synced. Its write is most likely at work a little behind
+    // the middle of the time that the batch before it took.
     let (mut begun, mut took) = (Instant::now(), Duration::ZERO);
     let mut at_work = false;
     for line in BufReader::new(told).lines() {
@@ -81,7 +82,7 @@ pub(super) fn round(path: &Path, round: u32) -> Result<Killed, Failure> {
             begun = Instant::now();
             if killed.acknowledged_batches >= BEFORE && !at_work {
                 at_work = true;
-                thread::sleep(took * (round % 4 + 1) / 8);
+                thread::sleep(took * (9 + round % 6) / 16);
                 // An error says that it is dead already, which is looked at below.
                 _ = child.kill();
             }

@@ -55,12 +55,11 @@ pub(crate) fn run(dir: Option<&Path>, out: &mut Out) -> Ended {
     tour.step("Four threads append to bank accounts; each append is on disk before it returns.")?;
     let store = open::for_writing(&path, &Options::new())?;
     let accounts = accounts::run(&store).map_err(went_wrong)?;
+    tour.say(&format!("{} in {:.2} s.", counted(accounts.events, "event"), accounts.seconds))?;
     tour.say(&format!(
-        "{} in {:.1} s. {} that another thread had been first, and decided again.",
-        counted(accounts.events, "event"),
-        accounts.seconds,
-        counted(accounts.conflicts, "append"),
-    ).replace("append that", "append found that").replace("appends that", "appends found that"))?;
+        "{} times a thread was told that another one had been first. It read again, and decided again.",
+        count(accounts.conflicts),
+    ))?;
 
     tour.step("One account, read back: its events, and the balance that they add up to.")?;
     for line in accounts::history(&store).map_err(went_wrong)? {
@@ -85,7 +84,7 @@ pub(crate) fn run(dir: Option<&Path>, out: &mut Out) -> Ended {
         tour.say(&format!(
             "  Of the {} acknowledged, {GOOD}all are there{GOOD:#}; of the batch at work, {}.",
             counted(told.acknowledged, "event"),
-            if told.unacknowledged == 0 { "nothing is" } else { "everything is: it had just made it" },
+            if told.unacknowledged == 0 { "nothing" } else { "everything: it was just written" },
         ))?;
         store.close().map_err(|error| went_wrong(error.into()))?;
         let torn = told.torn_bytes > 0;
@@ -94,12 +93,12 @@ pub(crate) fn run(dir: Option<&Path>, out: &mut Out) -> Ended {
             break;
         }
         if round + 1 < KILLS {
-            tour.say("  The kill came between two writes. Once more.")?;
+            tour.say("  That kill did not hit the middle of the write. Once more.")?;
         }
     }
 
     tour.step("Everything is read again and checked, as `annals verify` does.")?;
-    let report = inspect::verify(&path).map_err(|error| open::failed(&path, &error))?;
+    let report = inspect::verify(&path, |_, _| ()).map_err(|error| open::failed(&path, &error))?;
     let clean = report.findings.is_empty();
     tour.say(&format!(
         "{} in {}, {}: {}.",
@@ -157,11 +156,14 @@ impl Tour<'_> {
 
 /// A demo that writes into somebody's store, or beside their files, would be no favour.
 fn must_be_free(dir: &Path) -> Result<(), Failure> {
-    match fs::read_dir(dir) {
+    match fs::read_dir(dir).map(Iterator::count) {
+        Ok(0) => Ok(()),
         Err(error) if error.kind() == std::io::ErrorKind::NotFound => Ok(()),
         Err(error) => Err(Failure::io(format!("cannot use {}", dir.display())).because(&error)),
-        Ok(mut entries) if entries.next().is_none() => Ok(()),
-        Ok(_) => Err(Failure::io(format!("{} is not empty", dir.display())).next("name a directory that does not exist yet")),
+        Ok(_) => {
+            let what = format!("{} is not empty", dir.display());
+            Err(Failure::io(what).next("name a directory that does not exist yet"))
+        }
     }
 }
 
@@ -182,7 +184,10 @@ fn recovery(report: &RecoveryReport) -> Vec<String> {
         lines.push("Recovery found nothing to cut off.".to_owned());
     }
     if !report.removed_temporaries.is_empty() {
-        lines.push(format!("It removed {} that was not finished.", counted(report.removed_temporaries.len() as u64, "file")));
+        lines.push(format!(
+            "It removed {} that was not finished.",
+            counted(report.removed_temporaries.len() as u64, "file")
+        ));
     }
     lines.push(format!("The log ends at position {}.", count(report.head.get())));
     lines
@@ -197,7 +202,9 @@ fn what_next(dir: Option<&Path>, out: &mut Out) -> Result<(), Failure> {
             printable(&store).into_owned()
         }
         None => {
-            out.say(format_args!("{BOLD}The store was a temporary one, and is gone. Keep one and look around in it:{BOLD:#}"))?;
+            out.say(format_args!(
+                "{BOLD}The store was a temporary one, and is gone. Keep one and look around in it:{BOLD:#}"
+            ))?;
             out.say(format_args!("   annals demo   my-store"))?;
             "my-store".to_owned()
         }
@@ -225,7 +232,13 @@ fn filler(size: usize) -> annals::NewEvent {
 }
 
 /// How a batch of `count` of them is appended to `stream`.
-fn fill(store: &EventStore, stream: &str, count: usize, size: usize, durability: Durability) -> Result<annals::Position, annals::AppendError> {
+fn fill(
+    store: &EventStore,
+    stream: &str,
+    count: usize,
+    size: usize,
+    durability: Durability,
+) -> Result<annals::Position, annals::AppendError> {
     let events = (0..count).map(|_| filler(size));
     Ok(store.batch().events(stream, events).durability(durability).commit()?.last)
 }
