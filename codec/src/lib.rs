@@ -39,7 +39,7 @@ pub use event::{ContentType, Event, EventFault, Tags, push_tag};
 pub use frame::{FRAME_ALIGN, FRAME_HEADER_LEN, Frame, FrameFault, FrameHeader, FrameKind, Seed, padded};
 pub use ids::{Epoch, EventId, LogId, ParseIdError, Position, SegmentNumber, StreamVersion};
 pub use meta::{META_FILE_LEN, META_SLOT_LEN, MetaFault, StoreMeta};
-pub use name::{EventType, IdempotencyKey, NameError, NameProblem, SourceName, StreamId, Tag};
+pub use name::{EventType, IdempotencyKey, IntoName, NameError, NameProblem, SourceName, StreamId, Tag};
 pub use seal::{SEAL_LEN, Seal, TRAILER_LEN, Trailer, index_len, seal_room};
 pub use segment::{FORMAT_MAJOR, FORMAT_MINOR, HeaderFault, SEGMENT_HEADER_LEN, SEGMENT_MAGIC, SegmentHeader};
 pub use watermark::{WATERMARK_FILE_LEN, WATERMARK_SLOT_LEN, Watermark};

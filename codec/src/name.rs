@@ -51,6 +51,34 @@ impl From<Infallible> for NameError {
     }
 }
 
+/// What can be made a name of kind `N`: a text, which is checked, or such a name itself.
+///
+/// ```
+/// use annals_codec::{IntoName, StreamId};
+///
+/// let stream: StreamId = "order-7".into_name()?;
+/// assert_eq!((&stream).into_name(), Ok(stream));
+/// # Ok::<(), annals_codec::NameError>(())
+/// ```
+pub trait IntoName<N> {
+    /// Checks the text, if it is not checked yet.
+    ///
+    /// # Errors
+    ///
+    /// [`NameError`] says what is wrong with it.
+    fn into_name(self) -> Result<N, NameError>;
+}
+
+impl<N, T> IntoName<N> for T
+where
+    T: TryInto<N>,
+    T::Error: Into<NameError>,
+{
+    fn into_name(self) -> Result<N, NameError> {
+        self.try_into().map_err(Into::into)
+    }
+}
+
 fn check_stream_id(what: &'static str, max: usize, text: &str) -> Result<(), NameError> {
     check(what, max, text)?;
     if text.starts_with('$') {

@@ -7,7 +7,8 @@
 use std::fmt;
 
 use annals_codec::{
-    ContentType, Event, EventId, EventType, Frame, NameError, NameProblem, Position, StreamVersion, Tag, Tags, push_tag,
+    ContentType, Event, EventId, EventType, Frame, IntoName, NameError, NameProblem, Position, StreamVersion, Tag,
+    Tags, push_tag,
 };
 use bytes::Bytes;
 
@@ -46,14 +47,10 @@ impl NewEvent {
     ///
     /// A type that is empty or too long is reported by the append. Make an
     /// [`EventType`] once and pass a reference to save the check and the copy.
-    pub fn new<T>(event_type: T, data: impl Into<Bytes>) -> NewEvent
-    where
-        T: TryInto<EventType>,
-        NameError: From<T::Error>,
-    {
-        let (event_type, invalid) = match event_type.try_into() {
+    pub fn new(event_type: impl IntoName<EventType>, data: impl Into<Bytes>) -> NewEvent {
+        let (event_type, invalid) = match event_type.into_name() {
             Ok(event_type) => (Some(event_type), None),
-            Err(error) => (None, Some(error.into())),
+            Err(error) => (None, Some(error)),
         };
         NewEvent {
             event_type,
@@ -79,15 +76,11 @@ impl NewEvent {
 
     /// Adds a label to find the event by. May be called again, for more.
     #[must_use]
-    pub fn tag<T>(mut self, tag: T) -> NewEvent
-    where
-        T: TryInto<Tag>,
-        NameError: From<T::Error>,
-    {
-        match tag.try_into() {
+    pub fn tag(mut self, tag: impl IntoName<Tag>) -> NewEvent {
+        match tag.into_name() {
             Ok(tag) => push_tag(&mut self.tags, &tag),
             Err(error) => {
-                self.invalid.get_or_insert(error.into());
+                self.invalid.get_or_insert(error);
             }
         }
         if self.tags.len() > NewEvent::MAX_TAGS_LEN {

@@ -80,8 +80,7 @@ impl Follower {
     fn catch_up(&mut self, end: u64) -> Result<Stop, ReadError> {
         let segment = &*self.newest.log;
         let mut source = FileSource::cached(Arc::clone(&segment.file), end);
-        let mut builder =
-            IndexBuilder::new(&self.newest.index, &mut self.loader.names).placing_in(segment);
+        let mut builder = IndexBuilder::new(&self.newest.index, &mut self.loader.names).placing_in(segment);
         let found = scan::scan(&mut source, segment.seed, self.tail, &mut builder)
             .map_err(|error| read_error(self.storage.describe(&segment.path), self.tail.offset, error))?;
         self.tail = found.tail;
@@ -109,10 +108,8 @@ impl Follower {
         };
         let (next, tail) = self.open_segment(segment.number.next())?;
         segment.publish(self.tail.offset, self.tail.position);
-        let finished = IndexedSegment {
-            log: Arc::new(segment.into_sealed(&sealed.trailer)),
-            index: Arc::clone(&self.newest.index),
-        };
+        let finished =
+            IndexedSegment { log: Arc::new(segment.as_sealed(&sealed.trailer)), index: Arc::clone(&self.newest.index) };
         let (shown, newest) = (finished, next.clone());
         published.replace(|view| {
             let mut segments = view.segments.clone();
@@ -133,8 +130,8 @@ impl Follower {
         let file = self.storage.open(&path, Access::Read).map_err(failed)?;
         let mut source = FileSource::cached(Arc::clone(&file), SEGMENT_HEADER_LEN as u64);
         let bytes = source.bytes(0, SEGMENT_HEADER_LEN).map_err(failed)?;
-        let (header, seed) = SegmentHeader::decode(bytes)
-            .map_err(|fault| failed(io::Error::new(io::ErrorKind::InvalidData, fault)))?;
+        let (header, seed) =
+            SegmentHeader::decode(bytes).map_err(|fault| failed(io::Error::new(io::ErrorKind::InvalidData, fault)))?;
         let place = SegmentPlace { number, base, seed, path, file };
         let segment = Segment::growing(place, MOST_SEGMENT_LEN).map_err(failed)?;
         segment.publish(SEGMENT_HEADER_LEN as u64, base);

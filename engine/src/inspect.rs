@@ -238,7 +238,7 @@ impl Pass {
             (Err(_), Content::Last(Some(last))) => (last.seed, last.start),
             (Err(_), _) => return Ok(()),
         };
-        let watermark = facts.watermark.flatten().filter(|watermark| watermark.segment == segment.number);
+        let vouched = facts.watermark.vouches_for(segment.number);
         let before = self.report.bytes;
         let source = FileSource::cached(Arc::clone(&segment.file), segment.len);
         let mut source = Counted { source, before, furthest: 0, progress };
@@ -254,11 +254,7 @@ impl Pass {
             self.report.head = self.report.head.max(found.tail.position);
             let next = found.tail.position.plus(1);
             let Stop::Bad(bad) = &found.stop else { break };
-            let damaged = successor.is_some()
-                || matches!(
-                    found.verdict(watermark.map_or(0, |watermark| watermark.offset)),
-                    scan::Verdict::Damaged { .. }
-                );
+            let damaged = successor.is_some() || matches!(found.verdict(vouched), scan::Verdict::Damaged { .. });
             if !damaged {
                 self.report.unfinished_bytes = bad.data_end - found.tail.offset;
                 break;

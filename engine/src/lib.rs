@@ -52,16 +52,13 @@ mod poison;
 mod read;
 mod report;
 mod stats;
-#[cfg(feature = "sim")]
 pub mod storage;
-#[cfg(not(feature = "sim"))]
-mod storage;
 mod store;
 mod view;
 
 pub use annals_codec::{
-    ContentType, Epoch, Event, EventId, EventType, IdempotencyKey, LogId, NameError, NameProblem, ParseIdError,
-    Position, SegmentNumber, SourceName, StreamId, StreamVersion, Tag, Tags,
+    ContentType, Epoch, Event, EventId, EventType, IdempotencyKey, IntoName, LogId, NameError, NameProblem,
+    ParseIdError, Position, SegmentNumber, SourceName, StreamId, StreamVersion, Tag, Tags,
 };
 
 pub use append::batch::BatchBuilder;

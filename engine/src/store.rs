@@ -4,7 +4,7 @@ use std::io;
 use std::path::Path;
 use std::sync::Arc;
 
-use annals_codec::{LogId, NameError, Position, SourceName, StreamId, StreamVersion};
+use annals_codec::{IntoName, LogId, NameError, Position, SourceName, StreamId, StreamVersion};
 use parking_lot::Mutex;
 
 use crate::append::batch::{BatchBuilder, Request};
@@ -214,11 +214,10 @@ impl EventStore {
         refuse_missing(&*storage)?;
         let (facts, plan) = survey_to_read(&storage)?;
         let mut loader = Loader::default();
-        let mut view = View::default();
-        view.segments = load_older(&mut loader, &facts, &plan, Mode::Lenient)?;
+        let mut segments = load_older(&mut loader, &facts, &plan, Mode::Lenient)?;
         let (newest, tail) = load_shown(&mut loader, &facts, &plan)?;
-        view.segments.push(newest.clone());
-        view.gaps.clone_from(&loader.gaps);
+        segments.push(newest.clone());
+        let view = View { segments, gaps: loader.gaps.clone() };
         let report = RecoveryReport {
             head: tail.position,
             epoch: plan.end.epoch,
@@ -272,12 +271,13 @@ impl EventStore {
     /// assert!(matches!(err, AppendError::ConcurrencyConflict { .. }));
     /// # Ok::<(), Box<dyn std::error::Error>>(())
     /// ```
-    pub fn append<S>(&self, stream: S, expected: ExpectedVersion, event: NewEvent) -> Result<Appended, AppendError>
-    where
-        S: TryInto<StreamId>,
-        NameError: From<S::Error>,
-    {
-        let stream = stream.try_into().map_err(NameError::from)?;
+    pub fn append(
+        &self,
+        stream: impl IntoName<StreamId>,
+        expected: ExpectedVersion,
+        event: NewEvent,
+    ) -> Result<Appended, AppendError> {
+        let stream = stream.into_name()?;
         self.commit(Request::single(stream, expected, event, &self.inner.options)?)
     }
 
@@ -286,17 +286,13 @@ impl EventStore {
     /// # Errors
     ///
     /// As [`append`](EventStore::append), and [`AppendError::EmptyBatch`].
-    pub fn append_batch<S>(
+    pub fn append_batch(
         &self,
-        stream: S,
+        stream: impl IntoName<StreamId>,
         expected: ExpectedVersion,
         events: impl IntoIterator<Item = NewEvent>,
-    ) -> Result<Appended, AppendError>
-    where
-        S: TryInto<StreamId>,
-        NameError: From<S::Error>,
-    {
-        let stream = stream.try_into().map_err(NameError::from)?;
+    ) -> Result<Appended, AppendError> {
+        let stream = stream.into_name()?;
         self.batch().expect(stream.clone(), expected).events(stream, events).commit()
     }
 
@@ -348,12 +344,8 @@ impl EventStore {
     /// # Errors
     ///
     /// [`NameError`] when the name cannot be that of a stream.
-    pub fn read_stream<S>(&self, stream: S, after: StreamVersion) -> Result<Reader, NameError>
-    where
-        S: TryInto<StreamId>,
-        NameError: From<S::Error>,
-    {
-        let stream = stream.try_into()?;
+    pub fn read_stream(&self, stream: impl IntoName<StreamId>, after: StreamVersion) -> Result<Reader, NameError> {
+        let stream = stream.into_name()?;
         let followed = self.follow();
         let (head, view) = self.inner.published.pin();
         Ok(Reader::stream(view, head, stream, after).failing_first(followed.err()))
@@ -397,12 +389,8 @@ impl EventStore {
     /// # Errors
     ///
     /// [`NameError`] when the name cannot be that of a stream.
-    pub fn stream_version<S>(&self, stream: S) -> Result<StreamVersion, NameError>
-    where
-        S: TryInto<StreamId>,
-        NameError: From<S::Error>,
-    {
-        let stream = stream.try_into()?;
+    pub fn stream_version(&self, stream: impl IntoName<StreamId>) -> Result<StreamVersion, NameError> {
+        let stream = stream.into_name()?;
         let _ = self.follow();
         let view = self.inner.published.view();
         let newest = view.segments.iter().rev().find_map(|segment| segment.index.span(&stream));
@@ -415,12 +403,8 @@ impl EventStore {
     ///
     /// [`ReadError::InvalidName`] when the name cannot be that of a stream; otherwise as
     /// [`Reader::next_event`].
-    pub fn stream_info<S>(&self, stream: S) -> Result<Option<StreamInfo>, ReadError>
-    where
-        S: TryInto<StreamId>,
-        NameError: From<S::Error>,
-    {
-        let stream = stream.try_into().map_err(NameError::from)?;
+    pub fn stream_info(&self, stream: impl IntoName<StreamId>) -> Result<Option<StreamInfo>, ReadError> {
+        let stream = stream.into_name()?;
         let mut newest = self.read_stream(&stream, StreamVersion::END)?.backward().limit(1);
         let Some(event) = newest.next_event()? else { return Ok(None) };
         Ok(Some(StreamInfo { version: event.version, last_position: event.position, stream }))
@@ -449,12 +433,8 @@ impl EventStore {
     /// # Errors
     ///
     /// [`NameError`] when the name cannot be that of a source.
-    pub fn tracking<S>(&self, source: S) -> Result<Option<u64>, NameError>
-    where
-        S: TryInto<SourceName>,
-        NameError: From<S::Error>,
-    {
-        let source = source.try_into()?;
+    pub fn tracking(&self, source: impl IntoName<SourceName>) -> Result<Option<u64>, NameError> {
+        let source = source.into_name()?;
         let _ = self.follow();
         let view = self.inner.published.view();
         Ok(view.segments.iter().rev().find_map(|segment| segment.index.tracking(&source)))
@@ -584,7 +564,7 @@ fn refuse_missing(storage: &dyn Storage) -> Result<(), OpenError> {
 }
 
 /// Surveys a store that somebody may be writing to.
-fn survey_to_read(storage: &Arc<dyn Storage>) -> Result<(Facts, Usable), OpenError> {
+fn survey_to_read(storage: &Arc<dyn Storage>) -> Result<(Facts, Box<Usable>), OpenError> {
     /// A scan beside a writer can meet old bytes before new ones and take that for damage.
     /// Real damage is still there the next time.
     const TRIES: usize = 3;
@@ -594,22 +574,16 @@ fn survey_to_read(storage: &Arc<dyn Storage>) -> Result<(Facts, Usable), OpenErr
         let facts = survey(&**storage, Purpose::Read)?;
         match decide(&facts, Mode::Lenient) {
             Ok(Plan::Use(plan)) if plan.damage.is_empty() || tries == TRIES => return Ok((facts, plan)),
-            Ok(Plan::Use(_)) => {}
             Ok(Plan::Create) => return Err(OpenError::NotFound { path: storage.describe("").into() }),
             Err(error) if tries == TRIES => return Err(error),
-            Err(_) => {}
+            Ok(Plan::Use(_)) | Err(_) => {}
         }
         std::thread::sleep(std::time::Duration::from_millis(2));
     }
 }
 
 /// Loads every segment that has a successor.
-fn load_older(
-    loader: &mut Loader,
-    facts: &Facts,
-    plan: &Usable,
-    mode: Mode,
-) -> Result<Vec<IndexedSegment>, OpenError> {
+fn load_older(loader: &mut Loader, facts: &Facts, plan: &Usable, mode: Mode) -> Result<Vec<IndexedSegment>, OpenError> {
     let mut segments = Vec::with_capacity(facts.segments.len() + 1);
     for (segment, successor) in facts.segments.iter().zip(facts.segments.iter().skip(1)) {
         segments.push(loader.older(segment, successor.base, mode)?);
@@ -651,12 +625,12 @@ fn load_shown(
     let watermark = plan.watermark.filter(|watermark| watermark.segment == last.number);
     let durable = last_facts.durable_offset().max(watermark.map_or(0, |watermark| watermark.offset));
     let reached = loader.last(last, last_facts.start, durable.min(last.len), &segment, &index)?;
-    let known = watermark.map_or(reached.tail.position, |watermark| watermark.position);
-    if known > reached.tail.position {
-        loader.leave_out(last, reached.tail.offset, reached.tail.position, known, "the end of the log is damaged");
+    let known = watermark.map_or(reached.position, |watermark| watermark.position);
+    if known > reached.position {
+        loader.leave_out(last, reached.offset, reached.position, known, "the end of the log is damaged");
     }
-    segment.publish(reached.tail.offset, reached.tail.position);
-    Ok((IndexedSegment { log: Arc::new(segment), index: Arc::new(index) }, reached.tail))
+    segment.publish(reached.offset, reached.position);
+    Ok((IndexedSegment { log: Arc::new(segment), index: Arc::new(index) }, reached))
 }
 
 fn last_segment(facts: &Facts) -> (&SegmentFacts, &LastFacts) {

@@ -3,7 +3,7 @@
 //! The checks of arguments and limits happen here, in the caller's own thread,
 //! before anything is queued: a bad request costs nobody else anything.
 
-use annals_codec::{Commit, Epoch, NameError, Position, SourceName, StreamId, Tracking};
+use annals_codec::{Commit, Epoch, IntoName, NameError, Position, SourceName, StreamId, Tracking};
 use smallvec::SmallVec;
 
 use super::queue::Ticket;
@@ -56,11 +56,7 @@ impl Request {
             let part = [event.data.len(), event.metadata.as_ref().map_or(0, bytes::Bytes::len)];
             let unencoded: u64 = part.iter().map(|&len| len as u64).sum();
             let stream = &self.streams[*stream as usize].0;
-            let len = if unencoded > options.max_event_bytes {
-                unencoded
-            } else {
-                event.in_stream(stream).frame_len()
-            };
+            let len = if unencoded > options.max_event_bytes { unencoded } else { event.in_stream(stream).frame_len() };
             if len > options.max_event_bytes {
                 return Err(AppendError::EventTooLarge { bytes: len, limit: options.max_event_bytes });
             }
@@ -77,8 +73,7 @@ impl Request {
     /// Its commit marker, but for what only the log can tell.
     pub(crate) fn marker(&self, last: Position) -> Commit<'_> {
         let mut marker = Commit::new(Epoch::default(), last, self.events.len() as u32);
-        marker.tracking =
-            self.tracking.as_ref().map(|(source, upstream)| Tracking { source, upstream: *upstream });
+        marker.tracking = self.tracking.as_ref().map(|(source, upstream)| Tracking { source, upstream: *upstream });
         marker
     }
 }
@@ -118,15 +113,11 @@ impl<'a> BatchBuilder<'a> {
     }
 
     /// The index of a stream in the request, added if need be.
-    fn stream<S>(&mut self, stream: S) -> Option<u32>
-    where
-        S: TryInto<StreamId>,
-        NameError: From<S::Error>,
-    {
-        let stream = match stream.try_into() {
+    fn stream(&mut self, stream: impl IntoName<StreamId>) -> Option<u32> {
+        let stream = match stream.into_name() {
             Ok(stream) => stream,
             Err(error) => {
-                self.invalid.get_or_insert(error.into());
+                self.invalid.get_or_insert(error);
                 return None;
             }
         };
@@ -141,11 +132,7 @@ impl<'a> BatchBuilder<'a> {
 
     /// Expects a stream to be at a version; it may be one that the batch does not write.
     /// Of several expectations of a stream the last one counts.
-    pub fn expect<S>(mut self, stream: S, expected: ExpectedVersion) -> BatchBuilder<'a>
-    where
-        S: TryInto<StreamId>,
-        NameError: From<S::Error>,
-    {
+    pub fn expect(mut self, stream: impl IntoName<StreamId>, expected: ExpectedVersion) -> BatchBuilder<'a> {
         if let Some(index) = self.stream(stream) {
             self.request.streams[index as usize].1 = expected;
         }
@@ -153,11 +140,7 @@ impl<'a> BatchBuilder<'a> {
     }
 
     /// Adds an event to a stream.
-    pub fn event<S>(mut self, stream: S, event: NewEvent) -> BatchBuilder<'a>
-    where
-        S: TryInto<StreamId>,
-        NameError: From<S::Error>,
-    {
+    pub fn event(mut self, stream: impl IntoName<StreamId>, event: NewEvent) -> BatchBuilder<'a> {
         if let Some(index) = self.stream(stream) {
             self.request.events.push((index, event));
         }
@@ -165,11 +148,11 @@ impl<'a> BatchBuilder<'a> {
     }
 
     /// Adds events to a stream.
-    pub fn events<S>(mut self, stream: S, events: impl IntoIterator<Item = NewEvent>) -> BatchBuilder<'a>
-    where
-        S: TryInto<StreamId>,
-        NameError: From<S::Error>,
-    {
+    pub fn events(
+        mut self,
+        stream: impl IntoName<StreamId>,
+        events: impl IntoIterator<Item = NewEvent>,
+    ) -> BatchBuilder<'a> {
         if let Some(index) = self.stream(stream) {
             self.request.events.extend(events.into_iter().map(|event| (index, event)));
         }
@@ -182,15 +165,11 @@ impl<'a> BatchBuilder<'a> {
     /// The commit fails with [`AppendError::TrackingConflict`] unless
     /// `upstream_position` is greater than the one recorded before. A batch may
     /// consist of nothing but this.
-    pub fn tracking<S>(mut self, source: S, upstream_position: u64) -> BatchBuilder<'a>
-    where
-        S: TryInto<SourceName>,
-        NameError: From<S::Error>,
-    {
-        match source.try_into() {
+    pub fn tracking(mut self, source: impl IntoName<SourceName>, upstream_position: u64) -> BatchBuilder<'a> {
+        match source.into_name() {
             Ok(source) => self.request.tracking = Some((source, upstream_position)),
             Err(error) => {
-                self.invalid.get_or_insert(error.into());
+                self.invalid.get_or_insert(error);
             }
         }
         self

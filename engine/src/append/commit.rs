@@ -161,7 +161,9 @@ fn in_doubt(error: LogError) -> AppendError {
 
 /// What was decided about one request before the group was written.
 enum Decided {
-    Encoded { appended: Appended },
+    Encoded {
+        appended: Appended,
+    },
     /// It fails, whatever becomes of the group.
     Fails(AppendError),
     /// It fails because of an earlier request of the group.
@@ -326,11 +328,7 @@ impl Writer {
     /// Checks one request against the state so far, and encodes it if it stands.
     fn decide(&mut self, request: &Request, clock: &dyn Clock) -> Decided {
         if let Err(error) = self.check(request) {
-            return if self.depends_on_group(request) {
-                Decided::FailsWithGroup(error)
-            } else {
-                Decided::Fails(error)
-            };
+            return if self.depends_on_group(request) { Decided::FailsWithGroup(error) } else { Decided::Fails(error) };
         }
         Decided::Encoded { appended: self.encode(request, clock) }
     }

@@ -65,9 +65,8 @@ impl Sink for IndexBuilder<'_> {
                 segment.place_event(*position, u64::from(entry.offset) * FRAME_ALIGN);
             }
         }
-        let tracking = commit
-            .tracking
-            .and_then(|tracking| Some((SourceName::new(tracking.source).ok()?, tracking.upstream)));
+        let tracking =
+            commit.tracking.and_then(|tracking| Some((SourceName::new(tracking.source).ok()?, tracking.upstream)));
         if let Some(heads) = &mut self.heads {
             for (entry, position) in &self.pending {
                 heads.restore(&entry.stream, Head { version: entry.version, last: *position });

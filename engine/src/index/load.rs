@@ -5,7 +5,7 @@
 
 use std::sync::Arc;
 
-use annals_codec::scan::{self, Bad, Scan, Source, Stop, Totals};
+use annals_codec::scan::{self, Bad, Scan, Source, Stop};
 use annals_codec::{Position, SEGMENT_HEADER_LEN, Seed, StreamId, Tail};
 use hashbrown::HashSet;
 
@@ -28,16 +28,14 @@ pub(crate) struct Loader {
     pub(crate) recorded_at: i64,
 }
 
-/// How far the loading of a segment that still grows has come.
-#[derive(Clone, Copy, Debug)]
-pub(crate) struct Reached {
-    pub(crate) tail: Tail,
-    pub(crate) totals: Totals,
-}
-
 impl Loader {
     /// Loads a segment that has a successor, which begins behind `end`.
-    pub(crate) fn older(&mut self, facts: &SegmentFacts, end: Position, mode: Mode) -> Result<IndexedSegment, OpenError> {
+    pub(crate) fn older(
+        &mut self,
+        facts: &SegmentFacts,
+        end: Position,
+        mode: Mode,
+    ) -> Result<IndexedSegment, OpenError> {
         let doing = || facts.display.clone();
         let index = Arc::new(MemoryIndex::default());
         let Ok((header, seed)) = &facts.header else {
@@ -66,8 +64,8 @@ impl Loader {
         let segment = Segment::growing(place(facts, *seed), facts.len).doing("map", doing)?;
         let index = Arc::new(MemoryIndex::default());
         let reached = self.scan_over_gaps(facts, &mut source, *seed, start, Some(end), &segment, &index)?;
-        if reached.tail.position < end {
-            self.leave_out(facts, reached.tail.offset, reached.tail.position, end, "the rest of the segment is damaged");
+        if reached.position < end {
+            self.leave_out(facts, reached.offset, reached.position, end, "the rest of the segment is damaged");
         }
         segment.publish(source.len(), end);
         Ok(IndexedSegment { log: Arc::new(segment), index })
@@ -81,7 +79,7 @@ impl Loader {
         limit: u64,
         segment: &Segment,
         index: &MemoryIndex,
-    ) -> Result<Reached, OpenError> {
+    ) -> Result<Tail, OpenError> {
         let mut source = FileSource::cached(Arc::clone(&facts.file), limit);
         self.scan_over_gaps(facts, &mut source, segment.seed, start, None, segment, index)
     }
@@ -97,16 +95,12 @@ impl Loader {
         end: Option<Position>,
         segment: &Segment,
         index: &MemoryIndex,
-    ) -> Result<Reached, OpenError> {
+    ) -> Result<Tail, OpenError> {
         let doing = || facts.display.clone();
-        let mut totals = Totals::default();
         loop {
             let mut builder = IndexBuilder::new(index, &mut self.names).placing_in(segment).moving(&mut self.heads);
             let found = scan::scan(source, seed, tail, &mut builder).doing("read", doing)?;
             self.take_time(&found);
-            totals.events += found.totals.events;
-            totals.batches += found.totals.batches;
-            totals.recorded_at = found.totals.recorded_at.or(totals.recorded_at);
             let gap = match &found.stop {
                 Stop::Bad(Bad { resume: Some(resume), at, fault, .. })
                     if end.is_none_or(|end| resume.position < end) =>
@@ -114,7 +108,7 @@ impl Loader {
                     self.leave_out(facts, *at, found.tail.position, resume.position, &fault.to_string());
                     *resume
                 }
-                Stop::Bad(_) | Stop::End | Stop::Sealed(_) => return Ok(Reached { tail: found.tail, totals }),
+                Stop::Bad(_) | Stop::End | Stop::Sealed(_) => return Ok(found.tail),
             };
             tail = gap;
         }

@@ -49,11 +49,7 @@ pub(crate) struct Entry {
 
 impl MemoryIndex {
     /// Takes in what a group of batches has added to the segment.
-    pub(crate) fn add(
-        &self,
-        entries: impl Iterator<Item = Entry>,
-        tracking: impl Iterator<Item = (SourceName, u64)>,
-    ) {
+    pub(crate) fn add(&self, entries: impl Iterator<Item = Entry>, tracking: impl Iterator<Item = (SourceName, u64)>) {
         let mut inner = self.inner.write();
         for entry in entries {
             match inner.streams.get_mut(&*entry.stream) {

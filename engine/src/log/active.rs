@@ -19,7 +19,8 @@ use std::sync::Arc;
 
 use annals_codec::scan::Totals;
 use annals_codec::{
-    Epoch, LogId, Position, SEGMENT_HEADER_LEN, Seal, Seed, SegmentHeader, SegmentNumber, StoreMeta, Watermark, seal_room,
+    Epoch, LogId, Position, SEGMENT_HEADER_LEN, Seal, Seed, SegmentHeader, SegmentNumber, StoreMeta, Watermark,
+    seal_room,
 };
 use parking_lot::Mutex;
 
@@ -44,10 +45,7 @@ pub(crate) enum LogError {
 
 /// Whether an error says that there is no space, which is no fault of the disk.
 pub(crate) fn is_full(error: &io::Error) -> bool {
-    matches!(
-        error.kind(),
-        io::ErrorKind::StorageFull | io::ErrorKind::QuotaExceeded | io::ErrorKind::FileTooLarge
-    )
+    matches!(error.kind(), io::ErrorKind::StorageFull | io::ErrorKind::QuotaExceeded | io::ErrorKind::FileTooLarge)
 }
 
 /// A segment file that was made ahead of its need.
@@ -357,7 +355,7 @@ impl ActiveLog {
         file.set_len(trailer.file_len).map_err(|error| self.poisoned(error))?;
         self.sync()?;
         self.sealed_len = Some(trailer.file_len);
-        self.segment = Arc::new(self.segment.into_sealed(&trailer));
+        self.segment = Arc::new(self.segment.as_sealed(&trailer));
         tracing::info!(segment = %self.segment.number, events = self.totals.events, bytes = trailer.file_len, "sealed");
         Ok(Arc::clone(&self.segment))
     }

@@ -30,7 +30,8 @@ pub(crate) fn prepared_segment(number: SegmentNumber) -> String {
 /// The number and base position in the name of a segment; `None` for any other name.
 pub(crate) fn parse_segment(name: &str) -> Option<(SegmentNumber, Position)> {
     let (number, base) = name.strip_suffix(".seg")?.split_once('-')?;
-    let digits = |text: &str| (text.len() == DIGITS).then(|| text.bytes().all(|byte| byte.is_ascii_digit())) == Some(true);
+    let digits =
+        |text: &str| (text.len() == DIGITS).then(|| text.bytes().all(|byte| byte.is_ascii_digit())) == Some(true);
     if !digits(number) || !digits(base) {
         return None;
     }

@@ -21,7 +21,6 @@ use annals_codec::{FRAME_ALIGN, FRAME_HEADER_LEN, FrameHeader, Position, Seed, S
 use bytes::Bytes;
 
 use crate::log::growing::Growing;
-use crate::log::source::FileSource;
 use crate::storage::{File, Mapping};
 
 /// Events whose verification one bit remembers.
@@ -49,7 +48,7 @@ pub(crate) struct Segment {
 #[derive(Debug)]
 enum Offsets {
     /// In memory: of the active segment, and of a sealed one whose own index is damaged.
-    Growing(Growing<AtomicU32>),
+    Growing(Box<Growing<AtomicU32>>),
     /// In the sealed file itself, and loaded once where that cannot be mapped.
     Dense { at: u64, loaded: OnceLock<Box<[u8]>> },
 }
@@ -68,7 +67,7 @@ impl Segment {
     /// A segment whose offsets are told one by one, with room for `capacity` bytes.
     pub(crate) fn growing(place: SegmentPlace, capacity: u64) -> io::Result<Segment> {
         let map = place.file.map(capacity)?.map(Arc::new);
-        Ok(Segment::with(place, map, Offsets::Growing(Growing::new()), false))
+        Ok(Segment::with(place, map, Offsets::Growing(Box::new(Growing::new())), false))
     }
 
     /// A sealed segment, with the dense index that stands in its file and was verified.
@@ -81,7 +80,7 @@ impl Segment {
     }
 
     /// This segment, sealed now: the offsets move from memory to the file's own index.
-    pub(crate) fn into_sealed(&self, trailer: &Trailer) -> Segment {
+    pub(crate) fn as_sealed(&self, trailer: &Trailer) -> Segment {
         let place = SegmentPlace {
             number: self.number,
             base: self.base,
@@ -206,11 +205,6 @@ impl Segment {
     /// All that is committed at this moment, kept alive by the value.
     pub(crate) fn pin(&self) -> Option<Bytes> {
         self.map.as_ref().map(Mapping::bytes)
-    }
-
-    /// The committed bytes, as a scan reads them.
-    pub(crate) fn source(&self) -> FileSource {
-        FileSource::cached(Arc::clone(&self.file), self.committed())
     }
 
     /// Reads a frame into `buffer` with `pread`; `false` when it is not all committed.

@@ -81,7 +81,15 @@ impl Reader {
 
     fn with(view: Arc<View>, head: Position, cursor: Cursor) -> Reader {
         let frames = Frames::new(view, head);
-        Reader { frames, cursor, direction: Direction::Forward, left: u64::MAX, skip_damaged: false, failed: None, pinned: None }
+        Reader {
+            frames,
+            cursor,
+            direction: Direction::Forward,
+            left: u64::MAX,
+            skip_damaged: false,
+            failed: None,
+            pinned: None,
+        }
     }
 
     /// Tells this error before anything else.

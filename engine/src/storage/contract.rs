@@ -57,23 +57,16 @@ fn a_read_is_short_only_where_the_file_ends() {
         let file = storage.create("file").unwrap();
         file.write_at(0, b"0123456789").unwrap();
         for sync in [false, true] {
-            for (offset, len, expected) in [(0, 4, 4), (7, 3, 3), (7, 9, 3), (10, 1, 0), (99, 1, 0)]
-            {
+            for (offset, len, expected) in [(0, 4, 4), (7, 3, 3), (7, 9, 3), (10, 1, 0), (99, 1, 0)] {
                 let mut buf = [0xEE; 10];
                 let read = file.read_at(offset, &mut buf[..len]).unwrap();
                 assert_eq!(read, expected, "{len} at {offset}");
-                assert_eq!(
-                    buf[..read],
-                    b"0123456789"[10.min(offset as usize)..][..read]
-                );
+                assert_eq!(buf[..read], b"0123456789"[10.min(offset as usize)..][..read]);
 
                 let mut buf = [0xEE; 10];
                 let (read, _) = file.read_from_disk(offset, &mut buf[..len]).unwrap();
                 assert_eq!(read, expected, "{len} at {offset}, from the disk");
-                assert_eq!(
-                    buf[..read],
-                    b"0123456789"[10.min(offset as usize)..][..read]
-                );
+                assert_eq!(buf[..read], b"0123456789"[10.min(offset as usize)..][..read]);
             }
             if sync {
                 file.sync().unwrap();
@@ -120,22 +113,12 @@ fn reserving_extends_with_zeros_and_never_shortens() {
 #[test]
 fn creating_refuses_what_exists_and_what_has_no_directory() {
     on_both(|storage| {
-        storage
-            .create("file")
-            .unwrap()
-            .write_at(0, b"first")
-            .unwrap();
+        storage.create("file").unwrap().write_at(0, b"first").unwrap();
         assert_eq!(refused(storage.create("file")), ErrorKind::AlreadyExists);
         assert_eq!(refused(storage.create("seg/file")), ErrorKind::NotFound);
         assert_eq!(refused(storage.create_dir("a/b")), ErrorKind::NotFound);
-        assert_eq!(
-            refused(storage.create_dir("file")),
-            ErrorKind::AlreadyExists
-        );
-        assert_eq!(
-            refused(storage.open("none", Access::Read)),
-            ErrorKind::NotFound
-        );
+        assert_eq!(refused(storage.create_dir("file")), ErrorKind::AlreadyExists);
+        assert_eq!(refused(storage.open("none", Access::Read)), ErrorKind::NotFound);
         let file = storage.open("file", Access::Read).unwrap();
         assert_eq!(contents(&*file), b"first");
     });
@@ -179,10 +162,7 @@ fn renaming_moves_the_bytes_and_replaces_the_target() {
         assert_eq!(contents(&*found), b"newer");
 
         assert_eq!(refused(storage.rename("none", "x")), ErrorKind::NotFound);
-        assert_eq!(
-            refused(storage.rename("seg/name", "no/dir")),
-            ErrorKind::NotFound
-        );
+        assert_eq!(refused(storage.rename("seg/name", "no/dir")), ErrorKind::NotFound);
         storage.rename("seg/name", "seg/name").unwrap();
         assert_eq!(listed(storage, "seg"), ["name"]);
     });
@@ -195,10 +175,7 @@ fn a_removed_file_stays_readable_where_it_is_open() {
         file.write_at(0, b"bytes").unwrap();
         storage.remove("file").unwrap();
         assert_eq!(refused(storage.remove("file")), ErrorKind::NotFound);
-        assert_eq!(
-            refused(storage.open("file", Access::Read)),
-            ErrorKind::NotFound
-        );
+        assert_eq!(refused(storage.open("file", Access::Read)), ErrorKind::NotFound);
         assert_eq!(contents(&*file), b"bytes");
         assert_eq!(file.write_at(5, b"!").unwrap(), 1);
         file.sync().unwrap();
@@ -220,11 +197,7 @@ fn a_directory_is_not_removed_as_a_file() {
 #[test]
 fn a_file_opened_for_reading_refuses_every_change() {
     on_both(|storage| {
-        storage
-            .create("file")
-            .unwrap()
-            .write_at(0, b"bytes")
-            .unwrap();
+        storage.create("file").unwrap().write_at(0, b"bytes").unwrap();
         let file = storage.open("file", Access::Read).unwrap();
         assert!(file.write_at(0, b"other").is_err());
         assert!(file.set_len(0).is_err());
@@ -240,10 +213,7 @@ fn the_lock_is_exclusive_until_it_is_dropped_and_shows_as_a_file() {
     on_both(|storage| {
         let guard = storage.lock().unwrap();
         let error = storage.lock().unwrap_err();
-        assert!(
-            matches!(error, LockError::Held { pid } if pid == Some(std::process::id())),
-            "{error}"
-        );
+        assert!(matches!(error, LockError::Held { pid } if pid == Some(std::process::id())), "{error}");
         drop(guard);
         drop(storage.lock().unwrap());
         assert_eq!(listed(storage, ""), ["LOCK"]);
@@ -256,9 +226,7 @@ fn any_sequence_of_operations_gives_the_same_on_both_disks() {
     const ROUNDS: u64 = 30;
     let mut state = 0x00DD_BA11_u64;
     let mut below = move |n: u64| {
-        state = state
-            .wrapping_mul(6_364_136_223_846_793_005)
-            .wrapping_add(1);
+        state = state.wrapping_mul(6_364_136_223_846_793_005).wrapping_add(1);
         (state >> 33) % n
     };
     for round in 0..ROUNDS {

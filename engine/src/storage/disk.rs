@@ -33,10 +33,7 @@ pub(crate) struct DiskStorage {
 impl DiskStorage {
     /// The store in the directory `root`, which need not exist yet. Touches nothing.
     pub(crate) fn new(root: impl Into<PathBuf>) -> DiskStorage {
-        DiskStorage {
-            root: root.into(),
-            map: true,
-        }
+        DiskStorage { root: root.into(), map: true }
     }
 
     /// Never maps a file: reads are system calls, and a bad sector is an error
@@ -55,10 +52,7 @@ impl DiskStorage {
     }
 
     fn file(&self, file: fs::File) -> Arc<dyn File> {
-        Arc::new(DiskFile {
-            file,
-            map: self.map && cfg!(target_pointer_width = "64"),
-        })
+        Arc::new(DiskFile { file, map: self.map && cfg!(target_pointer_width = "64") })
     }
 }
 
@@ -66,12 +60,7 @@ impl Storage for DiskStorage {
     fn lock(&self) -> Result<Box<dyn LockGuard>, LockError> {
         make_root(&self.root)?;
         // Not truncated by opening it: until the lock is ours, the pid in it is another's.
-        let file = OpenOptions::new()
-            .read(true)
-            .write(true)
-            .create(true)
-            .truncate(false)
-            .open(self.path(LOCK))?;
+        let file = OpenOptions::new().read(true).write(true).create(true).truncate(false).open(self.path(LOCK))?;
         match file.try_lock() {
             Ok(()) => {}
             Err(TryLockError::WouldBlock) => return Err(LockError::Held { pid: pid_in(&file) }),
@@ -79,9 +68,7 @@ impl Storage for DiskStorage {
         }
         // The pid is for a message and nothing else, so a full disk, which must
         // not keep a store from opening, may leave it out.
-        let _ = file
-            .set_len(0)
-            .and_then(|()| file.write_all_at(format!("{}\n", std::process::id()).as_bytes(), 0));
+        let _ = file.set_len(0).and_then(|()| file.write_all_at(format!("{}\n", std::process::id()).as_bytes(), 0));
         Ok(Box::new(DiskLock(file)))
     }
 
@@ -103,12 +90,7 @@ impl Storage for DiskStorage {
     }
 
     fn create(&self, path: &str) -> io::Result<Arc<dyn File>> {
-        OpenOptions::new()
-            .read(true)
-            .write(true)
-            .create_new(true)
-            .open(self.path(path))
-            .map(|file| self.file(file))
+        OpenOptions::new().read(true).write(true).create_new(true).open(self.path(path)).map(|file| self.file(file))
     }
 
     fn open(&self, path: &str, access: Access) -> io::Result<Arc<dyn File>> {
@@ -276,11 +258,8 @@ impl File for DiskFile {
             // Only written pages can be dropped. The trait asks for this, and an
             // error says that the disk does not have what the cache shows.
             self.file.sync_data()?;
-            let provenance = if direct::drop_cached(&self.file, offset, buf.len())? {
-                Provenance::Disk
-            } else {
-                Provenance::Cache
-            };
+            let provenance =
+                if direct::drop_cached(&self.file, offset, buf.len())? { Provenance::Disk } else { Provenance::Cache };
             Ok((self.read_at(offset, buf)?, provenance))
         }
         #[cfg(not(target_os = "linux"))]
@@ -369,9 +348,7 @@ mod direct {
     }
 
     fn read_blocks(direct: &fs::File, offset: u64, buf: &mut [u8]) -> io::Result<Option<usize>> {
-        let end = offset
-            .checked_add(buf.len() as u64)
-            .ok_or(io::ErrorKind::InvalidInput)?;
+        let end = offset.checked_add(buf.len() as u64).ok_or(io::ErrorKind::InvalidInput)?;
         let mut space = vec![0; buf.len().next_multiple_of(BLOCK).min(CHUNK) + 2 * BLOCK];
         let start = space.as_ptr().align_offset(BLOCK);
         let Some(blocks) = space.get_mut(start..) else {
@@ -478,9 +455,7 @@ mod tests {
 
     /// Bytes in which no two pages are alike.
     fn pattern(len: usize) -> Vec<u8> {
-        (0..len)
-            .map(|i| (i.wrapping_mul(31) ^ (i >> 12)) as u8 | 1)
-            .collect()
+        (0..len).map(|i| (i.wrapping_mul(31) ^ (i >> 12)) as u8 | 1).collect()
     }
 
     #[test]
@@ -488,10 +463,7 @@ mod tests {
         let (_dir, storage) = storage();
         let guard = storage.lock().unwrap();
         let error = DiskStorage::new(storage.root.clone()).lock().unwrap_err();
-        assert!(
-            matches!(error, LockError::Held { pid: Some(pid) } if pid == std::process::id()),
-            "{error}"
-        );
+        assert!(matches!(error, LockError::Held { pid: Some(pid) } if pid == std::process::id()), "{error}");
         drop(guard);
         storage.lock().unwrap();
     }
@@ -504,10 +476,7 @@ mod tests {
         for (text, pid) in [("", None), ("12", None), ("12\n", Some(12)), ("x\n", None)] {
             fs::write(storage.path(LOCK), text).unwrap();
             let error = storage.lock().unwrap_err();
-            assert!(
-                matches!(error, LockError::Held { pid: held } if held == pid),
-                "{text:?} gave {error}"
-            );
+            assert!(matches!(error, LockError::Held { pid: held } if held == pid), "{text:?} gave {error}");
         }
     }
 
@@ -543,10 +512,7 @@ mod tests {
                     let (read, _) = file.read_from_disk(offset as u64, &mut buf).unwrap();
                     let end = bytes.len().min(offset + len);
                     assert_eq!(read, end - offset, "{len} at {offset}, synced: {synced}");
-                    assert!(
-                        buf[..read] == bytes[offset..end],
-                        "{len} at {offset}, synced: {synced}"
-                    );
+                    assert!(buf[..read] == bytes[offset..end], "{len} at {offset}, synced: {synced}");
                 }
             }
             file.sync().unwrap();
@@ -597,15 +563,10 @@ mod tests {
     fn reserving_space_changes_no_byte_and_adds_zeros() {
         // Once by the system call, once the way of file systems without it.
         type Reserve = fn(&DiskFile, u64, u64) -> io::Result<()>;
-        let ways: [(&str, Reserve); 2] = [
-            ("allocate", |file, offset, len| file.allocate(offset, len)),
-            ("zeros", DiskFile::append_zeros),
-        ];
+        let ways: [(&str, Reserve); 2] =
+            [("allocate", |file, offset, len| file.allocate(offset, len)), ("zeros", DiskFile::append_zeros)];
         for (way, reserve) in ways {
-            let file = DiskFile {
-                file: tempfile::tempfile().unwrap(),
-                map: true,
-            };
+            let file = DiskFile { file: tempfile::tempfile().unwrap(), map: true };
             let bytes = pattern(10_000);
             assert_eq!(file.write_at(0, &bytes).unwrap(), bytes.len());
             reserve(&file, 0, 5_000).unwrap();

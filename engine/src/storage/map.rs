@@ -52,8 +52,7 @@ impl Mapping {
     /// `len` may lie beyond the end of the file: those pages show the file's
     /// bytes once it has grown over them.
     pub(crate) fn new(file: &File, len: u64) -> io::Result<Mapping> {
-        let len = usize::try_from(len)
-            .map_err(|_| io::Error::new(io::ErrorKind::InvalidInput, "too long to map"))?;
+        let len = usize::try_from(len).map_err(|_| io::Error::new(io::ErrorKind::InvalidInput, "too long to map"))?;
         // This call needs no `unsafe`, because a `MmapRaw` hands out no
         // reference. `slice` does, and answers for it there.
         let map = MmapOptions::new().len(len).map_raw_read_only(file)?;
@@ -67,10 +66,7 @@ impl Mapping {
     }
 
     fn over(backing: Backing) -> Mapping {
-        Mapping {
-            backing,
-            committed: AtomicU64::new(0),
-        }
+        Mapping { backing, committed: AtomicU64::new(0) }
     }
 
     /// How many bytes are mapped, committed or not.
@@ -96,8 +92,7 @@ impl Mapping {
         //
         // Release, to pair with the load in `committed`: who sees `end` also
         // sees every write to the file that came before this call.
-        self.committed
-            .fetch_max(end.min(self.len()), Ordering::Release);
+        self.committed.fetch_max(end.min(self.len()), Ordering::Release);
     }
 
     /// The end of what is lent out.
@@ -166,9 +161,7 @@ struct Pinned {
 
 impl AsRef<[u8]> for Pinned {
     fn as_ref(&self) -> &[u8] {
-        self.mapping
-            .slice(0, self.end)
-            .expect("the committed end never moves back")
+        self.mapping.slice(0, self.end).expect("the committed end never moves back")
     }
 }
 
@@ -195,14 +188,8 @@ pub(crate) fn start_writeback(file: &File, offset: u64, len: u64) -> io::Result<
     let len = i64::try_from(len).map_err(invalid)?;
     // SAFETY: the call takes numbers and no pointer, so it demands nothing of
     // memory. The descriptor is open for as long as `file` is borrowed.
-    let done = unsafe {
-        libc::sync_file_range(file.as_raw_fd(), offset, len, libc::SYNC_FILE_RANGE_WRITE)
-    };
-    if done == 0 {
-        Ok(())
-    } else {
-        Err(io::Error::last_os_error())
-    }
+    let done = unsafe { libc::sync_file_range(file.as_raw_fd(), offset, len, libc::SYNC_FILE_RANGE_WRITE) };
+    if done == 0 { Ok(()) } else { Err(io::Error::last_os_error()) }
 }
 
 #[cfg(test)]
@@ -224,11 +211,7 @@ mod tests {
                 for len in 0..=26_usize {
                     let within = offset + len as u64 <= end;
                     let expected = within.then(|| &bytes[offset as usize..offset as usize + len]);
-                    assert_eq!(
-                        mapping.slice(offset, len),
-                        expected,
-                        "{len} bytes at {offset} with {end} committed"
-                    );
+                    assert_eq!(mapping.slice(offset, len), expected, "{len} bytes at {offset} with {end} committed");
                 }
             }
         }

@@ -18,13 +18,17 @@
 mod contract;
 pub(crate) mod disk;
 pub(crate) mod map;
+#[cfg(feature = "sim")]
 pub mod sim;
+#[cfg(not(feature = "sim"))]
+#[allow(dead_code, unreachable_pub, reason = "without the feature only `in_memory` uses it, and never loses power")]
+pub(crate) mod sim;
 
 use std::fmt::Debug;
 use std::io;
 use std::sync::Arc;
 
-pub(crate) use map::Mapping;
+pub use map::Mapping;
 
 /// One store's directory.
 ///
@@ -69,7 +73,7 @@ pub trait Storage: Send + Sync + Debug {
 
     /// Fills `bytes` with randomness for log ids and segment salts.
     fn fill_random(&self, bytes: &mut [u8]) -> io::Result<()> {
-        getrandom::fill(bytes).map_err(io::Error::other)
+        getrandom::fill(bytes).map_err(io::Error::from)
     }
 }
 

@@ -248,7 +248,14 @@ fn cut_tail(storage: &dyn Storage, segment: &SegmentFacts, cut: &Cut) -> Result<
     };
     segment.file.set_len(cut.offset).and_then(|()| segment.file.sync()).doing("cut", doing)?;
     tracing::warn!(segment = %segment.number, offset = cut.offset, bytes = len, "cut an unfinished tail");
-    Ok(TornTail { segment: segment.number, offset: cut.offset, bytes: len, checksum, quarantine, fault: cut.fault.clone() })
+    Ok(TornTail {
+        segment: segment.number,
+        offset: cut.offset,
+        bytes: len,
+        checksum,
+        quarantine,
+        fault: cut.fault.clone(),
+    })
 }
 
 /// Copies an unfinished tail to a file of its own, durably.

@@ -15,7 +15,7 @@
 use annals_codec::scan::{SealedEnd, Stop, Totals, Verdict};
 use annals_codec::{Epoch, HeaderFault, LogId, MetaFault, Position, SegmentNumber, StoreMeta, Watermark};
 
-use super::survey::{Content, Facts, LastFacts, SegmentFacts};
+use super::survey::{Content, Facts, LastFacts, SegmentFacts, WatermarkFact};
 use crate::error::{Damage, OpenError, explain};
 
 /// What is to be done before the log can be used.
@@ -24,7 +24,7 @@ pub(crate) enum Plan {
     /// There is no store yet.
     Create,
     /// There is one.
-    Use(Usable),
+    Use(Box<Usable>),
 }
 
 /// How a store is brought into use.
@@ -118,7 +118,7 @@ pub(crate) fn decide(facts: &Facts, mode: Mode) -> Result<Plan, OpenError> {
     let watermark = trusted_watermark(facts, log_id, &mut notes);
     check_watermark(watermark.as_ref(), last)?;
     let scan = &last_facts.scan;
-    let cut = match scan.verdict(vouched(watermark.as_ref(), last.number)) {
+    let cut = match scan.verdict(watermark.map_or(0, |mark| WatermarkFact::Valid(mark).vouches_for(last.number))) {
         Verdict::Clean => None,
         Verdict::Unfinished => match &scan.stop {
             Stop::Bad(bad) => {
@@ -138,11 +138,11 @@ pub(crate) fn decide(facts: &Facts, mode: Mode) -> Result<Plan, OpenError> {
     };
     let header_epoch = last.header.as_ref().map_or(Epoch::default(), |(header, _)| header.epoch);
     let epochs = [meta.map_or(Epoch::default(), |meta| meta.epoch), scan.tail.epoch, header_epoch];
-    Ok(Plan::Use(Usable {
+    Ok(Plan::Use(Box::new(Usable {
         meta,
         log_id,
         watermark,
-        watermark_exists: facts.watermark.is_some(),
+        watermark_exists: facts.watermark != WatermarkFact::Missing,
         trims,
         write_back_from: last_facts.unproven.then_some(last_facts.vouched),
         cut,
@@ -156,7 +156,7 @@ pub(crate) fn decide(facts: &Facts, mode: Mode) -> Result<Plan, OpenError> {
         },
         notes,
         damage,
-    }))
+    })))
 }
 
 /// Damage refuses a store that is to be written, and is told of one that is only read.
@@ -207,7 +207,10 @@ fn check_row(segments: &[SegmentFacts], meta: Option<&StoreMeta>, log_id: LogId)
         }
         if (header.number, header.base) != (segment.number, segment.base) {
             let (number, base) = (header.number, header.base);
-            return inconsistent(format!("{} says of itself that it is segment {number} from position {base}", segment.display));
+            return inconsistent(format!(
+                "{} says of itself that it is segment {number} from position {base}",
+                segment.display
+            ));
         }
     }
     match meta {
@@ -254,21 +257,19 @@ fn check_older(
 /// The watermark, unless it speaks of another log.
 fn trusted_watermark(facts: &Facts, log_id: LogId, notes: &mut Vec<String>) -> Option<Watermark> {
     let watermark = match facts.watermark {
-        None => {
-            notes.push("WATERMARK was missing; damage at the very end of the log may look like an unfinished batch".to_owned());
+        WatermarkFact::Valid(watermark) => watermark,
+        WatermarkFact::Blank => return None,
+        WatermarkFact::Missing => {
+            let note = "WATERMARK was missing; damage at the very end of the log may look like an unfinished batch";
+            notes.push(note.to_owned());
             return None;
         }
-        Some(watermark) => watermark?,
     };
     if watermark.log_id != log_id {
         notes.push(format!("WATERMARK speaks of log {}, and was ignored", watermark.log_id));
         return None;
     }
     Some(watermark)
-}
-
-fn vouched(watermark: Option<&Watermark>, segment: SegmentNumber) -> u64 {
-    watermark.filter(|watermark| watermark.segment == segment).map_or(0, |watermark| watermark.offset)
 }
 
 /// A watermark in a segment that is not there: its file is gone.
@@ -282,7 +283,8 @@ fn check_watermark(watermark: Option<&Watermark>, last: &SegmentFacts) -> Result
 }
 
 fn header_damage(segment: &SegmentFacts) -> Damage {
-    let fault = segment.header.as_ref().err().map_or_else(|| "the segment cannot be read".to_owned(), ToString::to_string);
+    let fault =
+        segment.header.as_ref().err().map_or_else(|| "the segment cannot be read".to_owned(), ToString::to_string);
     Damage {
         segment: segment.number,
         file: segment.display.clone(),

@@ -20,12 +20,31 @@ use crate::storage::{Access, File, Storage};
 pub(crate) struct Facts {
     /// `None` when there is no such file.
     pub(crate) meta: Option<Result<StoreMeta, MetaFault>>,
-    /// `None` when there is no such file; the inner one when neither slot is valid.
-    pub(crate) watermark: Option<Option<Watermark>>,
+    pub(crate) watermark: WatermarkFact,
     /// Paths of what an interrupted operation has left.
     pub(crate) temporaries: Vec<String>,
     /// The segments, in the order of their numbers.
     pub(crate) segments: Vec<SegmentFacts>,
+}
+
+/// What was found of the watermark.
+#[derive(Clone, Copy, Debug, Eq, PartialEq)]
+pub(crate) enum WatermarkFact {
+    /// There is no such file.
+    Missing,
+    /// Neither slot is valid, as in a new file.
+    Blank,
+    Valid(Watermark),
+}
+
+impl WatermarkFact {
+    /// The offset below which it says that a segment was durable; 0 when it says nothing about it.
+    pub(crate) fn vouches_for(self, segment: SegmentNumber) -> u64 {
+        match self {
+            WatermarkFact::Valid(watermark) if watermark.segment == segment => watermark.offset,
+            _ => 0,
+        }
+    }
 }
 
 /// What was found of one segment.
@@ -89,8 +108,12 @@ pub(crate) fn survey(storage: &dyn Storage, purpose: Purpose) -> Result<Facts, O
     // The watermark first: beside a writer, what it vouches for is then older
     // than everything read after it.
     let watermark = read_whole(storage, names::WATERMARK, WATERMARK_FILE_LEN)
-        .doing("read", || storage.describe(names::WATERMARK))?
-        .map(|bytes| Watermark::decode(&bytes));
+        .doing("read", || storage.describe(names::WATERMARK))?;
+    let watermark = match watermark.map(|bytes| Watermark::decode(&bytes)) {
+        None => WatermarkFact::Missing,
+        Some(None) => WatermarkFact::Blank,
+        Some(Some(watermark)) => WatermarkFact::Valid(watermark),
+    };
     let meta = read_whole(storage, names::META, META_FILE_LEN)
         .doing("read", || storage.describe(names::META))?
         .map(|bytes| StoreMeta::decode(&bytes));
@@ -114,7 +137,6 @@ pub(crate) fn survey(storage: &dyn Storage, purpose: Purpose) -> Result<Facts, O
     found.sort();
 
     let seed_of_last = meta.as_ref().and_then(|meta| meta.as_ref().ok()).copied();
-    let watermark_now = watermark.flatten();
     let mut segments: Vec<SegmentFacts> = Vec::with_capacity(found.len());
     for (index, (number, base, path)) in found.iter().enumerate() {
         let is_last = index + 1 == found.len();
@@ -127,7 +149,7 @@ pub(crate) fn survey(storage: &dyn Storage, purpose: Purpose) -> Result<Facts, O
         head.truncate(read);
         let header = SegmentHeader::decode(&head);
         let content = if is_last {
-            let vouched = watermark_now.filter(|watermark| watermark.segment == *number).map_or(0, |mark| mark.offset);
+            let vouched = watermark.vouches_for(*number);
             let start = start_of(&header, *number, *base, seed_of_last.as_ref());
             Content::Last(match start {
                 Some((seed, tail)) => Some(scan_last(&file, len, seed, tail, vouched, purpose).doing("read", doing)?),
@@ -140,7 +162,16 @@ pub(crate) fn survey(storage: &dyn Storage, purpose: Purpose) -> Result<Facts, O
             })
         };
         let display = storage.describe(path);
-        segments.push(SegmentFacts { number: *number, base: *base, path: path.clone(), display, file, len, header, content });
+        segments.push(SegmentFacts {
+            number: *number,
+            base: *base,
+            path: path.clone(),
+            display,
+            file,
+            len,
+            header,
+            content,
+        });
     }
     Ok(Facts { meta, watermark, temporaries, segments })
 }
@@ -197,9 +228,11 @@ pub(crate) fn read_end(file: &Arc<dyn File>, len: u64, seed: Seed) -> io::Result
         Ok(frame) if frame.kind == FrameKind::Seal => Seal::decode(&frame),
         _ => None,
     };
-    Ok(seal
-        .filter(|seal| seal.events == u64::from(trailer.events))
-        .map(|seal| SealedEnd { seal, seal_offset, trailer }))
+    Ok(seal.filter(|seal| seal.events == u64::from(trailer.events)).map(|seal| SealedEnd {
+        seal,
+        seal_offset,
+        trailer,
+    }))
 }
 
 /// The trailer, at the end of the file or before the zeros that a trim should have removed.

@@ -115,10 +115,7 @@ pub(super) struct Space {
 impl Space {
     /// The number of pages.
     pub(super) fn pages(&self) -> u64 {
-        self.extents
-            .iter()
-            .map(|extent| extent.end - extent.start)
-            .sum()
+        self.extents.iter().map(|extent| extent.end - extent.start).sum()
     }
 
     /// How many bytes at `offset`, of `len` at most, can be had with `free` more pages.
@@ -141,12 +138,7 @@ impl Space {
     /// Reserves the pages of a byte range; how many of them are new.
     pub(super) fn add(&mut self, range: Range<u64>) -> u64 {
         let mut new = range.start / PAGE..range.end.div_ceil(PAGE);
-        if range.is_empty()
-            || self
-                .extents
-                .last()
-                .is_some_and(|last| last.start <= new.start && new.end <= last.end)
-        {
+        if range.is_empty() || self.extents.last().is_some_and(|last| last.start <= new.start && new.end <= last.end) {
             return 0;
         }
         let before = self.pages();
@@ -158,9 +150,7 @@ impl Space {
             }
             apart
         });
-        let at = self
-            .extents
-            .partition_point(|extent| extent.start < new.start);
+        let at = self.extents.partition_point(|extent| extent.start < new.start);
         self.extents.insert(at, new);
         self.pages() - before
     }
@@ -232,11 +222,8 @@ mod tests {
             for step in 0..20 {
                 let start = dice.below(PAGES * PAGE);
                 let len = dice.below(PAGES * PAGE - start).min(8 * PAGE);
-                let touched = if len == 0 {
-                    0..0
-                } else {
-                    (start / PAGE) as usize..(start + len).div_ceil(PAGE) as usize
-                };
+                let touched =
+                    if len == 0 { 0..0 } else { (start / PAGE) as usize..(start + len).div_ceil(PAGE) as usize };
                 if dice.below(4) == 0 {
                     let kept = start.div_ceil(PAGE) as usize;
                     let gone = flat[kept..].iter().filter(|&&page| page).count() as u64;
@@ -254,11 +241,7 @@ mod tests {
                         assert!(missing(&flat[touched.clone()]) <= free);
                     }
                     let new = missing(&flat[touched.clone()]);
-                    assert_eq!(
-                        space.add(start..start + len),
-                        new,
-                        "seed {seed}, step {step}"
-                    );
+                    assert_eq!(space.add(start..start + len), new, "seed {seed}, step {step}");
                     flat[touched].fill(true);
                 }
                 let total = flat.iter().filter(|&&page| page).count() as u64;

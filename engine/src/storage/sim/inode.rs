@@ -72,12 +72,8 @@ impl Change {
 
 impl Inode {
     pub(super) fn planted(bytes: &[u8]) -> Inode {
-        let mut inode = Inode {
-            linked: true,
-            len: bytes.len() as u64,
-            disk_len: bytes.len() as u64,
-            ..Inode::default()
-        };
+        let mut inode =
+            Inode { linked: true, len: bytes.len() as u64, disk_len: bytes.len() as u64, ..Inode::default() };
         inode.cache.write(0, bytes);
         inode.disk = inode.cache.clone();
         inode.space.add(0..inode.len);
@@ -127,8 +123,7 @@ impl Inode {
         let grows = self.parted || range.end > self.len;
         let reach = if grows { range.end } else { 0 };
         self.len = self.len.max(range.end);
-        self.spoiled
-            .retain(|sector| sector * SECTOR < range.start || range.end < (sector + 1) * SECTOR);
+        self.spoiled.retain(|sector| sector * SECTOR < range.start || range.end < (sector + 1) * SECTOR);
         let zeros = bytes.iter().all(|&byte| byte == 0);
         if zeros {
             self.cache.zero(range.clone());
@@ -142,8 +137,7 @@ impl Inode {
             // sync lost in the same page goes along now, and so do the zeros
             // that an earlier cut left in it.
             range = range.start / PAGE * PAGE..range.end.next_multiple_of(PAGE);
-            self.written
-                .resize(at + (range.end - range.start) as usize, 0);
+            self.written.resize(at + (range.end - range.start) as usize, 0);
             self.cache.read(range.start, &mut self.written[at..]);
             Kind::Write(at)
         } else if zeros {
@@ -152,12 +146,7 @@ impl Inode {
             self.written.extend_from_slice(bytes);
             Kind::Write(at)
         };
-        self.pending.push(Change {
-            stamp,
-            kind,
-            range,
-            reach,
-        });
+        self.pending.push(Change { stamp, kind, range, reach });
     }
 
     pub(super) fn set_len(&mut self, stamp: Stamp, len: u64) {
@@ -177,12 +166,7 @@ impl Inode {
     }
 
     fn resize(&mut self, stamp: Stamp, kind: Kind, len: u64) {
-        self.pending.push(Change {
-            stamp,
-            kind,
-            range: 0..0,
-            reach: len,
-        });
+        self.pending.push(Change { stamp, kind, range: 0..0, reach: len });
         self.len = len;
     }
 
@@ -291,15 +275,9 @@ impl Inode {
                 _ => {
                     for sector in change.sectors() {
                         let kept = match keep {
-                            Keep::Except(stamp) => {
-                                change.stamp < stamp || !self.touched(stamp, sector)
-                            }
-                            Keep::Only(stamp) => {
-                                change.stamp <= stamp && self.touched(stamp, sector)
-                            }
-                            Keep::Chance(chance) => {
-                                !dropped.contains(&sector) && dice.chance(chance)
-                            }
+                            Keep::Except(stamp) => change.stamp < stamp || !self.touched(stamp, sector),
+                            Keep::Only(stamp) => change.stamp <= stamp && self.touched(stamp, sector),
+                            Keep::Chance(chance) => !dropped.contains(&sector) && dice.chance(chance),
                             // The operation that was torn.
                             _ => !dropped.contains(&sector) && dice.chance(128),
                         };
@@ -372,12 +350,7 @@ impl Inode {
             }
             self.write_out(&mut disk, change, start..end);
             let mut piece = |kind, range: Range<u64>| {
-                rest.push(Change {
-                    stamp: change.stamp,
-                    kind,
-                    range,
-                    reach: change.reach,
-                });
+                rest.push(Change { stamp: change.stamp, kind, range, reach: change.reach });
             };
             // What is left of it: the size, and the bytes on either side.
             piece(Kind::Grow, 0..0);
@@ -423,8 +396,6 @@ impl Inode {
 
     pub(super) fn is_spoiled(&self, offset: u64, len: usize) -> bool {
         let end = offset.saturating_add(self.readable(offset, len) as u64);
-        self.spoiled
-            .iter()
-            .any(|sector| sector * SECTOR < end && offset < (sector + 1) * SECTOR)
+        self.spoiled.iter().any(|sector| sector * SECTOR < end && offset < (sector + 1) * SECTOR)
     }
 }

@@ -140,19 +140,11 @@ enum Full {
 impl SimDisk {
     /// An empty disk without limits or faults.
     pub fn new(seed: u64) -> SimDisk {
-        SimDisk::with(State {
-            seed,
-            ..State::default()
-        })
+        SimDisk::with(State { seed, ..State::default() })
     }
 
     fn with(state: State) -> SimDisk {
-        SimDisk {
-            shared: Arc::new(Shared {
-                state: Mutex::new(state),
-                locked: AtomicBool::new(false),
-            }),
-        }
+        SimDisk { shared: Arc::new(Shared { state: Mutex::new(state), locked: AtomicBool::new(false) }) }
     }
 
     fn state(&self) -> MutexGuard<'_, State> {
@@ -283,12 +275,7 @@ impl SimDisk {
             ..State::default()
         };
         state.begin_anew();
-        let State {
-            names,
-            inodes,
-            used,
-            ..
-        } = &mut state;
+        let State { names, inodes, used, .. } = &mut state;
         // A file that cannot be found under any name is gone. One that was
         // removed, and has its name back, has its bytes back too.
         names.renumber(|number| {
@@ -311,10 +298,7 @@ impl SimDisk {
     pub fn paths(&self) -> Vec<String> {
         let state = self.state();
         let files = state.names.seen.iter();
-        files
-            .filter(|(_, node)| matches!(node, Node::File(_)))
-            .map(|(path, _)| path.to_string())
-            .collect()
+        files.filter(|(_, node)| matches!(node, Node::File(_))).map(|(path, _)| path.to_string()).collect()
     }
 
     /// The length of a file, as the cache has it.
@@ -577,15 +561,8 @@ impl Storage for SimDisk {
                 None => state.names.missing(dir),
             });
         }
-        let after = if dir.is_empty() {
-            String::new()
-        } else {
-            format!("{dir}/")
-        };
-        let below = state
-            .names
-            .seen
-            .range::<str, _>((Bound::Included(after.as_str()), Bound::Unbounded));
+        let after = if dir.is_empty() { String::new() } else { format!("{dir}/") };
+        let below = state.names.seen.range::<str, _>((Bound::Included(after.as_str()), Bound::Unbounded));
         let mut names: Vec<String> = below
             .map_while(|(path, _)| path.strip_prefix(after.as_str()))
             .filter(|name| !name.contains('/'))
@@ -693,12 +670,7 @@ impl Storage for SimDisk {
 
 impl SimDisk {
     fn file(&self, path: Arc<str>, number: usize, access: Access) -> Arc<dyn File> {
-        Arc::new(SimFile {
-            disk: self.clone(),
-            path,
-            number,
-            writable: access == Access::ReadWrite,
-        })
+        Arc::new(SimFile { disk: self.clone(), path, number, writable: access == Access::ReadWrite })
     }
 }
 
@@ -816,11 +788,7 @@ impl File for SimFile {
         let stamp = state.begin_whole(|| format!("allocate {} {offset}+{len}", self.path))?;
         let fits = state.fitting(self.number, offset, len);
         // File systems reserve in pieces, and keep those that they could get.
-        let part = if fits == len {
-            len
-        } else {
-            state.dice(stamp).below(fits + 1) / PAGE * PAGE
-        };
+        let part = if fits == len { len } else { state.dice(stamp).below(fits + 1) / PAGE * PAGE };
         if part > 0 {
             state.reserve(self.number, offset, part);
             state.inodes[self.number].grow(stamp, offset + part);
@@ -855,17 +823,12 @@ impl File for SimFile {
 
     fn read_from_disk(&self, offset: u64, buf: &mut [u8]) -> io::Result<(usize, Provenance)> {
         let mut state = self.disk.state();
-        let stale =
-            state.begin_read(|| format!("read_from_disk {} {offset}+{}", self.path, buf.len()))?;
+        let stale = state.begin_read(|| format!("read_from_disk {} {offset}+{}", self.path, buf.len()))?;
         let inode = &mut state.inodes[self.number];
         if inode.is_spoiled(offset, buf.len()) {
             return Err(Errno::IO.into());
         }
-        let read = if stale {
-            inode.read_stale(offset, buf)
-        } else {
-            inode.read_through(offset, buf)
-        };
+        let read = if stale { inode.read_stale(offset, buf) } else { inode.read_through(offset, buf) };
         Ok((read, Provenance::Disk))
     }
 
@@ -893,8 +856,6 @@ impl fmt::Debug for SimLock {
 
 impl fmt::Debug for SimFile {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.debug_struct("SimFile")
-            .field("path", &self.path)
-            .finish_non_exhaustive()
+        f.debug_struct("SimFile").field("path", &self.path).finish_non_exhaustive()
     }
 }

@@ -74,21 +74,9 @@ pub(super) fn parent(path: &str) -> &str {
 
 impl Names {
     /// Sets a name, or unsets it with `None`; a second name in the same step is a rename.
-    pub(super) fn edit<const N: usize>(
-        &mut self,
-        stamp: Stamp,
-        edits: [(Arc<str>, Option<Node>); N],
-    ) {
-        let mut edits = edits.into_iter().map(|(path, node)| Edit {
-            path,
-            node,
-            synced: false,
-        });
-        let change = Change {
-            stamp,
-            edits: [edits.next(), edits.next()],
-            lost: false,
-        };
+    pub(super) fn edit<const N: usize>(&mut self, stamp: Stamp, edits: [(Arc<str>, Option<Node>); N]) {
+        let mut edits = edits.into_iter().map(|(path, node)| Edit { path, node, synced: false });
+        let change = Change { stamp, edits: [edits.next(), edits.next()], lost: false };
         change.apply(&mut self.seen);
         self.pending.push(change);
     }
@@ -135,8 +123,7 @@ impl Names {
         }
         for later in (0..self.pending.len()).rev() {
             for earlier in 0..later {
-                durable[earlier] |= durable[later]
-                    && self.pending[earlier].shares_a_name_with(&self.pending[later]);
+                durable[earlier] |= durable[later] && self.pending[earlier].shares_a_name_with(&self.pending[later]);
             }
         }
         let mut durable = durable.into_iter();
@@ -170,21 +157,18 @@ impl Names {
                 Keep::All | Keep::Only(_) => true,
                 Keep::Nothing => false,
                 Keep::Except(stamp) => change.stamp != stamp,
-                Keep::Before(stop) => {
-                    change.stamp < stop || change.stamp == stop && dice.chance(128)
-                }
+                Keep::Before(stop) => change.stamp < stop || change.stamp == stop && dice.chance(128),
                 Keep::Chance(chance) => dice.chance(chance),
             };
-            let built_on_what_is_lost = (0..i)
-                .any(|earlier| !kept[earlier] && change.shares_a_name_with(&self.pending[earlier]));
+            let built_on_what_is_lost =
+                (0..i).any(|earlier| !kept[earlier] && change.shares_a_name_with(&self.pending[earlier]));
             kept[i] = chosen && !built_on_what_is_lost;
         }
         if let Keep::Only(stamp) = keep {
             for i in (0..self.pending.len()).rev() {
                 kept[i] = self.pending[i].stamp == stamp
-                    || (i + 1..self.pending.len()).any(|later| {
-                        kept[later] && self.pending[later].shares_a_name_with(&self.pending[i])
-                    });
+                    || (i + 1..self.pending.len())
+                        .any(|later| kept[later] && self.pending[later].shares_a_name_with(&self.pending[i]));
             }
         }
         for (change, kept) in self.pending.iter().zip(kept) {
@@ -195,22 +179,12 @@ impl Names {
         // A directory sorts before what it holds, so it is judged before.
         let mut missing: Vec<Arc<str>> = Vec::new();
         for (path, node) in &self.seen {
-            if *node == Node::Dir
-                && (!tree.contains_key(path) || missing.iter().any(|dir| **dir == *parent(path)))
-            {
+            if *node == Node::Dir && (!tree.contains_key(path) || missing.iter().any(|dir| **dir == *parent(path))) {
                 missing.push(Arc::clone(path));
             }
         }
-        tree.retain(|path, _| {
-            !missing
-                .iter()
-                .any(|dir| **dir == *parent(path) || dir == path)
-        });
-        Names {
-            seen: tree.clone(),
-            durable: tree,
-            pending: Vec::new(),
-        }
+        tree.retain(|path, _| !missing.iter().any(|dir| **dir == *parent(path) || dir == path));
+        Names { seen: tree.clone(), durable: tree, pending: Vec::new() }
     }
 
     /// All stays, in a new count of operations.

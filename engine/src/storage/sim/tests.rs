@@ -20,9 +20,7 @@ fn lost(disk: &SimDisk, loss: PowerLoss, seed: u64) -> Option<Vec<u8>> {
 
 /// Everything that a random power loss may leave of `file`.
 fn outcomes(disk: &SimDisk) -> BTreeSet<Option<Vec<u8>>> {
-    (0..SEEDS)
-        .map(|seed| lost(disk, PowerLoss::Random, seed))
-        .collect()
+    (0..SEEDS).map(|seed| lost(disk, PowerLoss::Random, seed)).collect()
 }
 
 /// The bytes of each sector, all alike or the test is wrong.
@@ -30,10 +28,7 @@ fn sectors(bytes: &[u8]) -> Vec<u8> {
     bytes
         .chunks(SECTOR)
         .map(|sector| {
-            assert!(
-                sector.iter().all(|byte| *byte == sector[0]),
-                "a torn sector"
-            );
+            assert!(sector.iter().all(|byte| *byte == sector[0]), "a torn sector");
             sector[0]
         })
         .collect()
@@ -56,10 +51,7 @@ fn is_eio<T>(done: io::Result<T>) -> bool {
 fn an_unsynced_write_is_kept_dropped_or_torn_between_sectors() {
     let (disk, file) = with_file(1, &[1; 4 * SECTOR]);
     file.write_at(0, &[2; 4 * SECTOR]).unwrap();
-    let found: BTreeSet<Vec<u8>> = outcomes(&disk)
-        .into_iter()
-        .map(|bytes| sectors(&bytes.unwrap()))
-        .collect();
+    let found: BTreeSet<Vec<u8>> = outcomes(&disk).into_iter().map(|bytes| sectors(&bytes.unwrap())).collect();
     assert_eq!(found.len(), 16, "each sector old or new: {found:?}");
 }
 
@@ -74,10 +66,7 @@ fn a_sector_is_never_torn_even_by_a_write_across_its_middle() {
     for bytes in &found {
         for (n, sector) in bytes.as_ref().unwrap().chunks(SECTOR).enumerate() {
             let part = n * SECTOR..(n + 1) * SECTOR;
-            assert!(
-                sector == &old[part.clone()] || sector == &new[part],
-                "sector {n}"
-            );
+            assert!(sector == &old[part.clone()] || sector == &new[part], "sector {n}");
         }
     }
     assert_eq!(found.len(), 8, "three sectors, each old or new");
@@ -88,10 +77,8 @@ fn a_sector_written_twice_shows_each_of_its_states_and_no_mixture() {
     let (disk, file) = with_file(1, &[0; SECTOR]);
     file.write_at(0, &[1; 100]).unwrap();
     file.write_at(100, &[2; 100]).unwrap();
-    let states: BTreeSet<_> = outcomes(&disk)
-        .into_iter()
-        .map(|bytes| bytes.map(|bytes| (bytes[50], bytes[150])))
-        .collect();
+    let states: BTreeSet<_> =
+        outcomes(&disk).into_iter().map(|bytes| bytes.map(|bytes| (bytes[50], bytes[150]))).collect();
     // Never (0, 2): the second write's sector held the first one already.
     let expected = [(0, 0), (1, 0), (1, 2)].map(Some);
     assert_eq!(states, BTreeSet::from(expected));
@@ -136,10 +123,7 @@ fn a_size_is_one_of_those_the_file_has_had_or_lies_on_the_way() {
     file.set_len(3_000).unwrap();
     file.set_len(20_000).unwrap();
     file.write_at(20_000, &[1; 2_000]).unwrap();
-    let sizes: BTreeSet<usize> = outcomes(&disk)
-        .into_iter()
-        .map(|bytes| bytes.unwrap().len())
-        .collect();
+    let sizes: BTreeSet<usize> = outcomes(&disk).into_iter().map(|bytes| bytes.unwrap().len()).collect();
     for size in [10_000, 3_000, 20_000, 20_480, 20_992, 21_504, 22_000] {
         assert!(sizes.contains(&size), "never {size}: {sizes:?}");
     }
@@ -155,10 +139,7 @@ fn a_cut_that_was_kept_erases_and_one_that_was_not_does_not() {
         let sectors = sectors(&bytes.unwrap());
         match sectors.len() {
             1 => assert_eq!(sectors, [1]),
-            _ => assert!(
-                sectors == [1, 1, 1, 1] || sectors == [1, 0, 0, 0],
-                "{sectors:?}"
-            ),
+            _ => assert!(sectors == [1, 1, 1, 1] || sectors == [1, 0, 0, 0], "{sectors:?}"),
         }
     }
 }
@@ -236,10 +217,7 @@ fn any_outcome_of_any_story_is_made_of_states_that_existed() {
             let file = after.open("file", Access::ReadWrite).unwrap();
             file.set_len(LEN as u64).unwrap();
             let beyond = &after.read_file("file").unwrap()[bytes.len()..];
-            assert!(
-                beyond.iter().all(|byte| *byte == 0),
-                "seed {seed}, {loss:?}"
-            );
+            assert!(beyond.iter().all(|byte| *byte == 0), "seed {seed}, {loss:?}");
             assert!(
                 sizes.contains(&size) || size.is_multiple_of(512) && least < size && size < most,
                 "seed {seed}, {loss:?}, {again}: {size} is not among {sizes:?}"
@@ -277,10 +255,7 @@ fn a_rename_happens_wholly_or_not_at_all() {
         .map(|seed| disk.after_power_loss(PowerLoss::Random, seed))
         .map(|disk| (disk.paths(), disk.read_file("file").unwrap()))
         .collect();
-    let before = (
-        vec!["file".to_owned(), "file.tmp".to_owned()],
-        b"old".to_vec(),
-    );
+    let before = (vec!["file".to_owned(), "file.tmp".to_owned()], b"old".to_vec());
     let after = (vec!["file".to_owned()], b"new".to_vec());
     assert_eq!(seen, BTreeSet::from([before, after]));
     disk.sync_dir("").unwrap();
@@ -303,13 +278,8 @@ fn independent_names_are_lost_independently_and_dependent_ones_together() {
     disk.create("a").unwrap();
     disk.create("b.tmp").unwrap();
     disk.rename("b.tmp", "b").unwrap();
-    let seen: BTreeSet<String> = (0..SEEDS)
-        .map(|seed| {
-            disk.after_power_loss(PowerLoss::Random, seed)
-                .paths()
-                .join(" ")
-        })
-        .collect();
+    let seen: BTreeSet<String> =
+        (0..SEEDS).map(|seed| disk.after_power_loss(PowerLoss::Random, seed).paths().join(" ")).collect();
     // "b" without "a" takes a file system that keeps names in no order.
     let expected = ["", "a", "a b", "a b.tmp", "b", "b.tmp"];
     assert_eq!(seen, expected.map(str::to_owned).into());
@@ -373,11 +343,7 @@ fn dropping_one_operation_keeps_all_others() {
     };
     let check = |n, expected: &[u8], paths: &[&str]| {
         let after = story().after_power_loss(PowerLoss::DropOnly(n), 0);
-        assert_eq!(
-            sectors(&after.read_file("file").unwrap()),
-            expected,
-            "without {n}"
-        );
+        assert_eq!(sectors(&after.read_file("file").unwrap()), expected, "without {n}");
         assert_eq!(after.paths(), paths, "without {n}");
     };
     check(0, &[0, 2, 3], &["b", "c", "file"]);
@@ -390,11 +356,7 @@ fn dropping_one_operation_keeps_all_others() {
 
     let check = |n, expected: &[u8], paths: &[&str]| {
         let after = story().after_power_loss(PowerLoss::KeepOnly(n), 0);
-        assert_eq!(
-            sectors(&after.read_file("file").unwrap()),
-            expected,
-            "only {n}"
-        );
+        assert_eq!(sectors(&after.read_file("file").unwrap()), expected, "only {n}");
         assert_eq!(after.paths(), paths, "only {n}");
     };
     check(1, &[0, 2], &["file"]);
@@ -491,11 +453,7 @@ fn operations_of_a_previous_life_have_no_number() {
         (PowerLoss::KeepOnly(1), [0, 2], &["file"]),
     ] {
         let after = next.after_power_loss(loss, 0);
-        assert_eq!(
-            sectors(&after.read_file("file").unwrap()),
-            expected,
-            "{loss:?}"
-        );
+        assert_eq!(sectors(&after.read_file("file").unwrap()), expected, "{loss:?}");
         assert_eq!(after.paths(), paths, "{loss:?}");
     }
 }
@@ -528,10 +486,7 @@ fn after_a_failed_sync_the_cache_shows_what_the_disk_lacks_and_no_sync_helps() {
         assert_eq!(bytes[..], on_disk, "the cache was dropped");
         lost_some += u64::from(sectors(&on_disk).contains(&1));
     }
-    assert!(
-        lost_some > SEEDS / 2,
-        "{lost_some} of {SEEDS} lost something"
-    );
+    assert!(lost_some > SEEDS / 2, "{lost_some} of {SEEDS} lost something");
 }
 
 #[test]
@@ -593,10 +548,7 @@ fn reading_from_the_disk_writes_dirty_pages_out_but_leaves_the_size_droppable() 
         let page = &bytes[4096.min(bytes.len())..8192.min(bytes.len())];
         assert!(page.iter().all(|byte| *byte == 2), "that page was written");
     }
-    assert!(
-        sizes.contains(&4096) && sizes.contains(&12_288),
-        "{sizes:?}"
-    );
+    assert!(sizes.contains(&4096) && sizes.contains(&12_288), "{sizes:?}");
     assert_eq!(lost(&disk, PowerLoss::KeepMost, 0).unwrap(), [2; 12_288]);
     assert_eq!(lost(&disk, PowerLoss::KeepLeast, 0).unwrap(), [1; 4096]);
 }
@@ -636,10 +588,7 @@ fn a_write_that_does_not_fit_is_short_and_the_next_one_fails() {
         let n = file.write_at(0, &[1; 10_000]).unwrap();
         assert!((1..=8192).contains(&n), "{n}");
         let rest = &[1; 10_000][n..];
-        assert_eq!(
-            kind(file.write_at(n as u64, rest)),
-            io::ErrorKind::StorageFull
-        );
+        assert_eq!(kind(file.write_at(n as u64, rest)), io::ErrorKind::StorageFull);
         assert_eq!(file.len().unwrap(), n as u64);
         lengths.insert(n);
         // What fits is written, and after making space all is.
@@ -647,11 +596,7 @@ fn a_write_that_does_not_fit_is_short_and_the_next_one_fails() {
         disk.set_capacity(None);
         assert_eq!(file.write_at(n as u64, rest).unwrap(), rest.len());
     }
-    assert!(
-        lengths.len() > 100,
-        "at any byte: {} lengths",
-        lengths.len()
-    );
+    assert!(lengths.len() > 100, "at any byte: {} lengths", lengths.len());
 }
 
 #[test]
@@ -678,10 +623,7 @@ fn a_reservation_that_does_not_fit_fails_and_may_be_made_in_part() {
         lengths.insert(file.len().unwrap());
         assert_eq!(disk.used(), file.len().unwrap());
     }
-    assert!(
-        lengths.contains(&0) && lengths.contains(&4096),
-        "{lengths:?}"
-    );
+    assert!(lengths.contains(&0) && lengths.contains(&4096), "{lengths:?}");
 }
 
 #[test]
@@ -787,13 +729,7 @@ fn an_unreadable_sector_stays_so_until_it_is_written_whole() {
     let disk = disk.after_kill().after_power_loss(PowerLoss::Random, 1);
     let file = disk.open("file", Access::ReadWrite).unwrap();
     let mut sector = [0; 512];
-    for (offset, bad) in [
-        (0, false),
-        (1, true),
-        (512, true),
-        (1023, true),
-        (1024, false),
-    ] {
+    for (offset, bad) in [(0, false), (1, true), (512, true), (1023, true), (1024, false)] {
         assert_eq!(is_eio(file.read_at(offset, &mut sector)), bad, "{offset}");
         assert_eq!(is_eio(file.read_from_disk(offset, &mut sector)), bad);
     }
@@ -871,12 +807,7 @@ fn the_journal_names_each_operation_with_its_number_and_fate() {
     disk.rename("file", "x").unwrap_err();
     assert_eq!(
         disk.journal(),
-        [
-            "1 create file",
-            "2 sync file -> Eio",
-            "read 0 read_at file 0+4",
-            "3 rename file x -> stopped",
-        ]
+        ["1 create file", "2 sync file -> Eio", "read 0 read_at file 0+4", "3 rename file x -> stopped",]
     );
 }
 
