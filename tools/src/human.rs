@@ -36,18 +36,19 @@ pub(crate) fn bytes(number: u64) -> String {
     if number < 1024 {
         return format!("{number} B");
     }
-    let mut value = number as f64 / 1024.0;
-    let mut unit = 0;
-    while value >= 1024.0 && unit + 1 < UNITS.len() {
-        value /= 1024.0;
+    let (mut unit, mut size) = (0, 1024);
+    while number / size >= 1024 && unit + 1 < UNITS.len() {
+        size *= 1024;
         unit += 1;
     }
-    format!("{value:.1} {}", UNITS[unit])
+    let tenths = (u128::from(number) * 10 + u128::from(size) / 2) / u128::from(size);
+    format!("{}.{} {}", tenths / 10, tenths % 10, UNITS[unit])
 }
 
-/// How many a second, rounded to a whole number.
+/// How many a second, whole ones.
 pub(crate) fn per_second(number: u64, took: Duration) -> u64 {
-    (number as f64 / took.as_secs_f64().max(1e-9)).round() as u64
+    let rate = u128::from(number) * 1_000_000_000 / took.as_nanos().max(1);
+    u64::try_from(rate).unwrap_or(u64::MAX)
 }
 
 /// The text with everything that could steer a terminal escaped.

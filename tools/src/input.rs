@@ -9,6 +9,7 @@
 //! The name of a source is `--source`, or `sha256:` and the digest of the
 //! *content*: the same lines are the same source, packed or not, under any file name.
 
+use std::fmt::Write as _;
 use std::fs::File;
 use std::io::{self, BufRead, BufReader, Read, Seek, Write};
 use std::path::Path;
@@ -124,8 +125,11 @@ fn digest(mut file: File, len: Option<u64>, shown: &str, json: bool) -> Result<(
     }
     drop(content);
     file.rewind().map_err(|error| unreadable(shown, &error))?;
-    let hex: String = hasher.finalize().iter().map(|byte| format!("{byte:02x}")).collect();
-    Ok((format!("sha256:{hex}"), file))
+    let mut source = "sha256:".to_owned();
+    for byte in hasher.finalize() {
+        _ = write!(source, "{byte:02x}");
+    }
+    Ok((source, file))
 }
 
 /// The content, unpacked when it begins as gzip does.

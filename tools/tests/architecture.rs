@@ -120,8 +120,9 @@ fn uses(sources: &[Source], words: &[&str]) -> Vec<String> {
             for word in words {
                 let is_whole = |at: usize| {
                     let part = |c: char| c.is_alphanumeric() || c == '_';
-                    !(word.starts_with(part) && line[..at].ends_with(part))
-                        && !(word.ends_with(part) && line[at + word.len()..].starts_with(part))
+                    let goes_on_before = word.starts_with(part) && line[..at].ends_with(part);
+                    let goes_on_behind = word.ends_with(part) && line[at + word.len()..].starts_with(part);
+                    !goes_on_before && !goes_on_behind
                 };
                 if line.match_indices(word).any(|(at, _)| is_whole(at)) {
                     found.push(format!("{}:{}: {word}", source.path, number + 1));

@@ -27,7 +27,7 @@ fn told(ran: &Ran) -> (Vec<(String, u64, Option<u64>)>, String) {
 }
 
 #[track_caller]
-fn find<'a>(rows: &'a [Value], offset: u64) -> &'a Value {
+fn find(rows: &[Value], offset: u64) -> &Value {
     rows.iter().find(|row| row["offset"] == offset && row.get("frame").is_some()).expect("a row at that offset")
 }
 
@@ -132,7 +132,7 @@ fn behind_a_flipped_bit_the_walk_goes_on_and_the_verdict_is_damaged() {
         assert!(bad["fault"].as_str().unwrap().starts_with("the checksum is "), "{bad}");
         let last = find(&rows, segment.commits[2]);
         assert_eq!(last["exists"], true, "the batches behind it are whole: {}", ran.stdout);
-        let hurt = find(&rows, segment.commits[if event < 2 { 0 } else { 1 }]);
+        let hurt = find(&rows, segment.commits[usize::from(event == 2)]);
         assert_eq!(hurt["exists"], false);
         assert!(hurt["fault"].as_str().unwrap().starts_with("the marker counts "), "{hurt}");
         let verdict = rows.last().unwrap();

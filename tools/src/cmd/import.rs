@@ -248,7 +248,7 @@ fn new_event(row: &Row) -> NewEvent {
     if let Some(id) = row.causation_id {
         event = event.causation_id(id);
     }
-    row.tags.iter().fold(event, |event, tag| event.tag(tag))
+    row.tags.iter().fold(event, NewEvent::tag)
 }
 
 /// What an import did.

@@ -23,11 +23,11 @@ struct Shown {
     segments: usize,
     bytes: u64,
     epoch: u32,
-    segment_list: Vec<Segment>,
+    segment_list: Vec<Row>,
 }
 
 #[derive(Serialize)]
-struct Segment {
+struct Row {
     segment: u64,
     base: u64,
     last: u64,
@@ -37,7 +37,7 @@ struct Segment {
 
 pub(crate) fn run(path: &Path, out: &mut Out) -> Ended {
     let stats = open::for_reading(path)?.stats();
-    let segments = stats.segments.iter().map(|segment| Segment {
+    let segments = stats.segments.iter().map(|segment| Row {
         segment: segment.number.get(),
         base: segment.base.get(),
         last: segment.last.get(),

@@ -10,8 +10,9 @@ use crate::open;
 use crate::out::{DIM, Out};
 
 #[derive(Serialize)]
-struct Stream<'a> {
-    stream: &'a str,
+struct Row<'a> {
+    #[serde(rename = "stream")]
+    name: &'a str,
     version: u64,
     last_position: u64,
 }
@@ -23,13 +24,12 @@ pub(crate) fn run(path: &Path, prefix: &str, out: &mut Out) -> Ended {
         out.say(format_args!("{DIM}{:>9}  {:>13}  stream{DIM:#}", "events", "last position"))?;
     }
     for info in streams {
-        let stream =
-            Stream { stream: &info.stream, version: info.version.get(), last_position: info.last_position.get() };
+        let row = Row { name: &info.stream, version: info.version.get(), last_position: info.last_position.get() };
         if out.is_json() {
-            out.object(&stream)?;
+            out.object(&row)?;
         } else {
-            let Stream { stream, version, last_position } = stream;
-            out.say(format_args!("{version:>9}  {last_position:>13}  {}", printable(stream)))?;
+            let Row { name, version, last_position } = row;
+            out.say(format_args!("{version:>9}  {last_position:>13}  {}", printable(name)))?;
         }
     }
     Ok(Exit::Fine)

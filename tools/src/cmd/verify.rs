@@ -64,9 +64,9 @@ pub(crate) fn run(path: &Path, out: &mut Out) -> Ended {
         findings,
     };
     if out.is_json() {
-        out.object(&shown)?
+        out.object(&shown)?;
     } else {
-        shown.print(out)?
+        shown.print(out)?;
     }
     Ok(if shown.clean { Exit::Fine } else { Exit::Findings })
 }

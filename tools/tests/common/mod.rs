@@ -2,7 +2,7 @@
 
 #![allow(dead_code)] // each test file is a program of its own and uses a part of this
 
-pub mod segment;
+pub(crate) mod segment;
 
 use std::ffi::OsStr;
 use std::io::Write;
@@ -13,16 +13,16 @@ use serde_json::Value;
 
 /// What a run of the command left behind.
 #[derive(Debug)]
-pub struct Ran {
-    pub exit: Option<i32>,
-    pub stdout: String,
-    pub stderr: String,
+pub(crate) struct Ran {
+    pub(crate) exit: Option<i32>,
+    pub(crate) stdout: String,
+    pub(crate) stderr: String,
 }
 
 impl Ran {
     /// The run must have ended so.
     #[track_caller]
-    pub fn exits(self, exit: i32) -> Ran {
+    pub(crate) fn exits(self, exit: i32) -> Ran {
         assert_eq!(self.exit, Some(exit), "stdout: {}\nstderr: {}", self.stdout, self.stderr);
         assert!(!self.stderr.contains("panicked"), "{}", self.stderr);
         self
@@ -30,7 +30,7 @@ impl Ran {
 
     /// Standard error must say this, in one line that begins with the program's name.
     #[track_caller]
-    pub fn says(self, text: &str) -> Ran {
+    pub(crate) fn says(self, text: &str) -> Ran {
         assert!(self.stderr.contains(text), "no {text:?} in: {}", self.stderr);
         assert!(self.stderr.starts_with("annals: "), "{}", self.stderr);
         assert_eq!(self.stderr.lines().count(), 1, "one line: {}", self.stderr);
@@ -39,13 +39,13 @@ impl Ran {
 
     /// The objects on standard output, one a line.
     #[track_caller]
-    pub fn rows(&self) -> Vec<Value> {
+    pub(crate) fn rows(&self) -> Vec<Value> {
         rows(&self.stdout)
     }
 
     /// The only object on standard output.
     #[track_caller]
-    pub fn row(&self) -> Value {
+    pub(crate) fn row(&self) -> Value {
         let mut rows = self.rows();
         assert_eq!(rows.len(), 1, "{}", self.stdout);
         rows.remove(0)
@@ -53,18 +53,18 @@ impl Ran {
 }
 
 #[track_caller]
-pub fn rows(text: &str) -> Vec<Value> {
+pub(crate) fn rows(text: &str) -> Vec<Value> {
     let parse = |line: &str| serde_json::from_str(line).unwrap_or_else(|error| panic!("{error}: {line}"));
     text.lines().map(parse).collect()
 }
 
-pub fn command(args: &[&dyn AsRef<OsStr>]) -> Command {
+pub(crate) fn command(args: &[&dyn AsRef<OsStr>]) -> Command {
     let mut command = Command::new(env!("CARGO_BIN_EXE_annals"));
-    command.args(args.iter().map(|arg| arg.as_ref()));
+    command.args(args.iter().map(AsRef::as_ref));
     command
 }
 
-pub fn ran(output: Output) -> Ran {
+pub(crate) fn ran(output: Output) -> Ran {
     Ran {
         exit: output.status.code(),
         stdout: String::from_utf8(output.stdout).expect("output is UTF-8"),
@@ -73,12 +73,12 @@ pub fn ran(output: Output) -> Ran {
 }
 
 /// Runs the command to its end, with nothing on standard input.
-pub fn annals(args: &[&dyn AsRef<OsStr>]) -> Ran {
+pub(crate) fn annals(args: &[&dyn AsRef<OsStr>]) -> Ran {
     ran(command(args).stdin(Stdio::null()).output().expect("the command runs"))
 }
 
 /// Runs the command to its end with this on standard input.
-pub fn annals_with(input: &[u8], args: &[&dyn AsRef<OsStr>]) -> Ran {
+pub(crate) fn annals_with(input: &[u8], args: &[&dyn AsRef<OsStr>]) -> Ran {
     let mut child = command(args)
         .stdin(Stdio::piped())
         .stdout(Stdio::piped())
@@ -97,32 +97,32 @@ pub fn annals_with(input: &[u8], args: &[&dyn AsRef<OsStr>]) -> Ran {
 }
 
 /// Writes a file below `dir` and gives its path.
-pub fn file(dir: &Path, name: &str, content: impl AsRef<[u8]>) -> PathBuf {
+pub(crate) fn file(dir: &Path, name: &str, content: impl AsRef<[u8]>) -> PathBuf {
     let path = dir.join(name);
     std::fs::write(&path, content).expect("a temporary file can be written");
     path
 }
 
 /// A small random generator (xorshift64*): the same numbers for the same seed.
-pub struct Rng(u64);
+pub(crate) struct Rng(u64);
 
 impl Rng {
-    pub fn new(seed: u64) -> Rng {
+    pub(crate) fn new(seed: u64) -> Rng {
         Rng(seed.wrapping_add(1).wrapping_mul(0x9E37_79B9_7F4A_7C15))
     }
 
-    pub fn next(&mut self) -> u64 {
+    pub(crate) fn next(&mut self) -> u64 {
         self.0 ^= self.0 >> 12;
         self.0 ^= self.0 << 25;
         self.0 ^= self.0 >> 27;
         self.0.wrapping_mul(0x2545_F491_4F6C_DD1D)
     }
 
-    pub fn below(&mut self, bound: usize) -> usize {
+    pub(crate) fn below(&mut self, bound: usize) -> usize {
         (self.next() >> 16) as usize % bound
     }
 
-    pub fn bytes(&mut self, len: usize) -> Vec<u8> {
+    pub(crate) fn bytes(&mut self, len: usize) -> Vec<u8> {
         (0..len).map(|_| self.next() as u8).collect()
     }
 }

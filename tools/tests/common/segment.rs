@@ -5,25 +5,25 @@ use annals_codec::{
     SegmentNumber, StreamVersion, Tracking,
 };
 
-pub struct Segment {
-    pub bytes: Vec<u8>,
-    pub header: SegmentHeader,
-    pub seed: Seed,
+pub(crate) struct Segment {
+    pub(crate) bytes: Vec<u8>,
+    pub(crate) header: SegmentHeader,
+    pub(crate) seed: Seed,
     /// Where each event begins.
-    pub events: Vec<u64>,
+    pub(crate) events: Vec<u64>,
     /// Where each commit marker begins.
-    pub commits: Vec<u64>,
+    pub(crate) commits: Vec<u64>,
     chain: Chain,
     last_chain: u32,
     position: u64,
     /// How far it was "synced" when the next batch begins.
-    pub durable: u64,
+    pub(crate) durable: u64,
 }
 
-pub const EPOCH: Epoch = Epoch::new(3);
+pub(crate) const EPOCH: Epoch = Epoch::new(3);
 
 impl Segment {
-    pub fn new() -> Segment {
+    pub(crate) fn new() -> Segment {
         let header = SegmentHeader {
             log_id: LogId::from_bytes([7; 16]),
             number: SegmentNumber::new(0),
@@ -42,7 +42,7 @@ impl Segment {
     }
 
     /// Appends a batch with one event for each payload.
-    pub fn batch(&mut self, payloads: &[&[u8]]) -> &mut Segment {
+    pub(crate) fn batch(&mut self, payloads: &[&[u8]]) -> &mut Segment {
         let start = self.bytes.len() as u64;
         for data in payloads {
             self.position += 1;
@@ -51,7 +51,7 @@ impl Segment {
             event.position = Position::new(self.position);
             event.version = StreamVersion::new(self.position);
             event.id = EventId::from_bytes([self.position as u8; 16]);
-            event.recorded_at = 1_000 + self.position as i64;
+            event.recorded_at = 1_000 + self.position.cast_signed();
             event.metadata = Some(b"{\"by\":\"teller\"}");
             let crc = event.encode(&mut self.bytes, self.seed, EPOCH);
             self.chain.push(crc);
@@ -66,13 +66,13 @@ impl Segment {
     }
 
     /// The batches so far are on disk: the next ones say so.
-    pub fn synced(&mut self) -> &mut Segment {
+    pub(crate) fn synced(&mut self) -> &mut Segment {
         self.durable = self.bytes.len() as u64;
         self
     }
 
     /// Ends the segment with seal, index and trailer.
-    pub fn seal(&mut self) -> &mut Segment {
+    pub(crate) fn seal(&mut self) -> &mut Segment {
         let seal = Seal {
             epoch: EPOCH,
             last: Position::new(self.position),
@@ -80,7 +80,7 @@ impl Segment {
             events: self.position,
             batches: self.commits.len() as u64,
             min_recorded_at: 1_001,
-            max_recorded_at: 1_000 + self.position as i64,
+            max_recorded_at: 1_000 + self.position.cast_signed(),
         };
         let at = self.bytes.len() as u64;
         let offsets: Vec<u32> = self.events.iter().map(|offset| (offset / 8) as u32).collect();
@@ -89,7 +89,7 @@ impl Segment {
     }
 
     /// Three batches of 2, 1 and 3 events; each knows that the ones before it were synced.
-    pub fn of_three_batches() -> Segment {
+    pub(crate) fn of_three_batches() -> Segment {
         let mut segment = Segment::new();
         segment.batch(&[b"{\"cents\":5}", b"second"]).synced();
         segment.batch(&[b""]).synced();

@@ -47,7 +47,7 @@ fn work(store: &EventStore, thread: u64) -> Result<u64, Any> {
     let mut conflicts = 0;
     for turn in 0..EACH {
         let account = format!("account-{}", 1 + (thread + turn) % ACCOUNTS);
-        let cents = 100 + (thread * 7 + turn * 13) as i64 % 900;
+        let cents = 100 + ((thread * 7 + turn * 13) % 900).cast_signed();
         if turn % 3 != 2 {
             store.append(&account, ExpectedVersion::Any, event("Deposited", cents)?)?;
             continue;

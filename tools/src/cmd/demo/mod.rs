@@ -65,7 +65,7 @@ pub(crate) fn run(dir: Option<&Path>, out: &mut Out) -> Ended {
     for line in accounts::history(&store).map_err(went_wrong)? {
         tour.say(&line)?;
     }
-    store.close().map_err(|error| went_wrong(error.into()))?;
+    store.close().map_err(went_wrong)?;
 
     tour.step("Another process appends batches of 2,000 events, and is killed (SIGKILL) in the middle of one.")?;
     let mut kills = Vec::new();
@@ -86,7 +86,7 @@ pub(crate) fn run(dir: Option<&Path>, out: &mut Out) -> Ended {
             counted(told.acknowledged, "event"),
             if told.unacknowledged == 0 { "nothing" } else { "everything: it was just written" },
         ))?;
-        store.close().map_err(|error| went_wrong(error.into()))?;
+        store.close().map_err(went_wrong)?;
         let torn = told.torn_bytes > 0;
         kills.push(told);
         if torn {
@@ -111,7 +111,7 @@ pub(crate) fn run(dir: Option<&Path>, out: &mut Out) -> Ended {
     tour.step("How fast is it here? Events of 256 bytes, half a second each.")?;
     let store = open::for_writing(&path, &Options::new())?;
     let speed = speed::measure(&store).map_err(went_wrong)?;
-    store.close().map_err(|error| went_wrong(error.into()))?;
+    store.close().map_err(went_wrong)?;
     for (what, rate) in speed.lines() {
         tour.say(&format!("{:>12} events/s  {what}", count(rate)))?;
     }
@@ -222,8 +222,8 @@ fn what_next(dir: Option<&Path>, out: &mut Out) -> Result<(), Failure> {
 }
 
 /// What goes wrong in the demo's own appends and reads is not the reader's to mend.
-fn went_wrong(error: Box<dyn std::error::Error + Send + Sync>) -> Failure {
-    Failure::io("the demo could not go on").because(&*error)
+fn went_wrong(error: impl Into<Box<dyn std::error::Error + Send + Sync>>) -> Failure {
+    Failure::io("the demo could not go on").because(&*error.into())
 }
 
 /// Events that are only counted, for the parts of the tour that need many.

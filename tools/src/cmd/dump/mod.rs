@@ -9,6 +9,7 @@ mod origin;
 mod search;
 mod show;
 
+use std::fmt::Write as _;
 use std::fs;
 use std::io;
 use std::path::{Path, PathBuf};
@@ -189,7 +190,7 @@ impl Walk {
         let mut said = format!("{fault}; {}", show::stretch(self.at, end));
         let rest = file.bytes(self.at, header.map_or(0, |header| header.len as usize))?;
         if let Some(event) = unchecked_event(rest) {
-            said += &format!("; unchecked, it reads as {} @{} {}", event.stream, event.version, event.event_type);
+            _ = write!(said, "; unchecked, it reads as {} @{} {}", event.stream, event.version, event.event_type);
         }
         let mut row = Row::plain(self.at, "bad", end - self.at).with_fault(Some(said));
         // What stands where a header should, believed or not: it may be just the checksum that is hurt.

@@ -5,6 +5,7 @@
 //!         4096  EVENT          368      1           1  ok        account-1 @1 Deposited, 24 B data
 //! ```
 
+use std::fmt::Write as _;
 use std::path::Path;
 
 use annals_codec::scan::{Scan, Stop, Verdict};
@@ -216,13 +217,13 @@ impl<'a> Holds<'a> {
                     _ => format!("a batch of {count} events, {first} to {last}"),
                 };
                 if let (Some(source), Some(upstream)) = (source, upstream) {
-                    said += &format!(", from {} up to {upstream}", printable(source));
+                    _ = write!(said, ", from {} up to {upstream}", printable(source));
                 }
                 if let Some(key) = key {
-                    said += &format!(", key {}", printable(key));
+                    _ = write!(said, ", key {}", printable(key));
                 }
-                said += &format!(", durable to {durable_offset}");
-                said += if *exists { ", exists" } else { ", does not exist" };
+                let fate = if *exists { "exists" } else { "does not exist" };
+                _ = write!(said, ", durable to {durable_offset}, {fate}");
                 said
             }
             Holds::Seal { events, batches, min_recorded_at, max_recorded_at, .. } => format!(
@@ -357,10 +358,10 @@ impl Judgement {
         let style = if self.is_damaged() { BAD } else { GOOD };
         let mut said = format!("{style}{}{style:#}", self.verdict);
         if let Some(offset) = self.offset {
-            said += &format!(" at offset {offset}");
+            _ = write!(said, " at offset {offset}");
         }
         if let Some(evidence) = &self.evidence {
-            said += &format!(": {}", printable(evidence));
+            _ = write!(said, ": {}", printable(evidence));
         }
         let before = if self.offset.is_some() { " before that" } else { "" };
         let sealed = if self.sealed == Some(true) { ", sealed" } else { "" };
