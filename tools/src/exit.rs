@@ -125,6 +125,13 @@ impl Failure {
     }
 }
 
+/// Says something on standard error that a person may want to know, and a program need not.
+pub(crate) fn note(json: bool, text: &str) {
+    if !json {
+        _ = writeln!(io::stderr(), "annals: {}", crate::human::printable(text));
+    }
+}
+
 /// How a command ends when it is not stopped.
 pub(crate) type Ended = Result<Exit, Failure>;
 

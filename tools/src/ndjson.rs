@@ -298,7 +298,7 @@ mod tests {
         assert_eq!(
             line(&event),
             r#"{"position":7,"stream":"loan-1","version":2,"type":"A_SUBMITTED","#.to_owned()
-                + r#""id":"00000000-0000-0000-0000-000000000000","recorded_at":"1970-01-01T00:00:00Z","#
+                + r#""id":"00000000-0000-0000-0000-000000000000","recorded_at":"1970-01-01T00:00:00.000Z","#
                 + r#""time":"2011-09-30T22:38:44.546Z","data":{"amount":20000},"metadata":{"resource":"112"},"tags":[]}"#
         );
     }

@@ -8,12 +8,23 @@ use crate::exit::Failure;
 
 /// Opens the store beside whoever writes to it. Changes nothing on disk.
 pub(crate) fn for_reading(path: &Path) -> Result<EventStore, Failure> {
+    must_be_a_directory(path)?;
     EventStore::open_read_only(path).map_err(|error| failed(path, &error))
 }
 
 /// Opens the store to write to it; makes it when it does not exist.
 pub(crate) fn for_writing(path: &Path, options: &Options) -> Result<EventStore, Failure> {
+    must_be_a_directory(path)?;
     EventStore::open(path, options).map_err(|error| failed(path, &error))
+}
+
+/// A store is a directory; naming one of its files is an easy slip.
+pub(crate) fn must_be_a_directory(path: &Path) -> Result<(), Failure> {
+    if path.is_file() {
+        let what = format!("{} is a file, and a store is a directory", path.display());
+        return Err(Failure::io(what).next("`annals dump` shows a segment file"));
+    }
+    Ok(())
 }
 
 /// Why a store cannot be opened.

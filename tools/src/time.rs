@@ -4,11 +4,18 @@
 //! 1677 to 2262. Every such number can be shown, and reads back as itself.
 
 use jiff::Timestamp;
+use jiff::fmt::temporal::DateTimePrinter;
 
-/// `1_317_422_324_546_000_000` as `2011-09-30T22:38:44.546Z`.
+/// `1_317_422_324_546_000_000` as `2011-09-30T22:38:44.546Z`: milliseconds, micro- or
+/// nanoseconds, whichever shows all of it.
 pub(crate) fn show(nanoseconds: i64) -> String {
+    let digits = match nanoseconds {
+        whole if whole % 1_000_000 == 0 => 3,
+        whole if whole % 1_000 == 0 => 6,
+        _ => 9,
+    };
     match Timestamp::from_nanosecond(i128::from(nanoseconds)) {
-        Ok(time) => time.to_string(),
+        Ok(time) => DateTimePrinter::new().precision(Some(digits)).timestamp_to_string(&time),
         // Not reached: the range of `i64` lies within that of `Timestamp`.
         Err(_) => nanoseconds.to_string(),
     }
@@ -31,7 +38,21 @@ mod tests {
         for nanoseconds in [0, 1, -1, 1_317_422_324_546_000_000, 999_999_999, i64::MIN, i64::MAX] {
             assert_eq!(parse(&show(nanoseconds)), Ok(nanoseconds), "{}", show(nanoseconds));
         }
-        assert_eq!(show(1_317_422_324_546_000_000), "2011-09-30T22:38:44.546Z");
+    }
+
+    #[test]
+    fn a_time_has_three_six_or_nine_digits_behind_the_second() {
+        let shown: Vec<String> = [0, 880_000_000, 1_000, 1, -1].map(show).into();
+        assert_eq!(
+            shown,
+            [
+                "1970-01-01T00:00:00.000Z",
+                "1970-01-01T00:00:00.880Z",
+                "1970-01-01T00:00:00.000001Z",
+                "1970-01-01T00:00:00.000000001Z",
+                "1969-12-31T23:59:59.999999999Z"
+            ]
+        );
     }
 
     #[test]

@@ -6,7 +6,7 @@ use std::fs;
 
 use annals_codec::{Position, SegmentHeader, StoreMeta};
 use common::segment::{EPOCH, Segment};
-use common::{Ran, Rng, annals, file};
+use common::{Ran, Rng, annals, crc32, file};
 use serde_json::{Value, json};
 use tempfile::TempDir;
 
@@ -223,18 +223,6 @@ fn a_newer_format_is_named_and_its_frames_are_left_alone() {
     let ran = dump(&segment.bytes).exits(1);
     assert!(ran.stdout.contains("format version 2; this program reads version 1: use a newer one"), "{}", ran.stdout);
     assert_eq!(told(&ran).0.len(), 1, "only the header: {}", ran.stdout);
-}
-
-/// CRC-32/IEEE as it stands in the file, by the book: the tests do not trust what they test.
-fn crc32(bytes: &[u8]) -> [u8; 4] {
-    let mut crc = !0_u32;
-    for &byte in bytes {
-        crc ^= u32::from(byte);
-        for _ in 0..8 {
-            crc = if crc & 1 == 0 { crc >> 1 } else { (crc >> 1) ^ 0xEDB8_8320 };
-        }
-    }
-    [0, 8, 16, 24].map(|shift| (!crc >> shift) as u8)
 }
 
 #[test]

@@ -287,11 +287,6 @@ impl Summary<'_> {
         if self.already > 0 {
             out.say(format_args!("Already there: {}.", counted(self.already, "line")))?;
         }
-        out.say(format_args!(
-            "The log ends at position {}; source {} is taken in up to line {}.",
-            count(self.head),
-            printable(self.source),
-            count(self.line)
-        ))
+        out.say(format_args!("The log ends at position {}.", count(self.head)))
     }
 }

@@ -8,7 +8,7 @@ use std::path::Path;
 use annals::{EventStore, Position, Reader, StreamId, StreamVersion};
 
 use super::events::Printing;
-use crate::exit::{Ended, Failure};
+use crate::exit::{Ended, Failure, note};
 use crate::open;
 use crate::out::Out;
 
@@ -26,7 +26,13 @@ pub(crate) fn run(path: &Path, stream: Option<&str>, range: &Range, out: &mut Ou
     let stream = stream.map_err(|error| Failure::usage("--stream").because(&error))?;
     let store = open::for_reading(path)?;
     let head = match &stream {
-        Some(stream) => version(&store, stream)?.get(),
+        Some(stream) => {
+            let version = version(&store, stream)?;
+            if version == StreamVersion::EMPTY {
+                note(out.is_json(), &format!("note: there is no stream {stream:?}; `annals streams` lists them"));
+            }
+            version.get()
+        }
         None => store.head().get(),
     };
     let until = range.until.unwrap_or(u64::MAX).min(head);

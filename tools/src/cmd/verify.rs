@@ -39,6 +39,7 @@ struct Found {
 }
 
 pub(crate) fn run(path: &Path, out: &mut Out) -> Ended {
+    open::must_be_a_directory(path)?;
     let progress = Progress::bytes(out.is_json(), "verifying", Some(0));
     let report = inspect::verify(path, |done, total| progress.set(done, total));
     drop(progress);

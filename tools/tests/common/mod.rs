@@ -4,10 +4,13 @@
 
 pub(crate) mod segment;
 
+use std::collections::BTreeMap;
 use std::ffi::OsStr;
-use std::io::Write;
+use std::fmt::Write as _;
+use std::io::Write as _;
 use std::path::{Path, PathBuf};
 use std::process::{Command, Output, Stdio};
+use std::time::{Duration, Instant};
 
 use serde_json::Value;
 
@@ -96,11 +99,100 @@ pub(crate) fn annals_with(input: &[u8], args: &[&dyn AsRef<OsStr>]) -> Ran {
     ran(output)
 }
 
+/// Waits until `what` is there, or fails after a while that is long enough for a busy machine.
+#[track_caller]
+pub(crate) fn wait_for<T>(what: &str, mut look: impl FnMut() -> Option<T>) -> T {
+    let began = Instant::now();
+    loop {
+        if let Some(found) = look() {
+            return found;
+        }
+        assert!(began.elapsed() < Duration::from_secs(60), "waited in vain for {what}");
+        std::thread::sleep(Duration::from_millis(2));
+    }
+}
+
+/// The only segment of a store.
+#[track_caller]
+pub(crate) fn only_segment(store: &Path) -> PathBuf {
+    let entries = std::fs::read_dir(store.join("seg")).expect("a store has segments");
+    let found: Vec<PathBuf> = entries.map(|entry| entry.expect("it can be listed").path()).collect();
+    let segments: Vec<&PathBuf> =
+        found.iter().filter(|path| path.extension().is_some_and(|end| end == "seg")).collect();
+    assert_eq!(segments.len(), 1, "{found:?}");
+    segments[0].clone()
+}
+
+/// Every file below `dir`, with its content: to see that nothing was changed.
+pub(crate) fn snapshot(dir: &Path) -> BTreeMap<PathBuf, Vec<u8>> {
+    let mut found = BTreeMap::new();
+    let mut folders = vec![dir.to_owned()];
+    while let Some(folder) = folders.pop() {
+        for entry in std::fs::read_dir(&folder).expect("it can be listed") {
+            let path = entry.expect("it can be listed").path();
+            if path.is_dir() {
+                folders.push(path);
+            } else {
+                let content = std::fs::read(&path).expect("it can be read");
+                found.insert(path, content);
+            }
+        }
+    }
+    found
+}
+
+/// Lines for `import`: `count` events over a few streams, with data, metadata and tags of many shapes.
+pub(crate) fn lines(count: u64) -> String {
+    let mut out = String::new();
+    for n in 1..=count {
+        let stream = format!("account-{}", n % 7);
+        let time = format!("2026-01-02T03:04:05.{:09}Z", n);
+        let data = match n % 4 {
+            0 => format!(r#""data":{{"n":{n},"amount":{n}.50}}"#),
+            1 => format!(r#""data":[{n},  null]"#),
+            2 => r#""data_base64":"AP/+""#.to_owned(),
+            _ => r#""data":"text \u00e9 \" é""#.to_owned(),
+        };
+        let rest = match n % 3 {
+            0 => r#","metadata":{"by":"a teller"},"tags":["a","b c"]"#,
+            1 => r#","metadata_base64":"","schema_version":3"#,
+            _ => "",
+        };
+        writeln!(out, r#"{{"stream":"{stream}","type":"Type {}","time":"{time}",{data}{rest}}}"#, n % 5)
+            .expect("a text grows");
+    }
+    out
+}
+
+/// What must be equal in two logs that took in the same lines: everything but ids and times of recording.
+#[track_caller]
+pub(crate) fn exported(store: &Path) -> Vec<Value> {
+    let mut rows = annals(&[&"export", &store]).exits(0).rows();
+    for row in &mut rows {
+        let row = row.as_object_mut().expect("a row is an object");
+        row.remove("id");
+        row.remove("recorded_at");
+    }
+    rows
+}
+
 /// Writes a file below `dir` and gives its path.
 pub(crate) fn file(dir: &Path, name: &str, content: impl AsRef<[u8]>) -> PathBuf {
     let path = dir.join(name);
     std::fs::write(&path, content).expect("a temporary file can be written");
     path
+}
+
+/// CRC-32/IEEE as it stands in the file, by the book: the tests do not trust what they test.
+pub(crate) fn crc32(bytes: &[u8]) -> [u8; 4] {
+    let mut crc = !0_u32;
+    for &byte in bytes {
+        crc ^= u32::from(byte);
+        for _ in 0..8 {
+            crc = if crc & 1 == 0 { crc >> 1 } else { (crc >> 1) ^ 0xEDB8_8320 };
+        }
+    }
+    [0, 8, 16, 24].map(|shift| (!crc >> shift) as u8)
 }
 
 /// A small random generator (xorshift64*): the same numbers for the same seed.
