@@ -1,0 +1,396 @@
+//! What the commands print, how they end, and that bad input of any kind changes nothing.
+
+mod common;
+
+use std::ffi::OsStr;
+use std::fs;
+use std::io::{BufRead as _, BufReader};
+use std::os::unix::ffi::OsStrExt as _;
+use std::os::unix::fs::{MetadataExt as _, PermissionsExt as _};
+use std::os::unix::process::CommandExt as _;
+use std::path::{Path, PathBuf};
+use std::process::Stdio;
+
+use annals::{EventStore, Options};
+use common::{Rng, annals, command, crc32, file, lines, only_segment, ran, rows, snapshot};
+use serde_json::{Value, json};
+use tempfile::TempDir;
+
+const COMMANDS: [&str; 9] = ["demo", "import", "export", "read", "tail", "streams", "stats", "verify", "dump"];
+/// Those that take a store and nothing else that must be there, and only read.
+const READERS: [&str; 6] = ["export", "read", "tail", "streams", "stats", "verify"];
+
+/// A directory with a store of 100 events in it.
+fn store() -> (TempDir, PathBuf) {
+    let dir = TempDir::new().unwrap();
+    let path = dir.path().join("store");
+    annals(&[&"import", &path, &file(dir.path(), "in", lines(100))]).exits(0);
+    (dir, path)
+}
+
+fn numbers(rows: &[Value], field: &str) -> Vec<u64> {
+    rows.iter().map(|row| row[field].as_u64().unwrap()).collect()
+}
+
+#[test]
+fn help_names_every_command_and_the_exit_codes() {
+    let help = annals(&[&"--help"]).exits(0);
+    for command in COMMANDS {
+        assert!(help.stdout.contains(&format!("\n  {command} ")), "{command}: {}", help.stdout);
+        let own = annals(&[&command, &"--help"]).exits(0).stdout;
+        assert!(own.contains(&format!("Usage: annals {command}")) && own.contains("--json"), "{own}");
+    }
+    for code in ["0  fine", "1  found something", "2  the arguments", "3  could not"] {
+        assert!(help.stdout.contains(code), "{}", help.stdout);
+    }
+    assert!(!help.stdout.contains("demo-writer"), "the demo's child is nobody's business");
+    assert_eq!(annals(&[&"--version"]).exits(0).stdout.trim(), concat!("annals ", env!("CARGO_PKG_VERSION")));
+}
+
+#[test]
+fn arguments_that_make_no_sense_are_exit_code_2() {
+    let (_dir, store) = store();
+    annals(&[]).exits(2);
+    annals(&[&"frobnicate", &store]).exits(2);
+    for command in COMMANDS.iter().filter(|&&command| command != "demo") {
+        annals(&[command]).exits(2);
+        annals(&[command, &store, &"--no-such-option"]).exits(2);
+    }
+    annals(&[&"read", &store, &"--limit", &"-1"]).exits(2);
+    annals(&[&"read", &store, &"--limit", &"1", &"--last", &"1"]).exits(2);
+    annals(&[&"import", &store, &"x", &"--batch", &"0"]).exits(2);
+    let error = &rows(&annals(&[&"--json", &"frobnicate"]).exits(2).stderr)[0];
+    assert_eq!(error["exit"], 2, "{error}");
+}
+
+#[test]
+fn names_that_cannot_be_are_exit_code_2_and_say_why() {
+    let (_dir, store) = store();
+    let long = "x".repeat(513);
+    for (name, why) in [("", "is empty"), ("$all", "begins with '$'"), (&long, "is 513 bytes long")] {
+        annals(&[&"read", &store, &"--stream", &name]).exits(2).says(why);
+    }
+    let input = store.parent().unwrap().join("in");
+    let long = "x".repeat(256);
+    annals(&[&"import", &store, &input, &"--source", &long]).exits(2).says("is 256 bytes long");
+    annals(&[&"import", &store, &input, &"--source", &""]).exits(2).says("is empty");
+}
+
+#[test]
+fn arguments_that_are_not_utf8_are_an_error_and_no_panic() {
+    let (_dir, store) = store();
+    let odd = OsStr::from_bytes(b"x\xff");
+    annals(&[&"read", &store, &"--stream", &odd]).exits(2);
+    annals(&[&odd]).exits(2);
+    for command in READERS {
+        annals(&[&command, &odd]).exits(3);
+    }
+    annals(&[&"dump", &odd]).exits(3);
+    // As the name of a store it is as good as any.
+    let named = store.with_file_name(odd);
+    fs::rename(&store, &named).unwrap();
+    assert_eq!(annals(&[&"stats", &"--json", &named]).exits(0).row()["events"], 100);
+}
+
+#[test]
+fn a_store_that_is_not_there_is_named_and_not_made() {
+    let dir = TempDir::new().unwrap();
+    for place in ["missing", "missing/deeper", "."] {
+        let path = dir.path().join(place);
+        for command in READERS {
+            let said = annals(&[&command, &path]).exits(3).says("there is no store in").stderr;
+            assert!(said.contains("`annals import"), "it says what to do: {said}");
+            let ran = annals(&[&command, &"--json", &path]).exits(3);
+            assert_eq!(rows(&ran.stderr)[0]["exit"], 3);
+        }
+    }
+    assert_eq!(fs::read_dir(dir.path()).unwrap().count(), 0, "nothing was made");
+}
+
+#[test]
+fn a_file_in_the_place_of_a_store_is_named_as_one() {
+    let dir = TempDir::new().unwrap();
+    let path = file(dir.path(), "some", "text");
+    for command in READERS {
+        annals(&[&command, &path]).exits(3).says("is a file, and a store is a directory");
+    }
+    let input = file(dir.path(), "in", lines(1));
+    annals(&[&"import", &path, &input]).exits(3).says("is a file, and a store is a directory");
+    annals(&[&"import", &path.join("deeper"), &input]).exits(3).says("cannot open");
+    assert_eq!(fs::read(&path).unwrap(), b"text");
+}
+
+#[test]
+fn an_input_that_cannot_be_read_is_exit_code_3_and_makes_no_store() {
+    let dir = TempDir::new().unwrap();
+    let store = dir.path().join("store");
+    annals(&[&"import", &store, &dir.path().join("missing")]).exits(3).says("cannot read");
+    annals(&[&"import", &store, &dir.path()]).exits(3).says("it is a directory");
+    assert!(!store.exists());
+}
+
+#[test]
+fn what_may_not_be_read_or_written_is_exit_code_3() {
+    let (dir, store) = store();
+    let am_root = fs::metadata(dir.path()).unwrap().uid() == 0;
+    let nobody = 65534;
+    let as_nobody = |args: &[&dyn AsRef<OsStr>]| {
+        let mut command = command(args);
+        if am_root {
+            // Root may do everything: somebody else has to try.
+            command.uid(nobody).gid(nobody);
+        }
+        ran(command.stdin(Stdio::null()).output().unwrap())
+    };
+    fs::set_permissions(dir.path(), fs::Permissions::from_mode(0o755)).unwrap();
+    fs::set_permissions(&store, fs::Permissions::from_mode(0o000)).unwrap();
+    if am_root && as_nobody(&[&"--version"]).exit != Some(0) {
+        eprintln!("skipped: as another user the program cannot even be started here");
+        return;
+    }
+    for command in READERS {
+        let said = as_nobody(&[&command, &store]).exits(3).stderr;
+        assert!(said.contains("ermission denied"), "{command}: {said}");
+    }
+    let input = dir.path().join("in");
+    as_nobody(&[&"import", &store, &input]).exits(3).says("ermission denied");
+    fs::set_permissions(&store, fs::Permissions::from_mode(0o755)).unwrap();
+
+    // May be read and not written: reading works, and changes nothing.
+    if am_root {
+        let before = snapshot(&store);
+        for command in READERS {
+            as_nobody(&[&command, &store]).exits(0);
+        }
+        as_nobody(&[&"import", &store, &input]).exits(3).says("ermission denied");
+        assert_eq!(before, snapshot(&store));
+    }
+}
+
+#[test]
+fn reading_commands_change_nothing_on_disk() {
+    let (_dir, store) = store();
+    let before = snapshot(&store);
+    for command in READERS {
+        annals(&[&command, &store]).exits(0);
+        annals(&[&command, &"--json", &store]).exits(0);
+    }
+    annals(&[&"dump", &store]).exits(0);
+    assert_eq!(before, snapshot(&store));
+}
+
+#[test]
+fn a_store_that_somebody_writes_to_is_refused_to_a_second_writer_with_the_pid() {
+    let (dir, path) = store();
+    let writer = EventStore::open(&path, &Options::new()).unwrap();
+    let input = file(dir.path(), "more", lines(3));
+    let pid = std::process::id();
+    let said = annals(&[&"import", &path, &input]).exits(3).says("already open for writing").stderr;
+    assert!(said.contains(&format!("process {pid}")), "{said}");
+    for command in READERS {
+        annals(&[&command, &path]).exits(0);
+    }
+    writer.close().unwrap();
+    annals(&[&"import", &path, &input]).exits(0);
+}
+
+#[test]
+fn stats_says_what_the_store_holds() {
+    let (_dir, store) = store();
+    let stats = annals(&[&"stats", &"--json", &store]).exits(0).row();
+    let expected = [("events", 100), ("streams", 7), ("head", 100), ("oldest", 1), ("segments", 1)];
+    for (field, value) in expected {
+        assert_eq!(stats[field], value, "{field}: {stats}");
+    }
+    assert!(stats["bytes"].as_u64().unwrap() > 4096, "{stats}");
+    assert_eq!(stats["log_id"].as_str().unwrap().len(), 36, "{stats}");
+    let text = annals(&[&"stats", &store]).exits(0).stdout;
+    assert!(text.contains("100") && text.contains(stats["log_id"].as_str().unwrap()), "{text}");
+}
+
+#[test]
+fn read_gives_ranges_of_the_log_in_either_order() {
+    let (_dir, store) = store();
+    let read = |args: &[&str]| {
+        let mut all: Vec<&dyn AsRef<OsStr>> = vec![&"read", &"--json", &store];
+        all.extend(args.iter().map(|arg| arg as &dyn AsRef<OsStr>));
+        numbers(&annals(&all).exits(0).rows(), "position")
+    };
+    let up = |from: u64, to: u64| (from..=to).collect::<Vec<u64>>();
+    let down = |from: u64, to: u64| (to..=from).rev().collect::<Vec<u64>>();
+    assert_eq!(read(&[]), up(1, 100));
+    assert_eq!(read(&["--backward"]), down(100, 1));
+    assert_eq!(read(&["--after", "97"]), up(98, 100));
+    assert_eq!(read(&["--after", "97", "--backward"]), down(100, 98));
+    assert_eq!(read(&["--until", "3"]), up(1, 3));
+    assert_eq!(read(&["--until", "3", "--backward"]), down(3, 1));
+    assert_eq!(read(&["--after", "10", "--until", "20", "--limit", "3"]), up(11, 13));
+    assert_eq!(read(&["--after", "10", "--until", "20", "--limit", "3", "--backward"]), down(20, 18));
+    assert_eq!(read(&["--last", "2"]), up(99, 100));
+    assert_eq!(read(&["--last", "2", "--until", "50", "--backward"]), down(50, 49));
+    assert_eq!(read(&["--last", "1000"]), up(1, 100));
+    for nothing in [&["--after", "100"][..], &["--after", "20", "--until", "10"], &["--limit", "0"], &["--until", "0"]]
+    {
+        assert_eq!(read(nothing), [0; 0], "{nothing:?}");
+    }
+    assert_eq!(read(&["--after", &u64::MAX.to_string()]), [0; 0]);
+    assert_eq!(read(&["--until", &u64::MAX.to_string(), "--backward", "--limit", "1"]), [100]);
+}
+
+#[test]
+fn read_gives_one_stream_by_its_versions() {
+    let (_dir, store) = store();
+    let read = |args: &[&str]| {
+        let mut all: Vec<&dyn AsRef<OsStr>> = vec![&"read", &"--json", &store, &"--stream", &"account-1"];
+        all.extend(args.iter().map(|arg| arg as &dyn AsRef<OsStr>));
+        let rows = annals(&all).exits(0).rows();
+        assert!(rows.iter().all(|row| row["stream"] == "account-1"));
+        numbers(&rows, "version")
+    };
+    let all: Vec<u64> = (1..=15).collect();
+    assert_eq!(read(&[]), all);
+    assert_eq!(read(&["--after", "13"]), [14, 15]);
+    assert_eq!(read(&["--until", "2", "--backward"]), [2, 1]);
+    assert_eq!(read(&["--last", "2"]), [14, 15]);
+    let unknown = annals(&[&"read", &store, &"--stream", &"nobody"]).exits(0);
+    assert_eq!(unknown.stdout, "");
+    unknown.says("there is no stream \"nobody\"");
+}
+
+#[test]
+fn read_and_export_print_the_documented_fields() {
+    let (_dir, store) = store();
+    for command in ["read", "export"] {
+        for row in annals(&[&command, &"--json", &store]).exits(0).rows() {
+            for field in ["position", "stream", "version", "type", "id", "recorded_at", "time", "metadata", "tags"] {
+                let there = row.get(field).is_some() || field == "metadata" && row.get("metadata_base64").is_some();
+                assert!(there, "{field} is missing: {row}");
+            }
+            assert!(row.get("data").is_some() != row.get("data_base64").is_some(), "{row}");
+        }
+    }
+}
+
+#[test]
+fn streams_are_listed_by_name_and_prefix() {
+    let (_dir, store) = store();
+    let rows = annals(&[&"streams", &"--json", &store]).exits(0).rows();
+    let names: Vec<&str> = rows.iter().map(|row| row["stream"].as_str().unwrap()).collect();
+    assert_eq!(names, ["account-0", "account-1", "account-2", "account-3", "account-4", "account-5", "account-6"]);
+    assert_eq!(numbers(&rows, "version").iter().sum::<u64>(), 100);
+    assert_eq!(numbers(&rows, "last_position"), [98, 99, 100, 94, 95, 96, 97]);
+    let rows = annals(&[&"streams", &"--json", &"--prefix", &"account-3", &store]).exits(0).rows();
+    assert_eq!(rows, [json!({"stream": "account-3", "version": 14, "last_position": 94})]);
+    assert_eq!(annals(&[&"streams", &"--prefix", &"b", &store]).exits(0).stdout, "");
+}
+
+#[test]
+fn tail_gives_the_newest_events() {
+    let (_dir, store) = store();
+    let tail = |n: &str| numbers(&annals(&[&"tail", &"--json", &"-n", &n, &store]).exits(0).rows(), "position");
+    assert_eq!(tail("3"), [98, 99, 100]);
+    assert_eq!(tail("0"), [0; 0]);
+    assert_eq!(tail("1000").len(), 100);
+    assert_eq!(annals(&[&"tail", &store]).exits(0).stdout.lines().count(), 10);
+}
+
+#[test]
+fn an_empty_store_is_fine_with_every_command() {
+    let dir = TempDir::new().unwrap();
+    let path = dir.path().join("store");
+    EventStore::open(&path, &Options::new()).unwrap().close().unwrap();
+    for command in READERS {
+        annals(&[&command, &path]).exits(0);
+    }
+    annals(&[&"dump", &path]).exits(0);
+    let stats = annals(&[&"stats", &"--json", &path]).exits(0).row();
+    assert_eq!((&stats["events"], &stats["head"], &stats["oldest"]), (&json!(0), &json!(0), &json!(1)));
+}
+
+#[test]
+fn names_and_data_cannot_steer_the_terminal_of_whoever_reads_them() {
+    let dir = TempDir::new().unwrap();
+    let path = dir.path().join("store");
+    let line = r#"{"stream":"a\u001b[2Jb","type":"t\r\nx","data":"\u009b31m"}"#.replace("\\u009b", "\u{9b}");
+    annals(&[&"import", &path, &file(dir.path(), "in", line)]).exits(0);
+    for args in [&["read"][..], &["tail"], &["streams"], &["dump", "--payload"]] {
+        let mut all: Vec<&dyn AsRef<OsStr>> = args.iter().map(|arg| arg as &dyn AsRef<OsStr>).collect();
+        all.push(&path);
+        let shown = annals(&all).exits(0).stdout;
+        let harmless = |c: char| c == '\n' || !c.is_control();
+        assert!(shown.chars().all(harmless), "{shown:?}");
+    }
+}
+
+#[test]
+fn a_reader_who_leaves_early_ends_it_quietly() {
+    let dir = TempDir::new().unwrap();
+    let path = dir.path().join("store");
+    annals(&[&"import", &path, &file(dir.path(), "in", lines(5000))]).exits(0);
+    for args in [["export", "--json"], ["read", "--json"], ["dump", "--payload"]] {
+        let mut child =
+            command(&[&args[0], &args[1], &path]).stdout(Stdio::piped()).stderr(Stdio::piped()).spawn().unwrap();
+        let mut line = String::new();
+        BufReader::new(child.stdout.take().unwrap()).read_line(&mut line).unwrap();
+        let ran = ran(child.wait_with_output().unwrap()).exits(0);
+        assert_eq!((line.is_empty(), ran.stderr.as_str()), (false, ""), "{args:?}");
+    }
+}
+
+/// Changes a byte of the header of a store's segment and makes its checksum right again.
+fn rewrite_header(store: &Path, at: usize, byte: u8) {
+    let path = only_segment(store);
+    let mut bytes = fs::read(&path).unwrap();
+    bytes[at] = byte;
+    let crc = crc32(&bytes[..4092]);
+    bytes[4092..4096].copy_from_slice(&crc);
+    fs::write(&path, bytes).unwrap();
+}
+
+#[test]
+fn a_newer_format_is_refused_with_the_advice_to_use_a_newer_program() {
+    for (at, byte) in [(8, 2), (16, 1)] {
+        let (dir, store) = store();
+        rewrite_header(&store, at, byte);
+        let before = snapshot(&store);
+        for command in READERS {
+            annals(&[&command, &store]).exits(3).says("use a newer one");
+        }
+        let input = dir.path().join("in");
+        annals(&[&"import", &store, &input]).exits(3).says("use a newer one");
+        assert_eq!(before, snapshot(&store));
+    }
+}
+
+#[test]
+fn a_segment_of_another_log_is_refused() {
+    let (dir, store) = store();
+    rewrite_header(&store, 24, 0x55);
+    let before = snapshot(&store);
+    annals(&[&"import", &store, &dir.path().join("in")]).exits(1);
+    annals(&[&"verify", &store]).exits(1);
+    assert_eq!(before, snapshot(&store));
+}
+
+#[test]
+fn random_files_in_the_place_of_its_own_never_make_it_panic_hang_or_write() {
+    let mut rng = Rng::new(3);
+    for name in ["store.meta", "WATERMARK", "segment"] {
+        for size in [0, 1, 511, 4096, 8192, 100_000] {
+            let (dir, store) = store();
+            let path = if name == "segment" { only_segment(&store) } else { store.join(name) };
+            fs::write(&path, rng.bytes(size)).unwrap();
+            let before = snapshot(&store);
+            for command in READERS.iter().chain(&["dump"]) {
+                let ran = annals(&[command, &store]);
+                assert!(matches!(ran.exit, Some(0 | 1 | 3)), "{command} with {name} of {size}: {ran:?}");
+                assert!(!ran.stderr.contains("panicked"), "{command} with {name} of {size}: {ran:?}");
+            }
+            assert_eq!(before, snapshot(&store), "{name} of {size}");
+            let import = annals(&[&"import", &store, &dir.path().join("in")]);
+            // The WATERMARK is a hint: without it a store is opened all the same.
+            let fine = name == "WATERMARK" && import.exit == Some(0);
+            assert!(fine || matches!(import.exit, Some(1 | 3)), "{name} of {size}: {import:?}");
+        }
+    }
+}
