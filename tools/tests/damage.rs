@@ -84,8 +84,21 @@ fn the_rest_is_served_to_readers_who_are_told_of_the_gap() {
     annals(&[&"tail", &"-n", &"60", &story.store]).exits(1);
     // Who asks only for what is whole is not bothered.
     assert_eq!(annals(&[&"tail", &story.store]).exits(0).stdout.lines().count(), 10);
-    annals(&[&"stats", &story.store]).exits(0);
-    annals(&[&"streams", &story.store]);
+}
+
+#[test]
+fn commands_that_speak_of_the_whole_store_say_that_a_part_is_missing() {
+    let story = story();
+    story.flip(story.events[22] + 60, 3);
+    let stats = annals(&[&"stats", &"--json", &story.store]).exits(1).row();
+    let gaps = stats["gaps"].as_array().unwrap();
+    assert_eq!((gaps.len(), &gaps[0]["from"], &gaps[0]["to"]), (1, &json!(21), &json!(25)), "{stats}");
+    assert_eq!(gaps[0]["offset"], story.events[22], "{stats}");
+    let text = annals(&[&"stats", &story.store]).exits(1).stdout;
+    assert!(text.contains("positions 21 to 25"), "{text}");
+    let ran = annals(&[&"streams", &story.store]).exits(1);
+    assert_eq!(ran.stdout.lines().count(), 8, "{}", ran.stdout);
+    ran.says("some streams may be missing");
 }
 
 #[test]

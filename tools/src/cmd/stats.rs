@@ -2,12 +2,13 @@
 
 use std::path::Path;
 
+use annals::Position;
 use serde::Serialize;
 
 use crate::exit::{Ended, Exit};
-use crate::human::{bytes, count};
+use crate::human::{bytes, count, counted, printable};
 use crate::open;
-use crate::out::{BOLD, Out};
+use crate::out::{BAD, BOLD, Out};
 
 #[derive(Serialize)]
 struct Shown {
@@ -23,7 +24,18 @@ struct Shown {
     segments: usize,
     bytes: u64,
     epoch: u32,
+    /// Regions that are damaged and left out; the numbers above are without what only they know.
+    gaps: Vec<Gap>,
     segment_list: Vec<Row>,
+}
+
+#[derive(Serialize)]
+struct Gap {
+    segment: u64,
+    offset: u64,
+    from: u64,
+    to: Option<u64>,
+    fault: String,
 }
 
 #[derive(Serialize)]
@@ -36,7 +48,16 @@ struct Row {
 }
 
 pub(crate) fn run(path: &Path, out: &mut Out) -> Ended {
-    let stats = open::for_reading(path)?.stats();
+    let store = open::for_reading(path)?;
+    let stats = store.stats();
+    let damage = &store.recovery_report().gaps;
+    let gaps = damage.iter().map(|gap| Gap {
+        segment: gap.segment.get(),
+        offset: gap.offset,
+        from: gap.from.get(),
+        to: gap.to.map(Position::get),
+        fault: gap.fault.clone(),
+    });
     let segments = stats.segments.iter().map(|segment| Row {
         segment: segment.number.get(),
         base: segment.base.get(),
@@ -55,19 +76,21 @@ pub(crate) fn run(path: &Path, out: &mut Out) -> Ended {
         segments: stats.segments.len(),
         bytes: stats.bytes,
         epoch: stats.epoch.get(),
+        gaps: gaps.collect(),
         segment_list: segments.collect(),
     };
+    let exit = if shown.gaps.is_empty() { Exit::Fine } else { Exit::Findings };
     if out.is_json() {
         out.object(&shown)?;
-        return Ok(Exit::Fine);
+        return Ok(exit);
     }
-    out.say(format_args!("{BOLD}{}{BOLD:#}", path.display()))?;
+    out.say(format_args!("{BOLD}{}{BOLD:#}", printable(&path.display().to_string())))?;
     let facts = [
         ("log id", shown.log_id.clone()),
         ("events", count(shown.events)),
         ("streams", count(shown.streams)),
         ("positions", format!("{} to {}", count(shown.oldest), count(shown.head))),
-        ("size", format!("{} in {} segments", bytes(shown.bytes), count(shown.segments as u64))),
+        ("size", format!("{} in {}", bytes(shown.bytes), counted(shown.segments as u64, "segment"))),
         ("epoch", count(u64::from(shown.epoch))),
     ];
     for (name, value) in facts {
@@ -86,5 +109,11 @@ pub(crate) fn run(path: &Path, out: &mut Out) -> Ended {
         .collect();
     out.say(format_args!(""))?;
     out.table(&["#segment", "#first", "#last", "#events", "#size", "state"], &rows)?;
-    Ok(Exit::Fine)
+    if !shown.gaps.is_empty() {
+        out.say(format_args!(""))?;
+    }
+    for gap in damage {
+        out.say(format_args!("{BAD}{}{BAD:#}", printable(&gap.to_string())))?;
+    }
+    Ok(exit)
 }

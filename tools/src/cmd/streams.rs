@@ -4,7 +4,7 @@ use std::path::Path;
 
 use serde::Serialize;
 
-use crate::exit::{Ended, Exit};
+use crate::exit::{Ended, Exit, Failure};
 use crate::human::printable;
 use crate::open;
 use crate::out::{DIM, Out};
@@ -32,5 +32,11 @@ pub(crate) fn run(path: &Path, prefix: &str, out: &mut Out) -> Ended {
             out.say(format_args!("{version:>9}  {last_position:>13}  {}", printable(name)))?;
         }
     }
-    Ok(Exit::Fine)
+    // A stream that stood only in a damaged region is not in the list: that must not pass in silence.
+    let mut exit = Exit::Fine;
+    for gap in &store.recovery_report().gaps {
+        out.flush()?;
+        exit = Failure::findings("some streams may be missing").because(gap).tell(out.is_json());
+    }
+    Ok(exit)
 }
