@@ -19,7 +19,7 @@ fn appends(c: &mut Criterion) {
             group.bench_function(BenchmarkId::new("annals", size), |b| b.iter(|| append(&store, &mut work, 1, size)));
 
             let dir = tempfile::tempdir().unwrap();
-            let mut raw = RawLog::create(dir.path(), 64 << 20, durability);
+            let mut raw = RawLog::create(dir.path(), durability);
             let mut work = Workload::new();
             group.bench_function(BenchmarkId::new("raw", size), |b| b.iter(|| raw.append(&mut work, 1, size)));
         }

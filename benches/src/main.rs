@@ -39,11 +39,10 @@ fn main() {
 
 /// Seconds of the store and of the baseline, pair by pair.
 fn appends(durability: Durability, batches: usize, size: usize) -> Vec<(f64, f64)> {
-    let bytes = batches * size * 400 * (PAIRS + 2);
     let ours = tempfile::tempdir().expect("a directory");
     let theirs = tempfile::tempdir().expect("a directory");
     let store = open_store(ours.path(), durability);
-    let mut raw = RawLog::create(theirs.path(), bytes, durability);
+    let mut raw = RawLog::create(theirs.path(), durability);
     let (mut work_a, mut work_b) = (Workload::new(), Workload::new());
     // The first run of each warms up: the epoch, the first allocations, the zeros ahead.
     append(&store, &mut work_a, batches, size);

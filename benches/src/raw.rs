@@ -9,11 +9,19 @@ use annals_codec::{Chain, Commit, Epoch, Event, Frame, FrameKind, SEGMENT_HEADER
 
 use crate::Workload;
 
+/// How much is zeroed in one go.
+const STEP: u64 = 1 << 20;
+
 /// A file, an offset, and nothing else.
+///
+/// A durable run goes into space that was zeroed before, and pays for the
+/// zeroing as the store does: a step at a time, when the frontier is reached. A
+/// buffered run appends: zeroing would only write everything twice.
 #[derive(Debug)]
 pub struct RawLog {
     file: File,
     offset: u64,
+    zeroed: u64,
     position: u64,
     buffer: Vec<u8>,
     chain: Chain,
@@ -21,12 +29,12 @@ pub struct RawLog {
 }
 
 impl RawLog {
-    /// Makes a file of `len` bytes of zeros, written and synced: the zeroed extents.
+    /// Makes an empty file.
     ///
     /// # Panics
     ///
     /// When the file cannot be made.
-    pub fn create(dir: &Path, len: usize, durability: Durability) -> RawLog {
+    pub fn create(dir: &Path, durability: Durability) -> RawLog {
         let file = OpenOptions::new()
             .read(true)
             .write(true)
@@ -34,12 +42,16 @@ impl RawLog {
             .truncate(true)
             .open(dir.join("raw"))
             .expect("a fresh file");
-        let zeros = vec![0; 1 << 20];
-        for at in (0..len).step_by(zeros.len()) {
-            file.write_all_at(&zeros[..zeros.len().min(len - at)], at as u64).expect("space for zeros");
+        let chain = Chain::default();
+        RawLog { file, offset: 0, zeroed: 0, position: 0, buffer: Vec::new(), chain, durability }
+    }
+
+    fn zero_up_to(&mut self, end: u64) {
+        static ZEROS: [u8; STEP as usize] = [0; STEP as usize];
+        while self.zeroed < end {
+            self.file.write_all_at(&ZEROS, self.zeroed).expect("space for zeros");
+            self.zeroed += STEP;
         }
-        file.sync_all().expect("a sync");
-        RawLog { file, offset: 0, position: 0, buffer: Vec::new(), chain: Chain::default(), durability }
     }
 
     /// Encodes, checksums and writes `batches` batches of `size` events, with one sync each if durable.
@@ -64,6 +76,9 @@ impl RawLog {
             }
             let marker = Commit::new(epoch, Position::new(self.position), size as u32);
             marker.encode(&mut self.buffer, seed, 0, &mut self.chain);
+            if self.durability == Durability::Sync {
+                self.zero_up_to(self.offset + self.buffer.len() as u64);
+            }
             self.file.write_all_at(&self.buffer, self.offset).expect("a write");
             self.offset += self.buffer.len() as u64;
             if self.durability == Durability::Sync {

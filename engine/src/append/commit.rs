@@ -75,8 +75,7 @@ impl Encoded {
 
 /// Makes ids that are new by construction: no look-up is needed.
 ///
-/// UUIDs of version 7. The 62 bits after the time are a permutation of the
-/// event's position, moved by a random number that is drawn when the store is opened.
+/// UUIDs of version 7. Their last 62 bits are a permutation of the event's position, moved by a random number that is drawn when the store is opened.
 /// So two events of one log never share an id, and those of different logs only
 /// by an accident of 2⁻⁶² within one millisecond.
 #[derive(Debug)]
@@ -91,8 +90,7 @@ impl EventIds {
     fn make(&self, position: Position, recorded_at: i64) -> EventId {
         let spread = position.get().wrapping_mul(EventIds::SPREAD).wrapping_add(self.salt);
         let millis = u64::try_from(recorded_at / 1_000_000).unwrap_or(0);
-        // The two lowest bits are dropped from `rand_b`, so they go to `rand_a`.
-        EventId::version_7(millis, (spread & 0b11) as u16 | (self.salt >> 50) as u16 & 0x0FFC, spread)
+        EventId::version_7(millis, (self.salt >> 52) as u16, spread)
     }
 }
 
