@@ -7,5 +7,5 @@
 mod raw;
 mod workload;
 
-pub use raw::{RawLog, raw_scan};
+pub use raw::{RawLog, raw_read_and_scan, raw_scan};
 pub use workload::{Workload, append, fill, open_store, read_all};

@@ -6,11 +6,11 @@
 //! shared machine; the ratio of neighbours does not.
 
 use std::fs;
-use std::path::Path;
+use std::path::{Path, PathBuf};
 use std::time::Instant;
 
 use annals::Durability;
-use annals_benches::{RawLog, Workload, append, fill, open_store, raw_scan, read_all};
+use annals_benches::{RawLog, Workload, append, fill, open_store, raw_read_and_scan, raw_scan, read_all};
 use annals_codec::{Seed, SegmentHeader};
 
 const PAIRS: usize = 31;
@@ -60,33 +60,43 @@ fn reads(name: &str) {
     const EVENTS: usize = 1_000_000;
     let dir = tempfile::tempdir().expect("a directory");
     drop(fill(dir.path(), EVENTS));
-    let segments = load(dir.path());
-    let runs: Vec<(f64, f64)> = (0..11)
+    let paths = segment_paths(dir.path());
+    let mut buffer = Vec::new();
+    raw_read_and_scan(&paths, &mut buffer);
+    let runs: Vec<(f64, f64)> = (0..PAIRS)
         .map(|_| {
-            // Opened anew for each run, so that every checksum is verified in it.
+            // Opened anew for each run, so that every checksum is verified in it, and
+            // every page is mapped in it.
             let store = open_store(dir.path(), Durability::Sync);
             let mut seen = (0, 0);
             let ours = timed(|| seen.0 = read_all(&store));
-            let theirs = timed(|| seen.1 = raw_scan(&segments));
+            let theirs = timed(|| seen.1 = raw_read_and_scan(&paths, &mut buffer));
             assert_eq!(seen.0, seen.1, "both have seen every event");
             (ours, theirs)
         })
         .collect();
     report(name, EVENTS, &runs);
+    drop(buffer);
+
+    let segments = load(&paths);
     let store = open_store(dir.path(), Durability::Sync);
     read_all(&store);
-    let again: Vec<(f64, f64)> = (0..11)
+    let again: Vec<(f64, f64)> = (0..PAIRS)
         .map(|_| (timed(|| assert_ne!(read_all(&store), 0)), timed(|| assert_ne!(raw_scan(&segments), 0))))
         .collect();
     report("read all, the second time", EVENTS, &again);
 }
 
-/// The segments' bytes, in memory.
-fn load(store: &Path) -> Vec<(Vec<u8>, Seed)> {
-    let mut paths: Vec<_> =
-        fs::read_dir(store.join("seg")).expect("segments").map(|entry| entry.expect("an entry").path()).collect();
+fn segment_paths(store: &Path) -> Vec<PathBuf> {
+    let entries = fs::read_dir(store.join("seg")).expect("segments");
+    let mut paths: Vec<_> = entries.map(|entry| entry.expect("an entry").path()).collect();
     paths.sort();
-    let read = |path| {
+    paths
+}
+
+/// The segments' bytes, in memory.
+fn load(paths: &[PathBuf]) -> Vec<(Vec<u8>, Seed)> {
+    let read = |path: &PathBuf| {
         let bytes = fs::read(path).expect("a segment");
         let (_, seed) = SegmentHeader::decode(&bytes).expect("a header");
         (bytes, seed)

@@ -1,11 +1,12 @@
 //! The baseline: what the hardware and the kernel allow.
 
 use std::fs::{File, OpenOptions};
+use std::io::Read;
 use std::os::unix::fs::FileExt;
-use std::path::Path;
+use std::path::{Path, PathBuf};
 
 use annals::{Durability, EventId, Position, StreamVersion};
-use annals_codec::{Chain, Commit, Epoch, Event, Frame, FrameKind, SEGMENT_HEADER_LEN, Seed};
+use annals_codec::{Chain, Commit, Epoch, Event, Frame, FrameKind, SEGMENT_HEADER_LEN, Seed, SegmentHeader};
 
 use crate::Workload;
 
@@ -88,25 +89,44 @@ impl RawLog {
     }
 }
 
-/// Reads the segments' bytes as they lie in memory, frame by frame: checksum,
-/// lengths, fields. Returns how many bytes of payload were seen.
+/// Walks the segments frame by frame: checksum, lengths, fields. Returns how
+/// many bytes of payload were seen.
 ///
 /// # Panics
 ///
 /// When a frame is bad.
 pub fn raw_scan(segments: &[(Vec<u8>, Seed)]) -> u64 {
+    segments.iter().map(|(bytes, seed)| scan_frames(bytes, *seed)).sum()
+}
+
+/// The same, with the bytes read from the files first: what a reader pays that
+/// has just been opened. One buffer is used for all of them.
+///
+/// # Panics
+///
+/// When a file cannot be read, or a frame is bad.
+pub fn raw_read_and_scan(paths: &[PathBuf], buffer: &mut Vec<u8>) -> u64 {
     let mut seen = 0;
-    for (bytes, seed) in segments {
-        let mut at = SEGMENT_HEADER_LEN;
-        while let Ok(frame) = Frame::read(&bytes[at..], *seed) {
-            if frame.kind == FrameKind::Event {
-                let event = Event::decode_again(&frame).expect("a whole event");
-                seen += event.data.len() as u64 + event.position.get() % 2;
-            }
-            at += frame.header.padded_len() as usize;
-            if frame.kind == FrameKind::Seal {
-                break;
-            }
+    for path in paths {
+        buffer.clear();
+        File::open(path).and_then(|mut file| file.read_to_end(buffer)).expect("a segment");
+        let (_, seed) = SegmentHeader::decode(buffer).expect("a header");
+        seen += scan_frames(buffer, seed);
+    }
+    seen
+}
+
+fn scan_frames(bytes: &[u8], seed: Seed) -> u64 {
+    let mut seen = 0;
+    let mut at = SEGMENT_HEADER_LEN;
+    while let Ok(frame) = Frame::read(&bytes[at..], seed) {
+        if frame.kind == FrameKind::Event {
+            let event = Event::decode_again(&frame).expect("a whole event");
+            seen += event.data.len() as u64 + event.position.get() % 2;
+        }
+        at += frame.header.padded_len() as usize;
+        if frame.kind == FrameKind::Seal {
+            break;
         }
     }
     seen
