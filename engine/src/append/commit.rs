@@ -21,7 +21,7 @@ use crate::background::Bell;
 use crate::clock::Clock;
 use crate::error::AppendError;
 use crate::index::heads::Heads;
-use crate::index::memory::{Entry, MemoryIndex};
+use crate::index::memory::{MemoryIndex, Run};
 use crate::log::active::{ActiveLog, Group, LogError, room_for};
 use crate::log::segment::Segment;
 use crate::options::Durability;
@@ -47,7 +47,7 @@ pub(crate) struct Writer {
 #[derive(Debug, Default)]
 struct Encoded {
     bytes: Vec<u8>,
-    entries: Vec<Entry>,
+    runs: Vec<Run>,
     /// Offset/8 of each event, in the order of positions.
     offsets: Vec<u32>,
     tracking: Vec<(annals_codec::SourceName, u64)>,
@@ -62,7 +62,7 @@ impl Encoded {
     fn start(&mut self, log: &ActiveLog) {
         self.bytes.clear();
         self.bytes.shrink_to(KEPT_BUFFER);
-        self.entries.clear();
+        self.runs.clear();
         self.offsets.clear();
         self.tracking.clear();
         self.batches = 0;
@@ -229,7 +229,7 @@ impl CommitState {
         for (position, offset) in (first..).zip(&encoded.offsets) {
             segment.place_event(Position::new(position), u64::from(*offset) * FRAME_ALIGN);
         }
-        index.add(encoded.entries.drain(..), encoded.tracking.drain(..));
+        index.add(encoded.runs.drain(..), &encoded.offsets, encoded.tracking.drain(..));
         log.publish();
         self.published.advance(log.position());
         if synced {
@@ -367,21 +367,26 @@ impl Writer {
         let first = encoded.last.plus(1);
         let batch_start = encoded.bytes.len();
         let mut version = StreamVersion::EMPTY;
-        for (index, new) in &request.events {
-            let stream = &request.streams[*index as usize].0;
-            let position = encoded.last.plus(1);
-            version = heads.advance(stream, position);
-            let mut event = new.in_stream(stream);
-            event.position = position;
-            event.version = version;
-            event.recorded_at = recorded_at;
-            event.id = new.id.unwrap_or_else(|| ids.make(position, recorded_at));
-            let offset = ((log.written() + encoded.bytes.len() as u64) / FRAME_ALIGN) as u32;
-            let crc = event.encode(&mut encoded.bytes, log.seed(), log.epoch());
-            encoded.checksums.push(crc);
-            encoded.entries.push(Entry { stream: stream.clone(), version, offset });
-            encoded.offsets.push(offset);
-            encoded.last = position;
+        // Run by run, so that a stream is looked up once for all its events that stand together.
+        for run in request.events.chunk_by(|(one, _), (next, _)| one == next) {
+            let stream = &request.streams[run[0].0 as usize].0;
+            let before = heads.advance(stream, run.len() as u64, encoded.last.plus(run.len() as u64));
+            let number = encoded.offsets.len();
+            let offsets = number..number + run.len();
+            encoded.runs.push(Run { stream: stream.clone(), first: before.plus(1), offsets });
+            version = before;
+            for (_, new) in run {
+                encoded.last = encoded.last.plus(1);
+                version = version.plus(1);
+                let mut event = new.in_stream(stream);
+                event.position = encoded.last;
+                event.version = version;
+                event.recorded_at = recorded_at;
+                event.id = new.id.unwrap_or_else(|| ids.make(event.position, recorded_at));
+                encoded.offsets.push(((log.written() + encoded.bytes.len() as u64) / FRAME_ALIGN) as u32);
+                let crc = event.encode(&mut encoded.bytes, log.seed(), log.epoch());
+                encoded.checksums.push(crc);
+            }
         }
         let mut marker = request.marker(encoded.last);
         marker.epoch = log.epoch();
