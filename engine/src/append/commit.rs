@@ -16,7 +16,7 @@ use parking_lot::Mutex;
 
 use super::batch::Request;
 use super::queue::{Committer, Reply};
-use super::{Appended, Outcome};
+use super::{Appended, ExpectedVersion, Outcome};
 use crate::background::Bell;
 use crate::clock::Clock;
 use crate::error::AppendError;
@@ -338,6 +338,9 @@ impl Writer {
             return Err(AppendError::TrackingConflict { source_name: source.to_string(), given: *given, recorded });
         }
         for (stream, expected) in &request.streams {
+            if *expected == ExpectedVersion::Any {
+                continue; // Not worth a look-up.
+            }
             let head = self.heads.head(stream);
             if !expected.is_met_by(head.version) {
                 return Err(AppendError::ConcurrencyConflict {
