@@ -80,6 +80,7 @@ impl FrameKind {
     const SEAL: u8 = 3;
     const MAY_BE_SKIPPED: u8 = 0x80;
 
+    #[inline]
     const fn from_number(number: u8) -> Option<FrameKind> {
         match number {
             FrameKind::EVENT => Some(FrameKind::Event),
@@ -138,11 +139,13 @@ impl FrameHeader {
     }
 
     /// The kind, when this version knows it or may skip it.
+    #[inline]
     pub const fn kind(&self) -> Option<FrameKind> {
         FrameKind::from_number(self.kind_number)
     }
 
     /// Where the next frame begins, counted from the start of this one.
+    #[inline]
     pub const fn padded_len(&self) -> u64 {
         padded(self.len as u64)
     }
@@ -199,6 +202,7 @@ impl<'a> Frame<'a> {
     /// # Errors
     ///
     /// [`FrameFault`] says which check failed.
+    #[inline]
     pub fn read(bytes: &'a [u8], seed: Seed) -> Result<Frame<'a>, FrameFault> {
         let (header, frame) = cut_out(bytes)?;
         let computed = seed.checksum(&frame[LEN_AT..]);

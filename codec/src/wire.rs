@@ -4,6 +4,7 @@
 //! and panic when the slice is too short, so every caller has compared a length
 //! with a constant before it reads; the writers append.
 
+#[inline]
 pub(crate) fn u16_at(bytes: &[u8], at: usize) -> u16 {
     u16::from_le_bytes(array_at(bytes, at))
 }
@@ -18,16 +19,19 @@ pub fn u32_at(bytes: &[u8], at: usize) -> u32 {
     u32::from_le_bytes(array_at(bytes, at))
 }
 
+#[inline]
 pub(crate) fn u64_at(bytes: &[u8], at: usize) -> u64 {
     u64::from_le_bytes(array_at(bytes, at))
 }
 
 /// Reads a counter that later ones are made from by adding: `None` when its
 /// highest bit is set, which none ever reaches, so that adding cannot overflow.
+#[inline]
 pub(crate) fn count_at(bytes: &[u8], at: usize) -> Option<u64> {
     Some(u64_at(bytes, at)).filter(|&count| count <= u64::MAX / 2)
 }
 
+#[inline]
 pub(crate) fn i64_at(bytes: &[u8], at: usize) -> i64 {
     i64::from_le_bytes(array_at(bytes, at))
 }
@@ -39,23 +43,28 @@ pub(crate) fn array_at<const N: usize>(bytes: &[u8], at: usize) -> [u8; N] {
     array
 }
 
+#[inline]
 pub(crate) fn put_u16(out: &mut Vec<u8>, value: u16) {
     out.extend_from_slice(&value.to_le_bytes());
 }
 
+#[inline]
 pub(crate) fn put_u32(out: &mut Vec<u8>, value: u32) {
     out.extend_from_slice(&value.to_le_bytes());
 }
 
+#[inline]
 pub(crate) fn put_u64(out: &mut Vec<u8>, value: u64) {
     out.extend_from_slice(&value.to_le_bytes());
 }
 
+#[inline]
 pub(crate) fn put_i64(out: &mut Vec<u8>, value: i64) {
     out.extend_from_slice(&value.to_le_bytes());
 }
 
 /// Overwrites four bytes at `at` with `value`.
+#[inline]
 pub(crate) fn set_u32(bytes: &mut [u8], at: usize, value: u32) {
     bytes[at..at + 4].copy_from_slice(&value.to_le_bytes());
 }

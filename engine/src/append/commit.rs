@@ -16,12 +16,12 @@ use parking_lot::Mutex;
 
 use super::batch::Request;
 use super::queue::{Committer, Reply};
-use super::{Appended, Outcome};
+use super::{Appended, ExpectedVersion, Outcome};
 use crate::background::Bell;
 use crate::clock::Clock;
 use crate::error::AppendError;
 use crate::index::heads::Heads;
-use crate::index::memory::{Entry, MemoryIndex};
+use crate::index::memory::{MemoryIndex, Run};
 use crate::log::active::{ActiveLog, Group, LogError, room_for};
 use crate::log::segment::Segment;
 use crate::options::Durability;
@@ -47,7 +47,7 @@ pub(crate) struct Writer {
 #[derive(Debug, Default)]
 struct Encoded {
     bytes: Vec<u8>,
-    entries: Vec<Entry>,
+    runs: Vec<Run>,
     /// Offset/8 of each event, in the order of positions.
     offsets: Vec<u32>,
     tracking: Vec<(annals_codec::SourceName, u64)>,
@@ -62,7 +62,7 @@ impl Encoded {
     fn start(&mut self, log: &ActiveLog) {
         self.bytes.clear();
         self.bytes.shrink_to(KEPT_BUFFER);
-        self.entries.clear();
+        self.runs.clear();
         self.offsets.clear();
         self.tracking.clear();
         self.batches = 0;
@@ -75,8 +75,7 @@ impl Encoded {
 
 /// Makes ids that are new by construction: no look-up is needed.
 ///
-/// UUIDs of version 7. The 62 bits after the time are a permutation of the
-/// event's position, moved by a random number that is drawn when the store is opened.
+/// UUIDs of version 7. Their last 62 bits are a permutation of the event's position, moved by a random number that is drawn when the store is opened.
 /// So two events of one log never share an id, and those of different logs only
 /// by an accident of 2⁻⁶² within one millisecond.
 #[derive(Debug)]
@@ -91,8 +90,7 @@ impl EventIds {
     fn make(&self, position: Position, recorded_at: i64) -> EventId {
         let spread = position.get().wrapping_mul(EventIds::SPREAD).wrapping_add(self.salt);
         let millis = u64::try_from(recorded_at / 1_000_000).unwrap_or(0);
-        // The two lowest bits are dropped from `rand_b`, so they go to `rand_a`.
-        EventId::version_7(millis, (spread & 0b11) as u16 | (self.salt >> 50) as u16 & 0x0FFC, spread)
+        EventId::version_7(millis, (self.salt >> 52) as u16, spread)
     }
 }
 
@@ -231,7 +229,7 @@ impl CommitState {
         for (position, offset) in (first..).zip(&encoded.offsets) {
             segment.place_event(Position::new(position), u64::from(*offset) * FRAME_ALIGN);
         }
-        index.add(encoded.entries.drain(..), encoded.tracking.drain(..));
+        index.add(encoded.runs.drain(..), &encoded.offsets, encoded.tracking.drain(..));
         log.publish();
         self.published.advance(log.position());
         if synced {
@@ -340,6 +338,9 @@ impl Writer {
             return Err(AppendError::TrackingConflict { source_name: source.to_string(), given: *given, recorded });
         }
         for (stream, expected) in &request.streams {
+            if *expected == ExpectedVersion::Any {
+                continue; // Not worth a look-up.
+            }
             let head = self.heads.head(stream);
             if !expected.is_met_by(head.version) {
                 return Err(AppendError::ConcurrencyConflict {
@@ -369,21 +370,26 @@ impl Writer {
         let first = encoded.last.plus(1);
         let batch_start = encoded.bytes.len();
         let mut version = StreamVersion::EMPTY;
-        for (index, new) in &request.events {
-            let stream = &request.streams[*index as usize].0;
-            let position = encoded.last.plus(1);
-            version = heads.advance(stream, position);
-            let mut event = new.in_stream(stream);
-            event.position = position;
-            event.version = version;
-            event.recorded_at = recorded_at;
-            event.id = new.id.unwrap_or_else(|| ids.make(position, recorded_at));
-            let offset = ((log.written() + encoded.bytes.len() as u64) / FRAME_ALIGN) as u32;
-            let crc = event.encode(&mut encoded.bytes, log.seed(), log.epoch());
-            encoded.checksums.push(crc);
-            encoded.entries.push(Entry { stream: stream.clone(), version, offset });
-            encoded.offsets.push(offset);
-            encoded.last = position;
+        // Run by run, so that a stream is looked up once for all its events that stand together.
+        for run in request.events.chunk_by(|(one, _), (next, _)| one == next) {
+            let stream = &request.streams[run[0].0 as usize].0;
+            let before = heads.advance(stream, run.len() as u64, encoded.last.plus(run.len() as u64));
+            let number = encoded.offsets.len();
+            let offsets = number..number + run.len();
+            encoded.runs.push(Run { stream: stream.clone(), first: before.plus(1), offsets });
+            version = before;
+            for (_, new) in run {
+                encoded.last = encoded.last.plus(1);
+                version = version.plus(1);
+                let mut event = new.in_stream(stream);
+                event.position = encoded.last;
+                event.version = version;
+                event.recorded_at = recorded_at;
+                event.id = new.id.unwrap_or_else(|| ids.make(event.position, recorded_at));
+                encoded.offsets.push(((log.written() + encoded.bytes.len() as u64) / FRAME_ALIGN) as u32);
+                let crc = event.encode(&mut encoded.bytes, log.seed(), log.epoch());
+                encoded.checksums.push(crc);
+            }
         }
         let mut marker = request.marker(encoded.last);
         marker.epoch = log.epoch();

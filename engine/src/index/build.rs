@@ -8,7 +8,7 @@ use annals_codec::{Commit, Event, FRAME_ALIGN, Position, SourceName, StreamId};
 use hashbrown::HashSet;
 
 use super::heads::{Head, Heads};
-use super::memory::{Entry, MemoryIndex};
+use super::memory::{MemoryIndex, Run};
 use crate::log::segment::Segment;
 
 /// Takes a scan's events into a segment's index, and its offsets where they are kept in memory.
@@ -20,12 +20,23 @@ pub(crate) struct IndexBuilder<'a> {
     heads: Option<&'a mut Heads>,
     /// Streams met before, so that each name is kept once.
     names: &'a mut HashSet<StreamId>,
-    pending: Vec<(Entry, Position)>,
+    /// The batch at hand: its runs, the offset/8 of each event, and the position of the first.
+    runs: Vec<Run>,
+    places: Vec<u32>,
+    first: Position,
 }
 
 impl<'a> IndexBuilder<'a> {
     pub(crate) fn new(index: &'a MemoryIndex, names: &'a mut HashSet<StreamId>) -> IndexBuilder<'a> {
-        IndexBuilder { index, offsets: None, heads: None, names, pending: Vec::new() }
+        IndexBuilder {
+            index,
+            offsets: None,
+            heads: None,
+            names,
+            runs: Vec::new(),
+            places: Vec::new(),
+            first: Position::START,
+        }
     }
 
     /// Also tells `segment` where each event stands.
@@ -54,31 +65,46 @@ impl<'a> IndexBuilder<'a> {
 
 impl Sink for IndexBuilder<'_> {
     fn event(&mut self, offset: u64, event: &Event<'_>) {
+        let number = self.places.len();
+        if number == 0 {
+            self.first = event.position;
+        }
+        self.places.push((offset / FRAME_ALIGN) as u32);
+        if let Some(run) = self.runs.last_mut()
+            && *run.stream == *event.stream
+            && run.first.plus(run.offsets.len() as u64) == event.version
+        {
+            run.offsets.end += 1;
+            return;
+        }
         let stream = self.name(event);
-        let entry = Entry { stream, version: event.version, offset: (offset / FRAME_ALIGN) as u32 };
-        self.pending.push((entry, event.position));
+        self.runs.push(Run { stream, first: event.version, offsets: number..number + 1 });
     }
 
     fn commit(&mut self, _offset: u64, commit: &Commit<'_>) {
         if let Some(segment) = self.offsets {
-            for (entry, position) in &self.pending {
-                segment.place_event(*position, u64::from(entry.offset) * FRAME_ALIGN);
+            for (number, place) in (0..).zip(&self.places) {
+                segment.place_event(self.first.plus(number), u64::from(*place) * FRAME_ALIGN);
             }
         }
         let tracking =
             commit.tracking.and_then(|tracking| Some((SourceName::new(tracking.source).ok()?, tracking.upstream)));
         if let Some(heads) = &mut self.heads {
-            for (entry, position) in &self.pending {
-                heads.restore(&entry.stream, Head { version: entry.version, last: *position });
+            for run in &self.runs {
+                let version = run.first.plus(run.offsets.len() as u64).before();
+                let last = self.first.plus(run.offsets.end as u64).before();
+                heads.restore(&run.stream, Head { version, last });
             }
             if let Some((source, upstream)) = &tracking {
                 heads.restore_tracking(source, *upstream);
             }
         }
-        self.index.add(self.pending.drain(..).map(|(entry, _)| entry), tracking.into_iter());
+        self.index.add(self.runs.drain(..), &self.places, tracking.into_iter());
+        self.places.clear();
     }
 
     fn discard(&mut self) {
-        self.pending.clear();
+        self.runs.clear();
+        self.places.clear();
     }
 }

@@ -37,23 +37,18 @@ impl Heads {
         self.tracking.get(source).copied()
     }
 
-    /// Moves a stream's end by one event, until [`keep`](Heads::keep) or
-    /// [`undo`](Heads::undo) decides. Returns the event's version.
-    pub(crate) fn advance(&mut self, stream: &StreamId, position: Position) -> StreamVersion {
-        let (before, version) = match self.streams.get_mut(&**stream) {
-            Some(head) => {
-                let before = *head;
-                *head = Head { version: before.version.plus(1), last: position };
-                (Some(before), head.version)
-            }
+    /// Moves a stream's end by `events` events, the last of which is at `last`, until
+    /// [`keep`](Heads::keep) or [`undo`](Heads::undo) decides. Returns the version before.
+    pub(crate) fn advance(&mut self, stream: &StreamId, events: u64, last: Position) -> StreamVersion {
+        let before = match self.streams.get_mut(&**stream) {
+            Some(head) => Some(std::mem::replace(head, Head { version: head.version.plus(events), last })),
             None => {
-                let version = StreamVersion::EMPTY.plus(1);
-                self.streams.insert(stream.clone(), Head { version, last: position });
-                (None, version)
+                self.streams.insert(stream.clone(), Head { version: StreamVersion::new(events), last });
+                None
             }
         };
         self.undo.push(Undo::Stream(stream.clone(), before));
-        version
+        before.unwrap_or_default().version
     }
 
     /// Moves a source's position, until [`keep`](Heads::keep) or [`undo`](Heads::undo) decides.
@@ -113,11 +108,11 @@ mod tests {
         let other = StreamId::new("order-2").unwrap();
         let at = |version, last| Head { version: StreamVersion::new(version), last: Position::new(last) };
         let mut heads = Heads::default();
-        heads.advance(&stream, Position::new(1));
+        heads.advance(&stream, 1, Position::new(1));
         heads.keep();
-        heads.advance(&stream, Position::new(2));
-        heads.advance(&other, Position::new(3));
-        heads.advance(&stream, Position::new(4));
+        heads.advance(&stream, 1, Position::new(2));
+        heads.advance(&other, 1, Position::new(3));
+        heads.advance(&stream, 1, Position::new(4));
         assert_eq!(heads.head("order-1"), at(3, 4));
         heads.undo();
         assert_eq!(heads.head("order-1"), at(1, 1));

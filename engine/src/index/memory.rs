@@ -38,29 +38,37 @@ impl Postings {
     }
 }
 
-/// One event, as the index keeps it.
+/// Events of one stream that follow each other in the log.
 #[derive(Clone, Debug)]
-pub(crate) struct Entry {
+pub(crate) struct Run {
     pub(crate) stream: StreamId,
-    pub(crate) version: StreamVersion,
-    /// Divided by 8.
-    pub(crate) offset: u32,
+    /// The version of the first of them.
+    pub(crate) first: StreamVersion,
+    /// Which of the offsets that are taken in with it are theirs.
+    pub(crate) offsets: Range<usize>,
 }
 
 impl MemoryIndex {
-    /// Takes in what a group of batches has added to the segment.
-    pub(crate) fn add(&self, entries: impl Iterator<Item = Entry>, tracking: impl Iterator<Item = (SourceName, u64)>) {
+    /// Takes in what a group of batches has added to the segment: its runs, and
+    /// the offset/8 of each of its events.
+    pub(crate) fn add(
+        &self,
+        runs: impl Iterator<Item = Run>,
+        offsets: &[u32],
+        tracking: impl Iterator<Item = (SourceName, u64)>,
+    ) {
         let mut inner = self.inner.write();
-        for entry in entries {
-            match inner.streams.get_mut(&*entry.stream) {
+        for run in runs {
+            let offsets = &offsets[run.offsets];
+            let last = run.first.plus(offsets.len() as u64).before();
+            match inner.streams.get_mut(&*run.stream) {
                 Some(postings) => {
-                    postings.last = entry.version;
-                    postings.offsets.push(entry.offset);
+                    postings.last = last;
+                    postings.offsets.extend_from_slice(offsets);
                 }
                 None => {
-                    let offsets = SmallVec::from_slice(&[entry.offset]);
-                    let postings = Postings { first: entry.version, last: entry.version, offsets };
-                    inner.streams.insert(entry.stream, postings);
+                    let postings = Postings { first: run.first, last, offsets: SmallVec::from_slice(offsets) };
+                    inner.streams.insert(run.stream, postings);
                 }
             }
         }

@@ -17,7 +17,7 @@ use std::sync::Arc;
 use std::sync::OnceLock;
 use std::sync::atomic::{AtomicU32, AtomicU64, Ordering};
 
-use annals_codec::{FRAME_ALIGN, FRAME_HEADER_LEN, FrameHeader, Position, Seed, SegmentNumber, Trailer, u32_at};
+use annals_codec::{FRAME_ALIGN, FrameHeader, Position, Seed, SegmentNumber, Trailer, u32_at};
 use bytes::Bytes;
 
 use crate::log::growing::Growing;
@@ -189,13 +189,26 @@ impl Segment {
         self.verified.insert(group);
     }
 
+    /// The mapped bytes at `offset`; `None` when not all of them are committed.
+    #[inline]
+    pub(crate) fn mapped(&self, offset: u64, len: usize) -> Option<&[u8]> {
+        self.map.as_ref()?.slice(offset, len)
+    }
+
     /// The mapped frame at `offset`, with its padding; `None` when it is not all
     /// committed, or the segment is not mapped.
     #[inline]
     pub(crate) fn mapped_frame(&self, offset: u64) -> Option<&[u8]> {
-        let map = self.map.as_ref()?;
-        let header = FrameHeader::read(map.slice(offset, FRAME_HEADER_LEN)?)?;
-        map.slice(offset, usize::try_from(header.padded_len()).ok()?)
+        let bytes = self.map.as_ref()?.slice_from(offset)?;
+        let header = FrameHeader::read(bytes)?;
+        bytes.get(..usize::try_from(header.padded_len()).ok()?)
+    }
+
+    /// Brings a mapped range into memory, for a reader that is about to go through it.
+    pub(crate) fn populate(&self, offset: u64, len: u64) {
+        if let Some(map) = &self.map {
+            map.populate(offset, len);
+        }
     }
 
     pub(crate) fn is_mapped(&self) -> bool {

@@ -5,6 +5,7 @@ use annals_codec::Position;
 use super::Direction;
 use super::frames::{Found, Frames, Place};
 use crate::error::ReadError;
+use crate::log::segment::GROUP;
 
 #[derive(Debug)]
 pub(crate) struct AllCursor {
@@ -12,11 +13,13 @@ pub(crate) struct AllCursor {
     at: Position,
     /// The segment of the last event, to save a search.
     segment: usize,
+    /// Whether it has given an event already, and so is likely to go on.
+    moving: bool,
 }
 
 impl AllCursor {
     pub(crate) fn new(at: Position) -> AllCursor {
-        AllCursor { at, segment: 0 }
+        AllCursor { at, segment: 0, moving: false }
     }
 
     /// The position that comes next, if there is one.
@@ -32,9 +35,17 @@ impl AllCursor {
     pub(crate) fn next(&mut self, frames: &mut Frames, direction: Direction) -> Result<Option<Place>, ReadError> {
         let Some(position) = self.step(frames.head, direction) else { return Ok(None) };
         let Some(segment) = self.find_segment(frames, position) else { return Ok(None) };
+        if self.moving {
+            let event = frames.segment(segment).index_of(position);
+            let first = if direction == Direction::Forward { 0 } else { GROUP - 1 };
+            if event % GROUP == first {
+                frames.verify_group(segment, event / GROUP);
+            }
+        }
         match look(frames, segment, position)? {
             Ok(place) => {
                 self.at = position;
+                self.moving = true;
                 Ok(Some(place))
             }
             Err((place, fault)) => Err(self.damaged_region(frames, direction, segment, position, place, fault)?),
@@ -91,14 +102,14 @@ type Looked = Result<Place, (Place, String)>;
 /// Looks at the event of one position: where it stands, or what is wrong there.
 #[inline]
 fn look(frames: &mut Frames, segment: usize, position: Position) -> Result<Looked, ReadError> {
-    let nowhere = Place { segment, offset: 0 };
+    let nowhere = Place::new(segment, 0);
     let offset = frames.segment(segment).offset_of(position).map_err(|error| frames.io(nowhere, error))?;
     let Some(offset) = offset else {
         return Ok(Err((nowhere, "the event lies in a damaged region".to_owned())));
     };
-    let place = Place { segment, offset };
+    let place = Place::new(segment, offset);
     Ok(match frames.verify(place, Some(position))? {
-        Found::Event(..) => Ok(place),
+        Found::Event(place, _) => Ok(place),
         Found::Damaged(fault) => Err((place, fault)),
     })
 }

@@ -5,7 +5,6 @@
 //! the two nothing is borrowed, which is what lets a cursor go on looking.
 
 use std::io;
-use std::ops::Range;
 use std::sync::Arc;
 
 use annals_codec::{Event, Frame, FrameKind, Position};
@@ -22,13 +21,21 @@ pub(crate) struct Place {
     pub(crate) segment: usize,
     /// In the segment's file.
     pub(crate) offset: u64,
+    /// Of the frame, with its padding; 0 as long as nobody has looked at it.
+    pub(crate) len: usize,
+}
+
+impl Place {
+    pub(crate) fn new(segment: usize, offset: u64) -> Place {
+        Place { segment, offset, len: 0 }
+    }
 }
 
 /// What was found where an event should stand.
 #[derive(Debug)]
 pub(crate) enum Found {
-    /// It, with its position and version.
-    Event(Position, annals_codec::StreamVersion),
+    /// Its frame, which is good, and the position it says.
+    Event(Place, Position),
     /// Something else, and what is wrong with it.
     Damaged(String),
 }
@@ -40,38 +47,13 @@ pub(crate) struct Frames {
     pub(crate) head: Position,
     /// The frame at hand, where segments are not mapped.
     buffer: Vec<u8>,
-    run: VerifiedRun,
-}
-
-/// A run of events, one after the other, that this reader has verified.
-#[derive(Debug, Default)]
-struct VerifiedRun {
-    segment: usize,
-    /// Numbers of events in the segment.
-    events: Range<u64>,
-}
-
-impl VerifiedRun {
-    /// Takes in one more event; whoever completes a group remembers it for everybody.
-    #[inline]
-    fn extend(&mut self, place: usize, segment: &Segment, event: u64) {
-        if self.segment == place && event == self.events.end {
-            self.events.end += 1;
-        } else if self.segment == place && event + 1 == self.events.start {
-            self.events.start -= 1;
-        } else {
-            *self = VerifiedRun { segment: place, events: event..event + 1 };
-        }
-        let group = event / GROUP;
-        if self.events.start <= group * GROUP && self.events.end >= (group + 1) * GROUP {
-            segment.set_verified(group);
-        }
-    }
+    /// How far a segment was brought into memory ahead of the reader: which, and up to where.
+    populated: (usize, u64),
 }
 
 impl Frames {
     pub(crate) fn new(view: Arc<View>, head: Position) -> Frames {
-        Frames { view, head, buffer: Vec::new(), run: VerifiedRun::default() }
+        Frames { view, head, buffer: Vec::new(), populated: (usize::MAX, 0) }
     }
 
     #[inline]
@@ -82,7 +64,7 @@ impl Frames {
     /// Looks at the frame at `place`. `expected` is the position of its event, where that is known.
     #[inline]
     pub(crate) fn verify(&mut self, place: Place, expected: Option<Position>) -> Result<Found, ReadError> {
-        let Frames { view, buffer, run, .. } = self;
+        let Frames { view, buffer, .. } = self;
         let segment = &*view.segments[place.segment].log;
         let bytes = if segment.is_mapped() {
             segment.mapped_frame(place.offset)
@@ -94,49 +76,64 @@ impl Frames {
             return Ok(Found::Damaged("the length of the frame is impossible".to_owned()));
         };
         let known = expected.is_some_and(|position| segment.is_verified(segment.index_of(position) / GROUP));
-        if known {
-            // Only what decoding needs is looked at again.
-            return Ok(match Frame::read_unverified(bytes).map(|frame| Event::decode_again(&frame)) {
-                Ok(Ok(event)) => Found::Event(event.position, event.version),
-                Ok(Err(fault)) => Found::Damaged(fault.to_string()),
-                Err(fault) => Found::Damaged(fault.to_string()),
-            });
-        }
-        let frame = match Frame::read(bytes, segment.seed) {
+        let frame = if known { Frame::read_unverified(bytes) } else { Frame::read(bytes, segment.seed) };
+        let frame = match frame {
             Ok(frame) if frame.kind == FrameKind::Event => frame,
             Ok(_) => return Ok(Found::Damaged("another kind of frame stands there".to_owned())),
             Err(fault) => return Ok(Found::Damaged(fault.to_string())),
         };
-        let event = match Event::decode(&frame) {
-            Ok(event) => event,
-            Err(fault) => return Ok(Found::Damaged(fault.to_string())),
-        };
-        if expected.is_some_and(|expected| expected != event.position) {
-            return Ok(Found::Damaged(format!("the event of position {} stands there", event.position)));
+        let position = frame.header.position;
+        if expected.is_some_and(|expected| expected != position) {
+            return Ok(Found::Damaged(format!("the event of position {position} stands there")));
         }
-        run.extend(place.segment, segment, segment.index_of(event.position));
-        Ok(Found::Event(event.position, event.version))
+        let place = Place { len: bytes.len(), ..place };
+        Ok(Found::Event(place, position))
+    }
+
+    /// Verifies all events of a group in one go, for a reader that is about to go
+    /// through it, and remembers it for everybody. Says nothing about a bad one:
+    /// the reader finds it where it stands.
+    pub(crate) fn verify_group(&mut self, segment: usize, group: u64) {
+        let log = Arc::clone(&self.view.segments[segment].log);
+        let first = Position::new(log.base.get() + 1 + group * GROUP);
+        let last = first.plus(GROUP - 1);
+        if !log.is_mapped() || log.is_verified(group) || last > self.head.min(log.last()) {
+            return;
+        }
+        if let Ok(Some(start)) = log.offset_of(first) {
+            self.populate(segment, start);
+        }
+        let is_good = |position: u64| {
+            let offset = log.offset_of(Position::new(position)).ok().flatten()?;
+            let frame = Frame::read(log.mapped_frame(offset)?, log.seed).ok()?;
+            Some(frame.kind == FrameKind::Event && frame.header.position.get() == position)
+        };
+        if (first.get()..=last.get()).all(|position| is_good(position) == Some(true)) {
+            log.set_verified(group);
+        }
+    }
+
+    /// Maps what comes behind `offset` in one system call rather than page by page.
+    fn populate(&mut self, segment: usize, offset: u64) {
+        const AHEAD: u64 = 2 << 20;
+        let (before, end) = self.populated;
+        if before != segment || offset >= end || offset + 2 * AHEAD < end {
+            self.view.segments[segment].log.populate(offset, AHEAD);
+            self.populated = (segment, offset + AHEAD);
+        }
     }
 
     /// Lends the event at a place that [`verify`](Frames::verify) has found good just before.
     #[inline]
     pub(crate) fn event(&self, place: Place) -> Result<Event<'_>, ReadError> {
         let segment = self.segment(place.segment);
-        let bytes = if segment.is_mapped() { segment.mapped_frame(place.offset) } else { Some(&*self.buffer) };
-        let frame = bytes.and_then(|bytes| Frame::read_unverified(bytes).ok());
-        let event = frame.and_then(|frame| Event::decode_again(&frame).ok());
-        event.ok_or_else(|| changed(segment, place))
-    }
-
-    /// Where the mapped frame at `place` lies in the segment's bytes; `None` when it is not mapped.
-    pub(crate) fn range(&self, place: Place) -> Result<Option<Range<usize>>, ReadError> {
-        let segment = self.segment(place.segment);
-        if !segment.is_mapped() {
-            return Ok(None);
-        }
-        let len = segment.mapped_frame(place.offset).ok_or_else(|| changed(segment, place))?.len();
-        let start = place.offset as usize;
-        Ok(Some(start..start + len))
+        let bytes = if segment.is_mapped() { segment.mapped(place.offset, place.len) } else { Some(&*self.buffer) };
+        let Some(Ok(frame)) = bytes.map(Frame::read_unverified) else { return Err(changed(segment, place)) };
+        // Names and lengths are checked here; what a whole frame says about itself is not doubted.
+        Event::decode_again(&frame).map_err(|fault| {
+            let position = frame.header.position;
+            self.damage(place, position, position, fault.to_string())
+        })
     }
 
     /// The frame that was read last, where segments are not mapped.

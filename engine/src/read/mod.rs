@@ -166,19 +166,19 @@ impl Reader {
 
     fn next_owned(&mut self) -> Result<Option<RecordedEvent>, ReadError> {
         let Some(place) = self.advance()? else { return Ok(None) };
-        let range = self.frames.range(place)?;
-        let frame = match range {
-            // Under `pread` the frame was read into a buffer of its own.
-            None => Bytes::copy_from_slice(self.frames.read_frame()),
-            Some(range) => {
-                let pinned = match self.pinned.take() {
-                    Some((segment, bytes)) if segment == place.segment && bytes.len() >= range.end => bytes,
-                    _ => self.frames.pin(place),
-                };
-                let frame = pinned.slice(range);
-                self.pinned = Some((place.segment, pinned));
-                frame
-            }
+        // An owned event is decoded again whenever it is asked, so it must decode.
+        self.frames.event(place)?;
+        let frame = if self.frames.segment(place.segment).is_mapped() {
+            let (start, end) = (place.offset as usize, place.offset as usize + place.len);
+            let pinned = match self.pinned.take() {
+                Some((segment, bytes)) if segment == place.segment && bytes.len() >= end => bytes,
+                _ => self.frames.pin(place),
+            };
+            let frame = pinned.slice(start..end);
+            self.pinned = Some((place.segment, pinned));
+            frame
+        } else {
+            Bytes::copy_from_slice(self.frames.read_frame())
         };
         Ok(Some(RecordedEvent::new(frame)))
     }

@@ -55,17 +55,18 @@ impl StreamCursor {
                 let end = if direction == Direction::Forward { Position::END } else { Position::START };
                 return self.gap_before(frames, direction, end).map_or(Ok(None), Err);
             };
-            let place = Place { segment: self.segment, offset: u64::from(offset) * annals_codec::FRAME_ALIGN };
+            let place = Place::new(self.segment, u64::from(offset) * annals_codec::FRAME_ALIGN);
             if place.offset >= frames.segment(self.segment).committed() {
                 continue; // Indexed, and not published yet.
             }
-            let (position, version) = match frames.verify(place, None)? {
-                Found::Event(position, version) => (position, version),
+            let (place, position) = match frames.verify(place, None)? {
+                Found::Event(place, position) => (place, position),
                 Found::Damaged(fault) => {
                     let position = position_at(frames, place)?;
                     return Err(frames.damage(place, position, position, fault));
                 }
             };
+            let version = frames.event(place)?.version;
             let wanted = match direction {
                 Direction::Forward => version > self.bound,
                 Direction::Backward => version < self.bound,

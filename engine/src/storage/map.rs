@@ -96,11 +96,36 @@ impl Mapping {
     }
 
     /// The end of what is lent out.
+    #[inline]
     pub(crate) fn committed(&self) -> u64 {
         self.committed.load(Ordering::Acquire)
     }
 
+    /// Maps the pages of a range now, in one system call, as far as they are committed.
+    ///
+    /// A hint: what fails here is met again, page by page, by whoever reads.
+    pub(crate) fn populate(&self, offset: u64, len: u64) {
+        #[cfg(target_os = "linux")]
+        if let Backing::File(map) = &self.backing {
+            let end = offset.saturating_add(len).min(self.committed());
+            if let Some(len) = end.checked_sub(offset).filter(|&len| len > 0) {
+                // Below the committed end there is file, so no page of it is beyond the end.
+                let _ = map.advise_range(memmap2::Advice::PopulateRead, offset as usize, len as usize);
+            }
+        }
+        #[cfg(not(target_os = "linux"))]
+        let _ = (offset, len);
+    }
+
+    /// All that is committed from `offset` on; `None` when that is nothing.
+    #[inline]
+    pub(crate) fn slice_from(&self, offset: u64) -> Option<&[u8]> {
+        let len = self.committed().checked_sub(offset).filter(|&len| len > 0)?;
+        self.slice(offset, usize::try_from(len).ok()?)
+    }
+
     /// `len` bytes at `offset`, or `None` when not all of them are committed.
+    #[inline]
     pub(crate) fn slice(&self, offset: u64, len: usize) -> Option<&[u8]> {
         let end = offset.checked_add(len as u64)?;
         if end > self.committed() {
@@ -215,6 +240,14 @@ mod tests {
                 }
             }
         }
+    }
+
+    #[test]
+    fn a_slice_from_an_offset_ends_with_what_is_committed() {
+        let mapping = committed(b"abcdefgh", 6);
+        assert_eq!(mapping.slice_from(2), Some(&b"cdef"[..]));
+        assert_eq!(mapping.slice_from(6), None);
+        assert_eq!(mapping.slice_from(u64::MAX), None);
     }
 
     #[test]

@@ -1,0 +1,11 @@
+//! Workloads, and the raw system calls to measure beside them.
+//!
+//! The baseline ("limit") does what no durable log can leave out, and nothing
+//! else: encode, checksum, one `pwrite` into space that was zeroed before, and
+//! one `fdatasync` when the run is durable. No index, no versions, no readers.
+
+mod raw;
+mod workload;
+
+pub use raw::{RawLog, raw_read_and_scan, raw_scan};
+pub use workload::{Workload, append, fill, open_store, read_all};
