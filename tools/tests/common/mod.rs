@@ -146,7 +146,7 @@ pub(crate) fn lines(count: u64) -> String {
     let mut out = String::new();
     for n in 1..=count {
         let stream = format!("account-{}", n % 7);
-        let time = format!("2026-01-02T03:04:05.{:09}Z", n);
+        let time = format!("2026-01-02T03:04:05.{n:09}Z");
         let data = match n % 4 {
             0 => format!(r#""data":{{"n":{n},"amount":{n}.50}}"#),
             1 => format!(r#""data":[{n},  null]"#),
