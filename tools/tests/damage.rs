@@ -186,3 +186,16 @@ fn a_segment_that_was_cut_is_damage() {
         assert_eq!(ran.exit, Some(1), "cut at {cut}: {ran:?}");
     }
 }
+
+#[test]
+fn verify_puts_a_missing_file_before_all_that_follows_from_it_and_does_not_flood_the_terminal() {
+    let story = story();
+    // The same segment a second time, under the number after the next.
+    fs::write(story.segment.with_file_name(format!("{:020}-{:020}.seg", 2, 60)), &story.whole).unwrap();
+    let text = annals(&[&"verify", &story.store]).exits(1).stdout;
+    let first = text.lines().nth(1).unwrap();
+    assert!(first.contains("segment 1 is missing"), "{text}");
+    assert!(text.lines().count() < 120, "{} lines", text.lines().count());
+    let report = annals(&[&"verify", &"--json", &story.store]).exits(1).row();
+    assert!(report["findings"].as_array().unwrap().iter().any(|finding| finding["kind"] == "files"), "{report}");
+}

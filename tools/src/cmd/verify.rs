@@ -1,7 +1,7 @@
 //! `annals verify`: everything is read again, and whatever is wrong is listed.
 //!
-//! It judges as recovery would, and changes nothing. It lists every finding and
-//! does not stop at the first.
+//! It judges as recovery would, and changes nothing. It does not stop at the
+//! first finding; with `--json` it lists every one.
 
 use std::path::Path;
 
@@ -13,6 +13,9 @@ use crate::human::{bytes, count, counted};
 use crate::open;
 use crate::out::{BAD, GOOD, Out};
 use crate::progress::Progress;
+
+/// How many findings a person is shown; a program gets them all.
+const MOST_ROWS: usize = 100;
 
 #[derive(Serialize)]
 struct Shown {
@@ -81,8 +84,15 @@ impl Shown {
                 let [segment, offset, position] = numbers;
                 vec![segment, offset, position, found.kind.to_owned(), found.message.clone()]
             };
-            let rows: Vec<Vec<String>> = self.findings.iter().map(row).collect();
+            // A file that is missing explains much of what follows: such findings come first.
+            let (files, others): (Vec<&Found>, Vec<&Found>) =
+                self.findings.iter().partition(|found| found.offset.is_none());
+            let rows: Vec<Vec<String>> = files.into_iter().chain(others).take(MOST_ROWS).map(row).collect();
             out.table(&["#segment", "#offset", "#position", "kind", "what is wrong"], &rows)?;
+            if self.findings.len() > MOST_ROWS {
+                let more = (self.findings.len() - MOST_ROWS) as u64;
+                out.say(format_args!("… and {} more; --json lists them all", count(more)))?;
+            }
             out.say(format_args!(""))?;
         }
         let read = format!(
