@@ -246,9 +246,10 @@ name!(
 );
 
 impl StreamId {
-    /// The stream that a decoded [`Event`](crate::Event) names, which may be one of the store's own.
-    pub fn of_event(event: &crate::Event<'_>) -> StreamId {
-        StreamId(Arc::from(event.stream))
+    /// The stream of this name, as a decoded [`Event`](crate::Event) states it: checked
+    /// when it was decoded, and perhaps one of the store's own.
+    pub fn stored(name: &str) -> StreamId {
+        StreamId(Arc::from(name))
     }
 
     /// The text before the first `-`; all of it when there is none.

@@ -55,7 +55,7 @@ impl<'a> IndexBuilder<'a> {
         match self.names.get(event.stream) {
             Some(name) => name.clone(),
             None => {
-                let name = StreamId::of_event(event);
+                let name = StreamId::stored(event.stream);
                 self.names.insert(name.clone());
                 name
             }

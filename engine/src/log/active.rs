@@ -34,6 +34,10 @@ use crate::storage::{File, Storage};
 /// The least and the most that is reserved in one go, in bytes.
 const RESERVE: std::ops::RangeInclusive<u64> = 64 << 10..=8 << 20;
 
+/// How much is written without a sync before the kernel is asked to begin with
+/// it, in bytes: so that the sync at the next roll does not find a whole segment to write.
+const WRITEBACK: u64 = 1 << 20;
+
 /// Why the log did not take something.
 #[derive(Debug)]
 pub(crate) enum LogError {
@@ -88,6 +92,8 @@ pub(crate) struct ActiveLog {
     capacity: u64,
     written: u64,
     durable: u64,
+    /// How far the kernel was asked to begin writing what is not synced.
+    writing_back: u64,
     allocated: u64,
     position: Position,
     chain: u32,
@@ -134,6 +140,7 @@ impl ActiveLog {
             written: state.written,
             // Recovery has synced what it exposes.
             durable: state.written,
+            writing_back: state.written,
             allocated: state.written,
             position: state.position,
             chain: state.chain,
@@ -258,7 +265,14 @@ impl ActiveLog {
             (Some((min, max)), Some((low, high))) => Some((min.min(low), max.max(high))),
             (before, new) => before.or(new),
         };
-        if sync { self.sync() } else { Ok(()) }
+        if sync {
+            return self.sync();
+        }
+        if end >= self.writing_back + WRITEBACK {
+            self.segment.file.start_writeback(self.writing_back, end - self.writing_back);
+            self.writing_back = end;
+        }
+        Ok(())
     }
 
     /// Makes everything written durable. The one door for syncs.
@@ -387,6 +401,7 @@ impl ActiveLog {
         self.capacity = capacity;
         self.written = SEGMENT_HEADER_LEN as u64;
         self.durable = self.written;
+        self.writing_back = self.written;
         self.allocated = self.written;
         self.totals = Totals::default();
         let frontier = Frontier::new(Arc::clone(&self.segment.file), self.written.max(zeroed), capacity);

@@ -40,6 +40,11 @@ impl FileSource {
         self.unproven
     }
 
+    /// Reads everything again from here on.
+    pub(crate) fn forget(&mut self) {
+        self.window.clear();
+    }
+
     fn fill(&mut self, offset: u64, least: usize) -> io::Result<()> {
         let left = self.len.saturating_sub(offset);
         let mut want = left.min(WINDOW.max(least) as u64);
