@@ -162,7 +162,10 @@ impl EventStore {
                 (state, report, index)
             }
         };
-        view.segments.push(IndexedSegment { log: Arc::clone(&state.segment), index: Arc::clone(&index) });
+        // A sealed one without a successor is among the older ones already.
+        if !state.segment.sealed {
+            view.segments.push(IndexedSegment { log: Arc::clone(&state.segment), index: Arc::clone(&index) });
+        }
         tracing::info!(head = %state.position, segment = %state.segment.number, clean = report.is_clean(), "opened");
 
         let mut salt = [0; 8];
