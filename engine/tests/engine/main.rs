@@ -3,6 +3,7 @@
 //! - [`places`]: where these tests keep their stores, and a disk whose syncs can be held up.
 //! - [`cases`]: the table of cases, row by row: what the public API means.
 //! - [`concurrency`]: many threads at once: who waits for whom, who sees what, and that nobody hangs.
+//! - [`processes`]: real processes: the lock, a live reader, SIGKILL, a failing kernel.
 
 #![allow(missing_docs, reason = "the names of tests are sentences")]
 #![allow(unreachable_pub, reason = "a test binary has no outside")]
@@ -10,4 +11,5 @@
 mod cases;
 mod concurrency;
 mod places;
+mod processes;
 mod smoke;
