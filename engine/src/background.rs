@@ -116,9 +116,6 @@ impl Beside {
             if work.tickets {
                 std::thread::sleep(TICKET_DELAY);
                 self.queue.drain(&*self.commit);
-                if self.queue.has_pending() {
-                    bell.tickets();
-                }
             }
             if work.dirty_since.is_some() {
                 // The failure reaches the next append as poison.
@@ -135,7 +132,8 @@ impl Beside {
     fn next(&self, bell: &Bell) -> Work {
         let mut work = bell.work.lock();
         loop {
-            let due = work.dirty_since.zip(self.flush_interval).map(|(since, interval)| since + interval);
+            // An interval that ends beyond all time is none.
+            let due = work.dirty_since.zip(self.flush_interval).and_then(|(since, every)| since.checked_add(every));
             let is_due = due.is_some_and(|due| due <= Instant::now());
             if work.stop || work.tickets || work.look_ahead || is_due {
                 let taken = Work { dirty_since: work.dirty_since.filter(|_| is_due), ..*work };

@@ -66,6 +66,7 @@ impl Follower {
             self.catch_up(watermark.offset)?;
         }
         self.show(published);
+        published.set_facts(watermark.epoch, 0);
         self.seen = watermark.sequence;
         Ok(())
     }

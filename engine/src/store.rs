@@ -162,7 +162,10 @@ impl EventStore {
                 (state, report, index)
             }
         };
-        view.segments.push(IndexedSegment { log: Arc::clone(&state.segment), index: Arc::clone(&index) });
+        // A sealed one without a successor is among the older ones already.
+        if !state.segment.sealed {
+            view.segments.push(IndexedSegment { log: Arc::clone(&state.segment), index: Arc::clone(&index) });
+        }
         tracing::info!(head = %state.position, segment = %state.segment.number, clean = report.is_clean(), "opened");
 
         let mut salt = [0; 8];
@@ -170,7 +173,7 @@ impl EventStore {
         let poison = Arc::new(Poison::default());
         let prepared = PreparedSlot::default();
         let log_id = state.meta.meta().log_id;
-        let published = Arc::new(Published::new(view, state.position));
+        let published = Arc::new(Published::new(view, state.position, state.epoch));
         let log = ActiveLog::new(
             Arc::clone(&storage),
             Arc::clone(&poison),
@@ -187,7 +190,7 @@ impl EventStore {
             clock: Arc::clone(&options.clock),
             zero_ahead: if options.background { options.zero_ahead } else { 0 },
             bell: Arc::clone(&bell),
-            _lock: lock,
+            lock: Mutex::new(Some(lock)),
         });
         let queue = Arc::new(Queue::default());
         let beside = Beside {
@@ -196,7 +199,7 @@ impl EventStore {
             storage: Arc::clone(&storage),
             prepared: Arc::clone(&prepared),
             flush_interval: options.flush_interval,
-            zero_ahead: options.zero_ahead,
+            zero_ahead: options.zero_ahead.min(options.segment_bytes),
         };
         let background = options.background.then(|| Background::start(&bell, beside)).flatten();
         let side = WriterSide { queue, commit, bell, prepared, storage, background };
@@ -225,7 +228,7 @@ impl EventStore {
             notes: plan.notes.clone(),
             ..RecoveryReport::default()
         };
-        let published = Arc::new(Published::new(view, tail.position));
+        let published = Arc::new(Published::new(view, tail.position, plan.end.epoch));
         let follower = Follower::new(storage, plan.log_id, loader, newest, tail);
         let role = Role::Follower(Mutex::new(follower));
         let inner = Inner { log_id: plan.log_id, options: Options::new(), report, published, role };
@@ -457,23 +460,18 @@ impl EventStore {
                 number: segment.log.number,
                 path: segment.log.path.clone(),
                 base: segment.log.base,
-                last: segment.log.last(),
+                // Of this moment: the writer goes on meanwhile.
+                last: segment.log.last().min(head),
                 bytes: segment.log.committed(),
                 sealed: segment.log.sealed,
             })
             .collect();
         let oldest = view.oldest();
-        let (epoch, watermark_errors) = match &self.inner.role {
-            Role::Writer(side) => {
-                let writer = side.commit.writer.lock();
-                (writer.log.epoch(), writer.log.watermark_errors())
-            }
-            Role::Follower(_) => (self.inner.report.epoch, 0),
-        };
+        let (epoch, watermark_errors) = self.inner.published.facts();
         Stats {
             log_id: self.inner.log_id,
             head,
-            durable_head: self.inner.published.durable(),
+            durable_head: self.inner.published.durable().min(head),
             oldest,
             total_events: head.get(),
             retained_events: head.get() + 1 - oldest.get(),
@@ -541,6 +539,8 @@ impl Drop for WriterSide {
         {
             tracing::error!(?error, "the store could not be synced when it was closed");
         }
+        // Nobody is left who could commit: the queue is empty, and only a handle adds to it.
+        drop(self.commit.lock.lock().take());
     }
 }
 

@@ -10,9 +10,9 @@
 //! - A segment's file and mapping live as long as the last view that holds it.
 
 use std::sync::Arc;
-use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::atomic::{AtomicU32, AtomicU64, Ordering};
 
-use annals_codec::Position;
+use annals_codec::{Epoch, Position};
 use parking_lot::RwLock;
 
 use crate::error::Damage;
@@ -52,12 +52,20 @@ pub(crate) struct Published {
     view: RwLock<Arc<View>>,
     head: AtomicU64,
     durable: AtomicU64,
+    epoch: AtomicU32,
+    watermark_errors: AtomicU64,
 }
 
 impl Published {
-    pub(crate) fn new(view: View, head: Position) -> Published {
+    pub(crate) fn new(view: View, head: Position, epoch: Epoch) -> Published {
         let position = || AtomicU64::new(head.get());
-        Published { view: RwLock::new(Arc::new(view)), head: position(), durable: position() }
+        Published {
+            view: RwLock::new(Arc::new(view)),
+            head: position(),
+            durable: position(),
+            epoch: AtomicU32::new(epoch.get()),
+            watermark_errors: AtomicU64::new(0),
+        }
     }
 
     /// The last position that may be read. Before it, take no view.
@@ -88,6 +96,19 @@ impl Published {
     /// Says that everything up to `position` is durable.
     pub(crate) fn advance_durable(&self, position: Position) {
         self.durable.store(position.get(), Ordering::Release);
+    }
+
+    /// The epoch of the latest writer, and how many times its watermark could not be written.
+    pub(crate) fn facts(&self) -> (Epoch, u64) {
+        // Relaxed: they say nothing about other memory.
+        let epoch = Epoch::new(self.epoch.load(Ordering::Relaxed));
+        (epoch, self.watermark_errors.load(Ordering::Relaxed))
+    }
+
+    /// Tells who asks for statistics, without the writer's lock.
+    pub(crate) fn set_facts(&self, epoch: Epoch, watermark_errors: u64) {
+        self.epoch.store(epoch.get(), Ordering::Relaxed);
+        self.watermark_errors.store(watermark_errors, Ordering::Relaxed);
     }
 
     /// Replaces the list of segments.

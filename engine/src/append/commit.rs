@@ -103,9 +103,9 @@ pub(crate) struct CommitState {
     /// What zeroing keeps ahead of the writer, in bytes.
     pub(crate) zero_ahead: u64,
     pub(crate) bell: Arc<Bell>,
-    /// The store's lock, held as long as anybody may still commit: also by a
-    /// ticket that outlives the store's last handle.
-    pub(crate) _lock: Box<dyn LockGuard>,
+    /// The store's lock. Let go when the store is closed, and not only when this is
+    /// dropped: a ticket that nobody waits for may keep this alive for long.
+    pub(crate) lock: Mutex<Option<Box<dyn LockGuard>>>,
 }
 
 impl std::fmt::Debug for CommitState {
@@ -239,6 +239,7 @@ impl CommitState {
         } else if log.durable() == start {
             self.bell.dirty();
         }
+        self.published.set_facts(log.epoch(), log.watermark_errors());
     }
 
     /// Has space zeroed ahead of the writer, but never more than the log has taken in.
@@ -309,6 +310,7 @@ impl CommitState {
             writer.log.sync().map_err(in_doubt)?;
             self.published.advance_durable(writer.log.position());
             writer.log.advance_watermark();
+            self.published.set_facts(writer.log.epoch(), writer.log.watermark_errors());
         }
         Ok(writer.log.position())
     }

@@ -13,8 +13,11 @@
 //!   the lead is handed on, under that lock, to the first in the queue whose
 //!   caller waits; if none does, the flag is cleared, and whoever comes to wait
 //!   next leads.
+//! - Whoever drains the queue leads too, before those who wait: when it has led
+//!   once, whatever was queued before it came was served.
 //! - A leader that panics poisons the store and hands the lead on; nobody hangs.
 
+use std::collections::VecDeque;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 
@@ -48,6 +51,18 @@ pub(crate) struct Queue {
 struct Inner {
     pending: Vec<Pending>,
     leading: bool,
+    /// How many requests were ever put into `pending`, and how many of them were served.
+    queued: u64,
+    served: u64,
+    /// Where those wait who drain the queue.
+    draining: VecDeque<Arc<Seat>>,
+}
+
+impl Inner {
+    fn push(&mut self, request: Request, seat: &Arc<Seat>) {
+        self.queued += 1;
+        self.pending.push(Pending { request, seat: Arc::clone(seat) });
+    }
 }
 
 #[derive(Debug)]
@@ -142,7 +157,7 @@ impl Queue {
             return replies.pop().expect("one reply to one request");
         }
         let seat = Arc::new(Seat::default());
-        inner.pending.push(Pending { request, seat: Arc::clone(&seat) });
+        inner.push(request, &seat);
         drop(inner);
         self.wait(&seat, committer)
     }
@@ -151,13 +166,8 @@ impl Queue {
     /// queue in the end, in case nobody ever waits.
     pub(crate) fn submit(&self, request: Request) -> Queued {
         let seat = Arc::new(Seat::default());
-        self.inner.lock().pending.push(Pending { request, seat: Arc::clone(&seat) });
+        self.inner.lock().push(request, &seat);
         Queued(seat)
-    }
-
-    /// Whether requests are queued that no leader has taken.
-    pub(crate) fn has_pending(&self) -> bool {
-        !self.inner.lock().pending.is_empty()
     }
 
     /// Waits for the reply at `seat`, leading if nobody else does.
@@ -182,22 +192,36 @@ impl Queue {
         }
     }
 
-    /// Commits everything queued that nobody waits for, unless somebody leads already.
+    /// Returns when everything that was queued before is served, waited for or not.
     pub(crate) fn drain(&self, committer: &dyn Committer) {
+        let wanted = self.inner.lock().queued;
         loop {
             let mut inner = self.inner.lock();
-            if inner.leading || inner.pending.is_empty() {
+            if inner.served >= wanted {
                 return;
             }
-            inner.leading = true;
-            drop(inner);
+            if inner.leading {
+                let seat = Arc::new(Seat::default());
+                inner.draining.push_back(Arc::clone(&seat));
+                drop(inner);
+                // There is only one kind of news for it: that it leads.
+                let _ = seat.wait();
+            } else {
+                inner.leading = true;
+                drop(inner);
+            }
             Group::new(self, committer).take_and_commit(self);
         }
     }
 
-    /// Hands the lead to the first that waits, or to nobody.
-    fn hand_on(&self) {
+    /// Hands the lead to the first that drains or waits, or to nobody. `served`
+    /// requests were taken out of the queue by the leader until now.
+    fn hand_on(&self, served: usize) {
         let mut inner = self.inner.lock();
+        inner.served += served as u64;
+        if let Some(seat) = inner.draining.pop_front() {
+            return seat.tell(News::Lead);
+        }
         match inner.pending.iter().find(|pending| pending.seat.taken.load(Ordering::Relaxed)) {
             Some(next) => next.seat.tell(News::Lead),
             None => inner.leading = false,
@@ -241,7 +265,7 @@ impl<'a> Group<'a> {
     fn commit(&mut self) -> Vec<Reply> {
         let mut replies = self.committer.commit(&self.requests);
         self.done = true;
-        self.queue.hand_on();
+        self.queue.hand_on(self.seats.len());
         // The lone caller of `Queue::commit` has no seat, and takes its reply from here.
         let seated = self.seats.len();
         for (seat, reply) in self.seats.drain(..).zip(replies.drain(..seated)) {
@@ -255,7 +279,7 @@ impl Drop for Group<'_> {
     fn drop(&mut self) {
         if !self.done {
             let error = self.committer.abort();
-            self.queue.hand_on();
+            self.queue.hand_on(self.seats.len());
             for seat in self.seats.drain(..) {
                 seat.tell(News::Reply(Err(error.clone())));
             }

@@ -76,6 +76,8 @@ pub(crate) struct LogState {
     pub(crate) totals: Totals,
     /// The highest epoch that any file speaks of.
     pub(crate) epoch: Epoch,
+    /// The length of `segment`, if it is sealed and there was no space for its successor.
+    pub(crate) sealed_len: Option<u64>,
     pub(crate) meta: MetaFile,
     pub(crate) watermark: WatermarkFile,
 }
@@ -129,6 +131,9 @@ impl ActiveLog {
         state: LogState,
     ) -> ActiveLog {
         let frontier = Frontier::new(Arc::clone(&state.segment.file), state.written, state.capacity);
+        if state.sealed_len.is_some() {
+            frontier.close();
+        }
         ActiveLog {
             storage,
             poison,
@@ -147,7 +152,7 @@ impl ActiveLog {
             totals: state.totals,
             epoch: state.epoch,
             epoch_begun: false,
-            sealed_len: None,
+            sealed_len: state.sealed_len,
             meta: state.meta,
             watermark: state.watermark,
         }

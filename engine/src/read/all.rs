@@ -42,13 +42,18 @@ impl AllCursor {
                 frames.verify_group(segment, event / GROUP);
             }
         }
-        match look(frames, segment, position)? {
-            Ok(place) => {
+        match look(frames, segment, position) {
+            Ok(Ok(place)) => {
                 self.at = position;
                 self.moving = true;
                 Ok(Some(place))
             }
-            Err((place, fault)) => Err(self.damaged_region(frames, direction, segment, position, place, fault)?),
+            Ok(Err((place, fault))) => Err(self.damaged_region(frames, direction, segment, position, place, fault)),
+            Err(error) => {
+                // Told once: who goes on goes on behind it.
+                self.at = position;
+                Err(error)
+            }
         }
     }
 
@@ -75,17 +80,16 @@ impl AllCursor {
         first: Position,
         place: Place,
         fault: String,
-    ) -> Result<ReadError, ReadError> {
+    ) -> ReadError {
         self.at = first;
         let mut last_place = place;
         while let Some(position) = self.step(frames.head, direction) {
             if frames.view.segment_of(position) != Some(segment) {
                 break;
             }
-            match look(frames, segment, position)? {
-                Ok(_) => break,
-                Err((place, _)) => last_place = place,
-            }
+            // What cannot be read at all is told on its own, by the next call.
+            let Ok(Err((place, _))) = look(frames, segment, position) else { break };
+            last_place = place;
             self.at = position;
         }
         let (from, to) = if first <= self.at { (first, self.at) } else { (self.at, first) };
@@ -93,7 +97,7 @@ impl AllCursor {
         let known = frames.view.gaps.iter().find(|gap| gap.from <= from && gap.to.is_none_or(|end| end >= from));
         let fault = known.map_or(fault, |gap| gap.fault.clone());
         let start = known.map_or(start, |gap| Place { offset: gap.offset, ..start });
-        Ok(frames.damage(start, from, to, fault))
+        frames.damage(start, from, to, fault)
     }
 }
 

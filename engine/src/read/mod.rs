@@ -114,7 +114,8 @@ impl Reader {
         self
     }
 
-    /// Goes on behind damaged regions: each is still reported, by one error, and then left out.
+    /// Goes on behind what cannot be read: each damaged region, and each event that the
+    /// operating system refuses to read, is still reported, by one error, and then left out.
     ///
     /// Without this the reader ends with the first error.
     #[must_use]

@@ -1,7 +1,15 @@
 //! The engine's tests from outside: one binary, so that it links once.
 //!
-//! - [`crash`]: short stories on the simulated disk, stopped at every operation.
+//! - [`places`]: where these tests keep their stores, and a disk whose syncs can be held up.
+//! - [`cases`]: the table of cases, row by row: what the public API means.
+//! - [`concurrency`]: many threads at once: who waits for whom, who sees what, and that nobody hangs.
+//! - [`processes`]: real processes: the lock, a live reader, SIGKILL, a failing kernel.
 
 #![allow(missing_docs, reason = "the names of tests are sentences")]
+#![allow(unreachable_pub, reason = "a test binary has no outside")]
 
+mod cases;
+mod concurrency;
+mod places;
+mod processes;
 mod smoke;

@@ -143,7 +143,7 @@ fn sim_crash_everywhere() {
                         "stop {stop} what {what}: head {head} acked {acked:?}"
                     );
                     assert_eq!(head % 3, 0, "stop {stop} what {what}");
-                    assert_eq!(store.read_all(Position::START).filter(|e| e.is_ok()).count() as u64, head);
+                    assert_eq!(store.read_all(Position::START).flatten().count() as u64, head);
                 }
                 Err(e) => panic!("stop {stop} what {what}: {e:?} paths {:?}", after.paths()),
             }

@@ -7,8 +7,8 @@
 use std::io;
 use std::sync::Arc;
 
-use annals_codec::scan::Source;
-use annals_codec::{Epoch, LogId, Position, SEGMENT_HEADER_LEN, SegmentNumber, StoreMeta, seal_room};
+use annals_codec::scan::{Source, Totals};
+use annals_codec::{Epoch, LogId, Position, SEGMENT_HEADER_LEN, SegmentNumber, StoreMeta, Watermark, seal_room};
 
 use super::decide::{Cut, Usable};
 use super::survey::{Facts, SegmentFacts};
@@ -66,8 +66,9 @@ pub(crate) fn create(
         written: SEGMENT_HEADER_LEN as u64,
         position: Position::START,
         chain: 0,
-        totals: annals_codec::scan::Totals::default(),
+        totals: Totals::default(),
         epoch: Epoch::default(),
+        sealed_len: None,
         meta,
         watermark,
     };
@@ -154,7 +155,7 @@ pub(crate) fn carry_out(
         .then(|| WatermarkFile::open(&**storage, plan.watermark))
         .transpose()
         .doing("open", || storage.describe(names::WATERMARK))?;
-    let (mut meta, watermark) = match plan.meta {
+    let (mut meta, mut watermark) = match plan.meta {
         None => {
             report.finished_creation = true;
             finish_creation(&**storage, &place, plan.log_id, now, watermark)?
@@ -168,8 +169,8 @@ pub(crate) fn carry_out(
             (meta, watermark)
         }
     };
+    let mut sealed_len = None;
     let (segment, capacity, written, chain, totals) = if let Some(sealed) = plan.finish_roll {
-        report.finished_roll = true;
         let new = NewSegment {
             log_id: plan.log_id,
             number: last.number.next(),
@@ -182,21 +183,39 @@ pub(crate) fn carry_out(
         if last.len != sealed.trailer.file_len {
             trim(&**storage, last, sealed.trailer.file_len)?;
         }
-        let place = create_segment(&**storage, &new, None).map_err(|error| cannot_create(&**storage, error))?;
-        meta.update(|meta| {
-            meta.active = place.number;
-            meta.active_base = place.base;
-            meta.active_seed = place.seed;
-        })
-        .doing("update", || storage.describe(names::META))?;
-        let segment = Segment::growing(place, segment_bytes).doing("map", doing)?;
-        (segment, segment_bytes, SEGMENT_HEADER_LEN as u64, sealed.seal.chain, annals_codec::scan::Totals::default())
+        match create_segment(&**storage, &new, None) {
+            Ok(place) => {
+                report.finished_roll = true;
+                let named = meta.update(|meta| {
+                    meta.active = place.number;
+                    meta.active_base = place.base;
+                    meta.active_seed = place.seed;
+                });
+                match named {
+                    // It still names the segment before, which is enough, as in a roll.
+                    Err(error) if is_full(&error) => {}
+                    done => done.doing("update", || storage.describe(names::META))?,
+                }
+                let segment = Segment::growing(place, segment_bytes).doing("map", doing)?;
+                (segment, segment_bytes, SEGMENT_HEADER_LEN as u64, sealed.seal.chain, Totals::default())
+            }
+            // A full disk must not keep a store from opening: the first append tries again.
+            Err(CreateError::BeforeName(error)) if is_full(&error) => {
+                report.notes.push("the disk is full: there is no space for the next segment yet".to_owned());
+                let len = sealed.trailer.file_len;
+                sealed_len = Some(len);
+                let segment = Segment::sealed(place, &sealed.trailer, plan.end.position).doing("map", doing)?;
+                (segment, len, len, sealed.seal.chain, plan.end.totals)
+            }
+            Err(error) => return Err(cannot_create(&**storage, error)),
+        }
     } else {
         let capacity = segment_bytes.max(plan.end.offset + seal_room(plan.end.totals.events));
         let segment = Segment::growing(place, capacity).doing("map", doing)?;
         (segment, capacity, plan.end.offset, plan.end.chain, plan.end.totals)
     };
     segment.publish(written, plan.end.position);
+    tell_others(&mut watermark, plan, &segment, written);
     let state = LogState {
         segment: Arc::new(segment),
         capacity,
@@ -205,10 +224,28 @@ pub(crate) fn carry_out(
         chain,
         totals,
         epoch: plan.end.epoch,
+        sealed_len,
         meta,
         watermark,
     };
     Ok((state, report))
+}
+
+/// What is shown was synced just now: readers in other processes may see it too, and if
+/// it is damaged from here on, that is no unfinished tail. WATERMARK is left alone when it says so already.
+fn tell_others(watermark: &mut WatermarkFile, plan: &Usable, segment: &Segment, written: u64) {
+    let nothing = (SegmentNumber::FIRST, SEGMENT_HEADER_LEN as u64);
+    let known = plan.watermark.map_or(nothing, |watermark| (watermark.segment, watermark.offset));
+    if !segment.sealed && known < (segment.number, written) {
+        watermark.advance(Watermark {
+            log_id: plan.log_id,
+            sequence: 0,
+            epoch: plan.end.epoch,
+            segment: segment.number,
+            offset: written,
+            position: plan.end.position,
+        });
+    }
 }
 
 /// Cuts the zeros off a sealed segment that a crash kept from being trimmed.
