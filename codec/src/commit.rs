@@ -121,7 +121,7 @@ impl Chain {
     /// begins with `fields`; then starts over for the next batch.
     fn close(&mut self, previous: u32, fields: &[u8]) -> u32 {
         let mut hasher = crc32fast::Hasher::new();
-        hasher.update(&previous.to_le_bytes());
+        hasher.update(&wire::bytes_of(previous));
         hasher.update(&self.checksums);
         hasher.update(fields);
         self.checksums.clear();

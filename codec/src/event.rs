@@ -306,16 +306,16 @@ impl<'a> Event<'a> {
         let start = frame::begin(out, FrameKind::Event, flags, epoch, self.position);
         let mut fixed = [0; FIXED_LEN];
         fixed[0..16].copy_from_slice(self.id.as_bytes());
-        fixed[16..24].copy_from_slice(&self.version.get().to_le_bytes());
-        fixed[24..32].copy_from_slice(&self.recorded_at.to_le_bytes());
-        let len = |len: usize| u32::try_from(len).expect("limits keep parts below 4 GiB").to_le_bytes();
-        fixed[32..36].copy_from_slice(&len(self.data.len()));
-        fixed[36..40].copy_from_slice(&self.metadata.map_or(NO_METADATA.to_le_bytes(), |metadata| len(metadata.len())));
-        fixed[40..42].copy_from_slice(&short(self.stream.len()));
+        wire::set_u64(&mut fixed, 16, self.version.get());
+        wire::set_i64(&mut fixed, 24, self.recorded_at);
+        let len = |len: usize| u32::try_from(len).expect("limits keep parts below 4 GiB");
+        wire::set_u32(&mut fixed, 32, len(self.data.len()));
+        wire::set_u32(&mut fixed, 36, self.metadata.map_or(NO_METADATA, |metadata| len(metadata.len())));
+        wire::set_u16(&mut fixed, 40, short(self.stream.len()));
         fixed[42] = u8::try_from(self.event_type.len()).expect("event types are at most 255 bytes");
         fixed[43] = self.content_type.0;
-        fixed[44..46].copy_from_slice(&short(self.tags.0.len()));
-        fixed[46..48].copy_from_slice(&self.schema_version.to_le_bytes());
+        wire::set_u16(&mut fixed, 44, short(self.tags.0.len()));
+        wire::set_u16(&mut fixed, 46, self.schema_version);
         out.extend_from_slice(&fixed);
         if let Some(at) = self.occurred_at {
             wire::put_i64(out, at);
@@ -341,8 +341,8 @@ fn id_in(bytes: &[u8]) -> EventId {
     EventId::from_bytes(wire::array_at(bytes, 0))
 }
 
-fn short(len: usize) -> [u8; 2] {
-    u16::try_from(len).expect("names and tags of one event are below 64 KiB").to_le_bytes()
+fn short(len: usize) -> u16 {
+    u16::try_from(len).expect("names and tags of one event are below 64 KiB")
 }
 
 #[cfg(test)]

@@ -260,8 +260,8 @@ pub(crate) fn begin(out: &mut Vec<u8>, kind: FrameKind, flags: u8, epoch: Epoch,
     let mut header = [0; FRAME_HEADER_LEN];
     header[KIND_AT] = kind.number();
     header[FLAGS_AT] = flags;
-    header[EPOCH_AT..EPOCH_AT + 2].copy_from_slice(&epoch.low_bits().to_le_bytes());
-    header[POSITION_AT..].copy_from_slice(&position.get().to_le_bytes());
+    wire::set_u16(&mut header, EPOCH_AT, epoch.low_bits());
+    wire::set_u64(&mut header, POSITION_AT, position.get());
     out.extend_from_slice(&header);
     start
 }

@@ -43,4 +43,4 @@ pub use name::{EventType, IdempotencyKey, IntoName, NameError, NameProblem, Sour
 pub use seal::{SEAL_LEN, Seal, TRAILER_LEN, Trailer, index_len, seal_room};
 pub use segment::{FORMAT_MAJOR, FORMAT_MINOR, HeaderFault, SEGMENT_HEADER_LEN, SEGMENT_MAGIC, SegmentHeader};
 pub use watermark::{WATERMARK_FILE_LEN, WATERMARK_SLOT_LEN, Watermark};
-pub use wire::u32_at;
+pub use wire::{u32_at, u64_at};

@@ -49,11 +49,11 @@ impl Watermark {
         let mut slot = [0; WATERMARK_SLOT_LEN];
         slot[..8].copy_from_slice(&MAGIC);
         slot[8..24].copy_from_slice(self.log_id.as_bytes());
-        slot[24..32].copy_from_slice(&self.sequence.to_le_bytes());
+        wire::set_u64(&mut slot, 24, self.sequence);
         wire::set_u32(&mut slot, 32, self.epoch.get());
-        slot[40..48].copy_from_slice(&self.segment.get().to_le_bytes());
-        slot[48..56].copy_from_slice(&self.offset.to_le_bytes());
-        slot[56..64].copy_from_slice(&self.position.get().to_le_bytes());
+        wire::set_u64(&mut slot, 40, self.segment.get());
+        wire::set_u64(&mut slot, 48, self.offset);
+        wire::set_u64(&mut slot, 56, self.position.get());
         let crc = crc32fast::hash(&slot[..CRC_AT]);
         wire::set_u32(&mut slot, CRC_AT, crc);
         slot

@@ -19,8 +19,13 @@ pub fn u32_at(bytes: &[u8], at: usize) -> u32 {
     u32::from_le_bytes(array_at(bytes, at))
 }
 
+/// Reads the little-endian `u64` at `at`.
+///
+/// # Panics
+///
+/// When `bytes` ends before `at + 8`.
 #[inline]
-pub(crate) fn u64_at(bytes: &[u8], at: usize) -> u64 {
+pub fn u64_at(bytes: &[u8], at: usize) -> u64 {
     u64::from_le_bytes(array_at(bytes, at))
 }
 
@@ -63,8 +68,32 @@ pub(crate) fn put_i64(out: &mut Vec<u8>, value: i64) {
     out.extend_from_slice(&value.to_le_bytes());
 }
 
+/// The four bytes of `value`, for a checksum that is computed over them.
+#[inline]
+pub(crate) fn bytes_of(value: u32) -> [u8; 4] {
+    value.to_le_bytes()
+}
+
+/// Overwrites two bytes at `at` with `value`.
+#[inline]
+pub(crate) fn set_u16(bytes: &mut [u8], at: usize, value: u16) {
+    bytes[at..at + 2].copy_from_slice(&value.to_le_bytes());
+}
+
 /// Overwrites four bytes at `at` with `value`.
 #[inline]
 pub(crate) fn set_u32(bytes: &mut [u8], at: usize, value: u32) {
     bytes[at..at + 4].copy_from_slice(&value.to_le_bytes());
+}
+
+/// Overwrites eight bytes at `at` with `value`.
+#[inline]
+pub(crate) fn set_u64(bytes: &mut [u8], at: usize, value: u64) {
+    bytes[at..at + 8].copy_from_slice(&value.to_le_bytes());
+}
+
+/// Overwrites eight bytes at `at` with `value`.
+#[inline]
+pub(crate) fn set_i64(bytes: &mut [u8], at: usize, value: i64) {
+    bytes[at..at + 8].copy_from_slice(&value.to_le_bytes());
 }

@@ -83,12 +83,12 @@ impl Follower {
         let mut source = FileSource::cached(Arc::clone(&segment.file), end);
         let mut builder = IndexBuilder::new(&self.newest.index, &mut self.loader.names).placing_in(segment);
         let found = scan::scan(&mut source, segment.seed, self.tail, &mut builder)
-            .map_err(|error| read_error(self.storage.describe(&segment.path), self.tail.offset, error))?;
+            .map_err(|error| read_error(segment.shown.clone(), self.tail.offset, error))?;
         self.tail = found.tail;
         if let Stop::Bad(bad) = &found.stop {
             return Err(ReadError::Corrupt(Damage {
                 segment: segment.number,
-                file: self.storage.describe(&segment.path),
+                file: segment.shown.clone(),
                 offset: bad.at,
                 from: found.tail.position.plus(1),
                 to: bad.resume.map(|resume| resume.position),
@@ -101,7 +101,7 @@ impl Follower {
     /// Takes in the rest of a segment that the writer has sealed, and opens the next one.
     fn finish_segment(&mut self, published: &Published) -> Result<(), ReadError> {
         let segment = Arc::clone(&self.newest.log);
-        let path = self.storage.describe(&segment.path);
+        let path = segment.shown.clone();
         let len = segment.file.len().map_err(|error| read_error(path.clone(), 0, error))?;
         let Stop::Sealed(sealed) = self.catch_up(len)? else {
             let error = io::Error::new(io::ErrorKind::InvalidData, "the segment has a successor and is not sealed");
@@ -133,7 +133,7 @@ impl Follower {
         let bytes = source.bytes(0, SEGMENT_HEADER_LEN).map_err(failed)?;
         let (header, seed) =
             SegmentHeader::decode(bytes).map_err(|fault| failed(io::Error::new(io::ErrorKind::InvalidData, fault)))?;
-        let place = SegmentPlace { number, base, seed, path, file };
+        let place = SegmentPlace { number, base, seed, shown: shown.clone(), file };
         let segment = Segment::growing(place, MOST_SEGMENT_LEN).map_err(failed)?;
         segment.publish(SEGMENT_HEADER_LEN as u64, base);
         let index = Arc::new(MemoryIndex::default());

@@ -245,11 +245,15 @@ impl Pass {
         let mut source = Counted { source, before, furthest: 0, progress };
         let mut doubted = None;
         loop {
-            let mut sink = OrderSink { order: &mut self.order, faults: Vec::new() };
+            let mut sink = OrderSink { order: &mut self.order, first_fault: None, faults: 0 };
             let found = scan::scan(&mut source, seed, tail, &mut sink).doing("read", || segment.display.clone())?;
-            let faults = sink.faults;
-            for (offset, position, message) in faults {
-                self.find(FindingKind::Order, segment, offset, position, message);
+            // One that is out of order puts all that follow out of order too: the first one tells.
+            if let Some((offset, position, message)) = sink.first_fault {
+                let more = match sink.faults {
+                    1 => String::new(),
+                    faults => format!(" (and {} more events behind it in this segment)", faults - 1),
+                };
+                self.find(FindingKind::Order, segment, offset, position, message + &more);
             }
             self.report.events += found.totals.events;
             self.report.batches += found.totals.batches;
@@ -339,7 +343,8 @@ struct Pending {
 
 struct OrderSink<'a> {
     order: &'a mut Order,
-    faults: Vec<(u64, Position, String)>,
+    first_fault: Option<(u64, Position, String)>,
+    faults: u64,
 }
 
 impl Sink for OrderSink<'_> {
@@ -356,14 +361,6 @@ impl Sink for OrderSink<'_> {
         for event in order.pending.drain(..) {
             order.behind_gap |= event.position != order.position.plus(1);
             order.position = event.position;
-            if event.recorded_at < order.recorded_at {
-                self.faults.push((
-                    event.offset,
-                    event.position,
-                    "it was recorded before the event before it".to_owned(),
-                ));
-            }
-            order.recorded_at = order.recorded_at.max(event.recorded_at);
             let stream = &order.names[event.stream];
             let before = match order.versions.get_mut(stream) {
                 Some(version) => std::mem::replace(version, event.version),
@@ -373,10 +370,20 @@ impl Sink for OrderSink<'_> {
                 }
             };
             let follows = event.version == before.plus(1) || (order.behind_gap && event.version > before);
-            if !follows {
-                let message = format!("version {} of stream {stream} follows version {before}", event.version);
-                self.faults.push((event.offset, event.position, message));
+            let in_time = event.recorded_at >= order.recorded_at;
+            order.recorded_at = order.recorded_at.max(event.recorded_at);
+            if follows && in_time {
+                continue;
             }
+            self.faults += 1;
+            self.first_fault.get_or_insert_with(|| {
+                let message = if follows {
+                    "it was recorded before the event before it".to_owned()
+                } else {
+                    format!("version {} of stream {stream} follows version {before}", event.version)
+                };
+                (event.offset, event.position, message)
+            });
         }
         order.names.clear();
     }

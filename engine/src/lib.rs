@@ -40,6 +40,7 @@
 
 mod append;
 mod background;
+mod batch;
 mod clock;
 mod error;
 mod event;
@@ -61,9 +62,9 @@ pub use annals_codec::{
     ParseIdError, Position, SegmentNumber, SourceName, StreamId, StreamVersion, Tag, Tags,
 };
 
-pub use append::batch::BatchBuilder;
 pub use append::queue::Ticket;
 pub use append::{Appended, ExpectedVersion, Outcome};
+pub use batch::BatchBuilder;
 pub use clock::{Clock, SystemClock};
 pub use error::{AppendError, Damage, OpenError, ReadError};
 pub use event::{NewEvent, RecordedEvent};

@@ -4,14 +4,15 @@ use std::io;
 use std::path::Path;
 use std::sync::Arc;
 
-use annals_codec::{IntoName, LogId, NameError, Position, SourceName, StreamId, StreamVersion};
+use annals_codec::{IntoName, LogId, NameError, Position, SourceName, StreamId, StreamVersion, u64_at};
 use parking_lot::Mutex;
 
-use crate::append::batch::{BatchBuilder, Request};
 use crate::append::commit::{CommitState, Writer};
 use crate::append::queue::{Committer, Queue, Ticket};
+use crate::append::request::Request;
 use crate::append::{Appended, ExpectedVersion};
 use crate::background::{Background, Bell, Beside};
+use crate::batch::BatchBuilder;
 use crate::error::{AppendError, Doing, OpenError, ReadError};
 use crate::event::{NewEvent, RecordedEvent};
 use crate::follow::{Follower, MOST_SEGMENT_LEN};
@@ -181,7 +182,7 @@ impl EventStore {
             options.segment_bytes,
             state,
         );
-        let writer = Writer::new(log, loader.heads, index, loader.recorded_at, u64::from_le_bytes(salt));
+        let writer = Writer::new(log, loader.heads, index, loader.recorded_at, u64_at(&salt, 0));
         let bell = Arc::new(Bell::default());
         let commit = Arc::new(CommitState {
             writer: Mutex::new(writer),
@@ -458,7 +459,7 @@ impl EventStore {
             .iter()
             .map(|segment| SegmentStats {
                 number: segment.log.number,
-                path: segment.log.path.clone(),
+                path: names::segment(segment.log.number, segment.log.base),
                 base: segment.log.base,
                 // Of this moment: the writer goes on meanwhile.
                 last: segment.log.last().min(head),

@@ -14,8 +14,8 @@ use std::sync::Arc;
 use annals_codec::{Chain, EventId, FRAME_ALIGN, Position, StreamVersion};
 use parking_lot::Mutex;
 
-use super::batch::Request;
 use super::queue::{Committer, Reply};
+use super::request::Request;
 use super::{Appended, ExpectedVersion, Outcome};
 use crate::background::Bell;
 use crate::clock::Clock;

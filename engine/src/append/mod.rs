@@ -1,12 +1,12 @@
 //! The way in: from a caller's batch to a durable, visible place in the log.
 //!
-//! - [`batch`]: what a caller wants to append, checked for all that needs no state.
+//! - [`request`]: what a caller wants to append, checked for all that needs no state.
 //! - [`queue`]: who waits for whom. The caller that finds nobody committing leads.
 //! - [`commit`]: one group: check, encode, write, sync, publish.
 
-pub(crate) mod batch;
 pub(crate) mod commit;
 pub(crate) mod queue;
+pub(crate) mod request;
 
 use std::fmt;
 

@@ -24,7 +24,7 @@ use std::sync::atomic::{AtomicBool, Ordering};
 use parking_lot::{Condvar, Mutex};
 
 use super::Appended;
-use super::batch::Request;
+use super::request::Request;
 use crate::error::AppendError;
 
 /// The most that one group takes, in bytes of the log: what a leader's buffer

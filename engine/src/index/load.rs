@@ -12,7 +12,7 @@ use hashbrown::HashSet;
 use super::build::IndexBuilder;
 use super::heads::Heads;
 use super::memory::MemoryIndex;
-use crate::error::{Damage, Doing, OpenError};
+use crate::error::{Damage, Doing, OpenError, explain};
 use crate::log::recover::decide::Mode;
 use crate::log::recover::survey::SegmentFacts;
 use crate::log::segment::{Segment, SegmentPlace};
@@ -97,6 +97,10 @@ impl Loader {
         index: &MemoryIndex,
     ) -> Result<Tail, OpenError> {
         let doing = || facts.display.clone();
+        let evidence = match end {
+            Some(_) => "it was synced before the next segment began",
+            None => "what was written after it says that it was durable",
+        };
         loop {
             let mut builder = IndexBuilder::new(index, &mut self.names).placing_in(segment).moving(&mut self.heads);
             let found = scan::scan(source, seed, tail, &mut builder).doing("read", doing)?;
@@ -105,7 +109,7 @@ impl Loader {
                 Stop::Bad(Bad { resume: Some(resume), at, fault, .. })
                     if end.is_none_or(|end| resume.position < end) =>
                 {
-                    self.leave_out(facts, *at, found.tail.position, resume.position, &fault.to_string());
+                    self.leave_out(facts, *at, found.tail.position, resume.position, &explain(fault, evidence));
                     *resume
                 }
                 Stop::Bad(_) | Stop::End | Stop::Sealed(_) => return Ok(found.tail),
@@ -139,7 +143,7 @@ pub(crate) fn place(facts: &SegmentFacts, seed: Seed) -> SegmentPlace {
         number: facts.number,
         base: facts.base,
         seed,
-        path: facts.path.clone(),
+        shown: facts.display.clone(),
         file: Arc::clone(&facts.file),
     }
 }

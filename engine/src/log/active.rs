@@ -423,14 +423,7 @@ impl ActiveLog {
     /// Makes room for `room` bytes of frames in this segment, which is empty.
     pub(crate) fn enlarge(&mut self, room: u64) -> Result<Arc<Segment>, LogError> {
         let old = &self.segment;
-        let place = SegmentPlace {
-            number: old.number,
-            base: old.base,
-            seed: old.seed,
-            path: old.path.clone(),
-            file: Arc::clone(&old.file),
-        };
-        let segment = Segment::growing(place, room).map_err(|error| self.full_or_poisoned(error))?;
+        let segment = Segment::growing(old.place(), room).map_err(|error| self.full_or_poisoned(error))?;
         segment.publish(old.committed(), self.position);
         self.frontier.close();
         self.frontier = Arc::new(Frontier::new(Arc::clone(&segment.file), self.allocated, room));
@@ -529,5 +522,5 @@ pub(crate) fn create_segment(
     let path = names::segment(new.number, new.base);
     storage.rename(&temporary, &path).map_err(CreateError::Name)?;
     storage.sync_dir(names::SEGMENTS).map_err(CreateError::Name)?;
-    Ok(SegmentPlace { number: new.number, base: new.base, seed, path, file })
+    Ok(SegmentPlace { number: new.number, base: new.base, seed, shown: storage.describe(&path), file })
 }

@@ -32,8 +32,8 @@ pub(crate) struct Segment {
     /// The position of the last event before it.
     pub(crate) base: Position,
     pub(crate) seed: Seed,
-    /// Relative to the store.
-    pub(crate) path: String,
+    /// Its file, as a person would name it.
+    pub(crate) shown: String,
     pub(crate) file: Arc<dyn File>,
     map: Option<Arc<Mapping>>,
     committed: AtomicU64,
@@ -59,7 +59,8 @@ pub(crate) struct SegmentPlace {
     pub(crate) number: SegmentNumber,
     pub(crate) base: Position,
     pub(crate) seed: Seed,
-    pub(crate) path: String,
+    /// The file, as a person would name it.
+    pub(crate) shown: String,
     pub(crate) file: Arc<dyn File>,
 }
 
@@ -81,17 +82,21 @@ impl Segment {
 
     /// This segment, sealed now: the offsets move from memory to the file's own index.
     pub(crate) fn as_sealed(&self, trailer: &Trailer) -> Segment {
-        let place = SegmentPlace {
+        let offsets = Offsets::Dense { at: trailer.index_offset, loaded: OnceLock::new() };
+        let segment = Segment::with(self.place(), self.map.clone(), offsets, true);
+        segment.publish(trailer.file_len, self.last());
+        segment
+    }
+
+    /// What identifies it and where it is read.
+    pub(crate) fn place(&self) -> SegmentPlace {
+        SegmentPlace {
             number: self.number,
             base: self.base,
             seed: self.seed,
-            path: self.path.clone(),
+            shown: self.shown.clone(),
             file: Arc::clone(&self.file),
-        };
-        let offsets = Offsets::Dense { at: trailer.index_offset, loaded: OnceLock::new() };
-        let segment = Segment::with(place, self.map.clone(), offsets, true);
-        segment.publish(trailer.file_len, self.last());
-        segment
+        }
     }
 
     fn with(place: SegmentPlace, map: Option<Arc<Mapping>>, offsets: Offsets, sealed: bool) -> Segment {
@@ -99,7 +104,7 @@ impl Segment {
             number: place.number,
             base: place.base,
             seed: place.seed,
-            path: place.path,
+            shown: place.shown,
             file: place.file,
             map,
             committed: AtomicU64::new(0),

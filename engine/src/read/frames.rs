@@ -151,7 +151,7 @@ impl Frames {
         let segment = self.segment(place.segment);
         ReadError::Corrupt(Damage {
             segment: segment.number,
-            file: segment.path.clone(),
+            file: segment.shown.clone(),
             offset: place.offset,
             from,
             to: Some(to),
@@ -166,7 +166,7 @@ impl Frames {
 }
 
 fn io_error(segment: &Segment, place: Place, error: io::Error) -> ReadError {
-    ReadError::Io { path: segment.path.clone(), offset: place.offset, source: Arc::new(error) }
+    ReadError::Io { path: segment.shown.clone(), offset: place.offset, source: Arc::new(error) }
 }
 
 /// Bytes that were good a moment ago and are not now: somebody has changed the file.

@@ -147,7 +147,7 @@ pub(crate) fn carry_out(
         number: last.number,
         base: last.base,
         seed: *seed,
-        path: last.path.clone(),
+        shown: last.display.clone(),
         file: Arc::clone(&last.file),
     };
     let watermark = plan
