@@ -4,6 +4,7 @@
 //! and nothing of who makes them.
 
 use annals_codec::{IntoName, NameError, SourceName, StreamId};
+use hashbrown::HashMap;
 use smallvec::SmallVec;
 
 use crate::append::queue::Ticket;
@@ -13,6 +14,9 @@ use crate::error::AppendError;
 use crate::event::NewEvent;
 use crate::options::Durability;
 use crate::store::EventStore;
+
+/// So many streams are compared one by one; with more, a map is quicker.
+const FEW: usize = 32;
 
 /// Builds one atomic batch, over any number of streams.
 ///
@@ -37,6 +41,8 @@ use crate::store::EventStore;
 pub struct BatchBuilder<'a> {
     store: &'a EventStore,
     request: Request,
+    /// The number of each stream in the request, once there are more than a few.
+    numbers: HashMap<StreamId, u32>,
     /// The first thing that was wrong: reported by `commit` and `submit`.
     invalid: Option<NameError>,
 }
@@ -45,7 +51,7 @@ impl<'a> BatchBuilder<'a> {
     pub(crate) fn new(store: &'a EventStore, durability: Durability) -> BatchBuilder<'a> {
         let request =
             Request { streams: SmallVec::new(), events: SmallVec::new(), tracking: None, durability, bytes: 0 };
-        BatchBuilder { store, request, invalid: None }
+        BatchBuilder { store, request, numbers: HashMap::new(), invalid: None }
     }
 
     /// The index of a stream in the request, added if need be.
@@ -58,12 +64,22 @@ impl<'a> BatchBuilder<'a> {
             }
         };
         let streams = &mut self.request.streams;
-        // The last one first: events of a stream usually come together.
-        let index = streams.iter().rposition(|(known, _)| *known == stream).unwrap_or_else(|| {
-            streams.push((stream, ExpectedVersion::Any));
-            streams.len() - 1
-        });
-        Some(index as u32)
+        let found = if self.numbers.is_empty() {
+            // The last one first: events of a stream usually come together.
+            streams.iter().rposition(|(known, _)| *known == stream).map(|number| number as u32)
+        } else {
+            self.numbers.get(&stream).copied()
+        };
+        Some(found.unwrap_or_else(|| {
+            let number = streams.len() as u32;
+            streams.push((stream.clone(), ExpectedVersion::Any));
+            if !self.numbers.is_empty() {
+                self.numbers.insert(stream, number);
+            } else if streams.len() > FEW {
+                self.numbers = streams.iter().map(|(stream, _)| stream.clone()).zip(0..).collect();
+            }
+            number
+        }))
     }
 
     /// Expects a stream to be at a version; it may be one that the batch does not write.

@@ -1,5 +1,6 @@
 //! The store: what a program opens, appends to, and reads from.
 
+use std::fmt;
 use std::io;
 use std::path::Path;
 use std::sync::Arc;
@@ -54,9 +55,20 @@ use crate::view::{IndexedSegment, Published, View};
 /// }
 /// # Ok::<(), Box<dyn std::error::Error>>(())
 /// ```
-#[derive(Clone, Debug)]
+#[derive(Clone)]
 pub struct EventStore {
     inner: Arc<Inner>,
+}
+
+impl fmt::Debug for EventStore {
+    /// A line for a person's log, and nothing of what the events hold.
+    fn fmt(&self, out: &mut fmt::Formatter<'_>) -> fmt::Result {
+        out.debug_struct("EventStore")
+            .field("log_id", &self.inner.log_id)
+            .field("head", &self.inner.published.head())
+            .field("read_only", &matches!(self.inner.role, Role::Follower(_)))
+            .finish_non_exhaustive()
+    }
 }
 
 #[derive(Debug)]
@@ -127,8 +139,8 @@ impl EventStore {
     ///
     /// [`OpenError::InvalidOptions`].
     pub fn in_memory(options: &Options) -> Result<EventStore, OpenError> {
-        let options = options.clone().zero_ahead(0).flush_interval(None);
         options.check()?;
+        let options = options.clone().zero_ahead(0).flush_interval(None);
         EventStore::open_on(Arc::new(SimDisk::new(0)), &options)
     }
 

@@ -9,6 +9,7 @@ mod all;
 pub(crate) mod frames;
 mod stream;
 
+use std::fmt;
 use std::sync::Arc;
 
 use annals_codec::{Event, Position, StreamId, StreamVersion};
@@ -43,7 +44,6 @@ use crate::view::View;
 /// }
 /// # Ok::<(), Box<dyn std::error::Error>>(())
 /// ```
-#[derive(Debug)]
 pub struct Reader {
     frames: Frames,
     cursor: Cursor,
@@ -54,6 +54,15 @@ pub struct Reader {
     failed: Option<ReadError>,
     /// The segment whose committed bytes owned events share, and those bytes.
     pinned: Option<(usize, Bytes)>,
+}
+
+impl fmt::Debug for Reader {
+    fn fmt(&self, out: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let Reader { frames, cursor, direction, left, .. } = self;
+        let mut out = out.debug_struct("Reader");
+        out.field("head", &frames.head).field("cursor", cursor).field("direction", direction).field("left", left);
+        out.finish_non_exhaustive()
+    }
 }
 
 #[derive(Debug)]

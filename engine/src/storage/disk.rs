@@ -131,6 +131,7 @@ fn make_root(root: &Path) -> io::Result<()> {
                 done => done,
             }
         }
+        Err(error) if error.kind() == io::ErrorKind::AlreadyExists => Err(io::ErrorKind::NotADirectory.into()),
         Err(error) if error.kind() == io::ErrorKind::NotFound => {
             match root.parent() {
                 Some(parent) if !parent.as_os_str().is_empty() => make_root(parent)?,

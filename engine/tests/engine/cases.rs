@@ -998,3 +998,13 @@ fn options_of_the_earlier_open_do_not_bind_the_later_one() {
         assert_eq!(versions(store.read_stream("a", StreamVersion::EMPTY).unwrap()), (1..=18).collect::<Vec<_>>());
     });
 }
+
+#[test]
+fn a_store_in_a_log_line_is_short_and_tells_no_payload() {
+    on_every_store(&quiet(), |store| {
+        store.append("secret-stream", Any, NewEvent::new("Secret", "secret payload")).unwrap();
+        let text = format!("{store:?} {:?}", store.read_all(Position::START));
+        assert!(text.len() < 500 && text.contains(&store.log_id().to_string()), "{text}");
+        assert!(!text.to_lowercase().contains("secret"), "{text}");
+    });
+}

@@ -3,6 +3,8 @@
 //! - [`places`]: where these tests keep their stores, and a disk whose syncs can be held up.
 //! - [`cases`]: the table of cases, row by row: what the public API means.
 //! - [`concurrency`]: many threads at once: who waits for whom, who sees what, and that nobody hangs.
+//! - [`limits`]: limits at their exact edge, and bad input of every kind.
+//! - [`model`]: random operations, compared with a `Vec` of events.
 //! - [`processes`]: real processes: the lock, a live reader, SIGKILL, a failing kernel.
 
 #![allow(missing_docs, reason = "the names of tests are sentences")]
@@ -10,6 +12,8 @@
 
 mod cases;
 mod concurrency;
+mod limits;
+mod model;
 mod places;
 mod processes;
 mod smoke;
