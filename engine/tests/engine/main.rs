@@ -5,6 +5,7 @@
 //! - [`concurrency`]: many threads at once: who waits for whom, who sees what, and that nobody hangs.
 //! - [`limits`]: limits at their exact edge, and bad input of every kind.
 //! - [`model`]: random operations, compared with a `Vec` of events.
+//! - [`parity`]: what users of the systems before rely on, and the flaws that must not come back.
 //! - [`processes`]: real processes: the lock, a live reader, SIGKILL, a failing kernel.
 
 #![allow(missing_docs, reason = "the names of tests are sentences")]
@@ -14,6 +15,7 @@ mod cases;
 mod concurrency;
 mod limits;
 mod model;
+mod parity;
 mod places;
 mod processes;
 mod smoke;
