@@ -115,8 +115,20 @@ impl<'a> BatchBuilder<'a> {
     /// each of its items is taken in exactly once.
     ///
     /// The commit fails with [`AppendError::TrackingConflict`] unless
-    /// `upstream_position` is greater than the one recorded before. A batch may
-    /// consist of nothing but this.
+    /// `upstream_position` is greater than the one recorded before; the first one may be any. A
+    /// batch may consist of nothing but this. What the numbers count is the source's affair.
+    ///
+    /// ```
+    /// use annals::{AppendError, EventStore, NewEvent, Options};
+    ///
+    /// let store = EventStore::in_memory(&Options::new())?;
+    /// let take_in = |line, data| store.batch().event("intake", NewEvent::new("Line", data)).tracking("a.csv", line).commit();
+    /// take_in(1, "first")?;
+    /// // Again, after a crash before the answer arrived:
+    /// assert!(matches!(take_in(1, "first"), Err(AppendError::TrackingConflict { recorded: 1, .. })));
+    /// assert_eq!(store.tracking("a.csv")?, Some(1));
+    /// # Ok::<(), Box<dyn std::error::Error>>(())
+    /// ```
     pub fn tracking(mut self, source: impl IntoName<SourceName>, upstream_position: u64) -> BatchBuilder<'a> {
         match source.into_name() {
             Ok(source) => self.request.tracking = Some((source, upstream_position)),

@@ -5,7 +5,26 @@ use std::time::{SystemTime, UNIX_EPOCH};
 /// Tells the time.
 ///
 /// The store asks once for each batch and forces the answers to never decrease,
-/// so a clock that jumps back stalls `recorded_at` and breaks nothing.
+/// so a clock that jumps back stalls `recorded_at` and breaks nothing. It is asked
+/// while the writer is locked: it must be quick, and must not append.
+///
+/// ```
+/// use std::sync::Arc;
+/// use annals::{Clock, EventStore, ExpectedVersion, NewEvent, Options};
+///
+/// struct Frozen;
+///
+/// impl Clock for Frozen {
+///     fn now(&self) -> i64 {
+///         1_700_000_000_000_000_000
+///     }
+/// }
+///
+/// let store = EventStore::in_memory(&Options::new().clock(Arc::new(Frozen)))?;
+/// let done = store.append("order-7", ExpectedVersion::Any, NewEvent::new("Placed", "{}"))?;
+/// assert_eq!(done.recorded_at, 1_700_000_000_000_000_000);
+/// # Ok::<(), Box<dyn std::error::Error>>(())
+/// ```
 pub trait Clock: Send + Sync {
     /// Nanoseconds since 1970-01-01 00:00 UTC.
     fn now(&self) -> i64;

@@ -87,14 +87,18 @@ impl Options {
         self
     }
 
-    /// The largest event accepted, in bytes on disk with all overhead. Default: 16 MiB.
+    /// The largest event accepted, in bytes on disk with all overhead: 72 bytes and its names.
+    /// Default: 16 MiB. [`EventStore::open`](crate::EventStore::open) refuses 0 and more than
+    /// [`max_batch_bytes`](Options::max_batch_bytes).
     #[must_use]
     pub fn max_event_bytes(mut self, bytes: u64) -> Options {
         self.max_event_bytes = bytes;
         self
     }
 
-    /// The largest batch accepted, in bytes on disk with all overhead. Default: 64 MiB; at most 1 GiB.
+    /// The largest batch accepted, in bytes on disk with all overhead: 64 bytes for the batch, and
+    /// what its events take. Default: 64 MiB. [`EventStore::open`](crate::EventStore::open) refuses
+    /// 0, more than 1 GiB, and less than [`max_event_bytes`](Options::max_event_bytes).
     ///
     /// A batch is encoded in memory before it is written, so this bounds the memory an append takes.
     #[must_use]
@@ -144,6 +148,8 @@ impl Options {
     }
 
     /// Where the time of recording comes from. Default: the system's clock.
+    ///
+    /// A clock that panics while a batch is committed poisons the store.
     #[must_use]
     pub fn clock(mut self, clock: Arc<dyn Clock>) -> Options {
         self.clock = clock;

@@ -111,7 +111,27 @@ impl EventStore {
     /// - [`OpenError::Corrupt`] or [`OpenError::Inconsistent`] when durable data is
     ///   damaged or missing: nothing is cut off or skipped in silence.
     /// - [`OpenError::Newer`] for the format of a later version.
+    /// - [`OpenError::NotFound`] when there is no store and none is to be made ([`Options::create`]).
     /// - [`OpenError::InvalidOptions`], and [`OpenError::Io`] for everything else.
+    ///
+    /// # Panics
+    ///
+    /// Never for bad input or bad files. A panic of the caller's own [`Clock`](crate::Clock) comes through.
+    ///
+    /// # Example
+    ///
+    /// ```
+    /// use annals::{EventStore, OpenError, Options};
+    ///
+    /// # let dir = tempfile::tempdir()?;
+    /// let store = EventStore::open(dir.path().join("orders"), &Options::new())?;
+    /// assert!(store.recovery_report().created);
+    ///
+    /// // There is one writer at a time.
+    /// let second = EventStore::open(dir.path().join("orders"), &Options::new());
+    /// assert!(matches!(second, Err(OpenError::AlreadyOpen { .. })));
+    /// # Ok::<(), Box<dyn std::error::Error>>(())
+    /// ```
     pub fn open(dir: impl AsRef<Path>, options: &Options) -> Result<EventStore, OpenError> {
         options.check()?;
         EventStore::open_on(Arc::new(disk(dir.as_ref(), options.pread)), options)
@@ -126,7 +146,21 @@ impl EventStore {
     ///
     /// # Errors
     ///
-    /// [`OpenError::NotFound`] when there is no store; otherwise as [`EventStore::open`].
+    /// [`OpenError::NotFound`] when there is no store; otherwise as [`EventStore::open`],
+    /// but for [`OpenError::AlreadyOpen`] and [`OpenError::InvalidOptions`].
+    ///
+    /// # Example
+    ///
+    /// ```
+    /// use annals::{EventStore, ExpectedVersion, NewEvent, Options, Position};
+    ///
+    /// # let dir = tempfile::tempdir()?;
+    /// let writer = EventStore::open(dir.path(), &Options::new())?;
+    /// let reader = EventStore::open_read_only(dir.path())?;
+    /// writer.append("order-7", ExpectedVersion::Any, NewEvent::new("Placed", "{}"))?;
+    /// assert_eq!(reader.head(), Position::new(1));
+    /// # Ok::<(), Box<dyn std::error::Error>>(())
+    /// ```
     pub fn open_read_only(dir: impl AsRef<Path>) -> Result<EventStore, OpenError> {
         EventStore::open_read_only_on(Arc::new(disk(dir.as_ref(), false)))
     }
@@ -134,10 +168,11 @@ impl EventStore {
     /// A store in memory, with the same behaviour, for tests and scratch use.
     ///
     /// It stands on the simulated disk; everything is gone when it is dropped.
+    /// [`Options::zero_ahead`] and [`Options::flush_interval`] have no effect.
     ///
     /// # Errors
     ///
-    /// [`OpenError::InvalidOptions`].
+    /// [`OpenError::InvalidOptions`]; [`OpenError::NotFound`] unless it may be made ([`Options::create`]).
     pub fn in_memory(options: &Options) -> Result<EventStore, OpenError> {
         options.check()?;
         let options = options.clone().zero_ahead(0).flush_interval(None);
@@ -302,6 +337,19 @@ impl EventStore {
     /// # Errors
     ///
     /// As [`append`](EventStore::append), and [`AppendError::EmptyBatch`].
+    ///
+    /// # Example
+    ///
+    /// ```
+    /// use annals::{EventStore, ExpectedVersion, NewEvent, Options, Position, StreamVersion};
+    ///
+    /// let store = EventStore::in_memory(&Options::new())?;
+    /// let events = [NewEvent::new("Placed", "{}"), NewEvent::new("Paid", "{}")];
+    /// let done = store.append_batch("order-7", ExpectedVersion::NoStream, events)?;
+    /// assert_eq!((done.first, done.last), (Position::new(1), Position::new(2)));
+    /// assert_eq!(done.version, StreamVersion::new(2));
+    /// # Ok::<(), Box<dyn std::error::Error>>(())
+    /// ```
     pub fn append_batch(
         &self,
         stream: impl IntoName<StreamId>,
@@ -312,19 +360,34 @@ impl EventStore {
         self.batch().expect(stream.clone(), expected).events(stream, events).commit()
     }
 
-    /// Begins a batch over any number of streams.
+    /// Begins a batch over any number of streams; see [`BatchBuilder`] for an example.
     pub fn batch(&self) -> BatchBuilder<'_> {
         BatchBuilder::new(self, self.inner.options.durability)
     }
 
     /// Makes everything acknowledged so far durable; returns the position up to which it is.
     ///
-    /// Tickets that nobody has waited for are committed first.
+    /// Tickets that were submitted before are committed first, waited for or not.
     ///
     /// # Errors
     ///
     /// [`AppendError::CommitUnknown`] when the sync fails: the store is poisoned then, and
     /// buffered appends may or may not survive. [`AppendError::Poisoned`], [`AppendError::ReadOnly`].
+    ///
+    /// # Example
+    ///
+    /// ```
+    /// use annals::{Durability, EventStore, ExpectedVersion, NewEvent, Options};
+    ///
+    /// # let dir = tempfile::tempdir()?;
+    /// let store = EventStore::open(dir.path(), &Options::new().durability(Durability::Buffered))?;
+    /// for _ in 0..1000 {
+    ///     store.append("order-7", ExpectedVersion::Any, NewEvent::new("Ticked", ""))?;
+    /// }
+    /// assert_eq!(store.flush()?, store.head());
+    /// assert_eq!(store.durable_head(), store.head());
+    /// # Ok::<(), Box<dyn std::error::Error>>(())
+    /// ```
     pub fn flush(&self) -> Result<Position, AppendError> {
         let side = self.writer()?;
         side.queue.drain(&*side.commit);
@@ -333,7 +396,9 @@ impl EventStore {
 
     /// Closes the store if this is its last handle, and says whether that went well.
     ///
-    /// Dropping the last handle does the same, without telling.
+    /// Dropping the last handle does the same, without telling. While there are other handles,
+    /// this is a [`flush`](EventStore::flush). Tickets that were submitted are committed; readers,
+    /// events and tickets may outlive the store.
     ///
     /// # Errors
     ///
@@ -349,6 +414,25 @@ impl EventStore {
     ///
     /// The reader sees the log as it is now. `Position::START` is the beginning;
     /// a position beyond the head gives nothing.
+    ///
+    /// What goes wrong is told by the reader, event by event.
+    ///
+    /// ```
+    /// use annals::{EventStore, ExpectedVersion, NewEvent, Options, Position};
+    ///
+    /// let store = EventStore::in_memory(&Options::new())?;
+    /// let mut done = Position::START;
+    /// for name in ["Placed", "Paid"] {
+    ///     store.append("order-7", ExpectedVersion::Any, NewEvent::new(name, "{}"))?;
+    ///     // A checkpoint resumes as it is: nobody adds or subtracts one.
+    ///     for event in store.read_all(done) {
+    ///         let event = event?;
+    ///         assert_eq!(event.event_type(), name);
+    ///         done = event.position();
+    ///     }
+    /// }
+    /// # Ok::<(), Box<dyn std::error::Error>>(())
+    /// ```
     pub fn read_all(&self, after: Position) -> Reader {
         let followed = self.follow();
         let (head, view) = self.inner.published.pin();
@@ -357,9 +441,33 @@ impl EventStore {
 
     /// Reads the events of a stream after a version, in order. An unknown stream has none.
     ///
+    /// The reader sees the stream as it is now.
+    ///
     /// # Errors
     ///
     /// [`NameError`] when the name cannot be that of a stream.
+    ///
+    /// # Example
+    ///
+    /// ```
+    /// use annals::{EventStore, ExpectedVersion, NewEvent, Options, StreamVersion};
+    ///
+    /// let store = EventStore::in_memory(&Options::new())?;
+    /// store.append("order-7", ExpectedVersion::Any, NewEvent::new("Placed", "{}"))?;
+    /// store.append("order-8", ExpectedVersion::Any, NewEvent::new("Placed", "{}"))?;
+    /// assert_eq!(store.read_stream("order-7", StreamVersion::EMPTY)?.count(), 1);
+    ///
+    /// let newest = store.read_stream("order-8", StreamVersion::END)?.backward().limit(1);
+    /// assert_eq!(newest.count(), 1);
+    /// # Ok::<(), Box<dyn std::error::Error>>(())
+    /// ```
+    ///
+    /// A place in the log is no version of a stream, and does not pass for one:
+    ///
+    /// ```compile_fail,E0308
+    /// # let store = annals::EventStore::in_memory(&annals::Options::new()).unwrap();
+    /// store.read_stream("order-7", annals::Position::new(1));
+    /// ```
     pub fn read_stream(&self, stream: impl IntoName<StreamId>, after: StreamVersion) -> Result<Reader, NameError> {
         let stream = stream.into_name()?;
         let followed = self.follow();
@@ -388,7 +496,8 @@ impl EventStore {
         self.inner.published.head()
     }
 
-    /// The position of the last event that is known to be durable.
+    /// The position of the last event that is known to be durable; behind [`head`](EventStore::head)
+    /// only while [`Durability::Buffered`](crate::Durability::Buffered) events wait for their sync.
     pub fn durable_head(&self) -> Position {
         let _ = self.follow();
         self.inner.published.durable()
@@ -444,7 +553,8 @@ impl EventStore {
         infos.filter_map(Result::transpose).collect()
     }
 
-    /// How far a foreign source was processed, as [`BatchBuilder::tracking`] recorded it.
+    /// How far a foreign source was processed, as [`BatchBuilder::tracking`] recorded it;
+    /// `None` when nothing was ever recorded.
     ///
     /// # Errors
     ///

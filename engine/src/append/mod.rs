@@ -68,8 +68,10 @@ pub struct Appended {
     pub first: Position,
     /// The position of the last event. Of a batch without events, the head.
     pub last: Position,
-    /// The version of the stream that the batch's last event went to.
+    /// The version of the stream that the batch's last event went to, after it. Of a batch
+    /// without events, [`StreamVersion::EMPTY`].
     pub version: StreamVersion,
-    /// When the store took it in: nanoseconds since 1970 UTC.
+    /// When the store took it in: nanoseconds since 1970 UTC. Of a batch without events, the
+    /// time of the last event before it.
     pub recorded_at: i64,
 }

@@ -110,6 +110,17 @@ impl Seat {
 /// Dropping it does not cancel the batch: the next append, a
 /// [`flush`](crate::EventStore::flush), the background thread or the closing of
 /// the store commits it.
+///
+/// ```
+/// use annals::{EventStore, NewEvent, Options};
+///
+/// let store = EventStore::in_memory(&Options::new())?;
+/// let queue = |name| store.batch().event("order-7", NewEvent::new(name, "{}")).submit();
+/// let (first, second) = (queue("Placed")?, queue("Paid")?);
+/// // One write and one sync for both.
+/// assert!(first.wait()?.last < second.wait()?.last);
+/// # Ok::<(), Box<dyn std::error::Error>>(())
+/// ```
 pub struct Ticket {
     seat: Arc<Seat>,
     queue: Arc<Queue>,

@@ -1,7 +1,7 @@
 //! The seam to the disk: everything the engine asks of an operating system.
 //!
-//! Two implementations: `disk`, the real one, and [`sim`], a seeded disk in
-//! memory that loses power. The trait is narrow on purpose, so that the
+//! Two implementations: `disk`, the real one, and `sim` (public with the feature
+//! of that name), a seeded disk in memory that loses power. The trait is narrow on purpose, so that the
 //! simulation can be exact: what a method leaves open here (a short write, a
 //! name that is not yet durable) is what the simulation does to its caller.
 //!
