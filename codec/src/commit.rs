@@ -238,19 +238,19 @@ impl<'a> Commit<'a> {
     /// When the key or source name is longer than a name can be.
     pub fn encode(&self, out: &mut Vec<u8>, seed: Seed, previous: u32, chain: &mut Chain) -> u32 {
         let start = frame::begin(out, FrameKind::Commit, 0, self.epoch, self.last);
-        let body = out.len();
-        wire::put_u32(out, self.epoch.get());
-        wire::put_u32(out, self.count);
-        wire::put_u64(out, self.first.get());
-        wire::put_u64(out, self.durable_offset);
-        wire::put_u32(out, self.batch_bytes);
-        let value = chain.close(previous, &out[body..]);
-        wire::put_u32(out, value);
-        wire::put_u16(out, if self.hash.is_some() { HAS_HASH } else { 0 });
         let short = |len: usize| u16::try_from(len).expect("names are short");
-        wire::put_u16(out, short(self.key.map_or(0, str::len)));
-        wire::put_u16(out, short(self.tracking.map_or(0, |tracking| UPSTREAM_LEN + tracking.source.len())));
-        out.extend_from_slice(&[0; 6]);
+        let mut fixed = [0; FIXED_LEN];
+        wire::set_u32(&mut fixed, 0, self.epoch.get());
+        wire::set_u32(&mut fixed, 4, self.count);
+        wire::set_u64(&mut fixed, 8, self.first.get());
+        wire::set_u64(&mut fixed, 16, self.durable_offset);
+        wire::set_u32(&mut fixed, 24, self.batch_bytes);
+        let value = chain.close(previous, &fixed[..CHAINED_LEN]);
+        wire::set_u32(&mut fixed, CHAINED_LEN, value);
+        wire::set_u16(&mut fixed, 32, if self.hash.is_some() { HAS_HASH } else { 0 });
+        wire::set_u16(&mut fixed, 34, short(self.key.map_or(0, str::len)));
+        wire::set_u16(&mut fixed, 36, short(self.tracking.map_or(0, |tracking| UPSTREAM_LEN + tracking.source.len())));
+        out.extend_from_slice(&fixed);
         out.extend_from_slice(self.hash.as_ref().map_or(&[], |hash| hash.as_slice()));
         out.extend_from_slice(self.key.unwrap_or_default().as_bytes());
         if let Some(tracking) = self.tracking {

@@ -14,7 +14,7 @@ use std::sync::Arc;
 use annals_codec::{Chain, EventId, FRAME_ALIGN, Position, StreamVersion};
 use parking_lot::Mutex;
 
-use super::queue::{Committer, Reply};
+use super::queue::{Committer, Few, Reply};
 use super::request::Request;
 use super::{Appended, ExpectedVersion, Outcome};
 use crate::background::Bell;
@@ -121,9 +121,9 @@ impl Writer {
 }
 
 impl Committer for CommitState {
-    fn commit(&self, requests: &[Request]) -> Vec<Reply> {
+    fn commit(&self, requests: &[Request]) -> Few<Reply> {
         let mut writer = self.writer.lock();
-        let mut replies = Vec::with_capacity(requests.len());
+        let mut replies = Few::with_capacity(requests.len());
         while replies.len() < requests.len() {
             let rest = &requests[replies.len()..];
             match self.commit_some(&mut writer, rest) {
@@ -170,7 +170,7 @@ enum Decided {
 
 impl CommitState {
     /// Commits as many of `requests` as fit into one segment, at least one of them.
-    fn commit_some(&self, writer: &mut Writer, requests: &[Request]) -> Result<Vec<Reply>, AppendError> {
+    fn commit_some(&self, writer: &mut Writer, requests: &[Request]) -> Result<Few<Reply>, AppendError> {
         if let Some(cause) = self.poison.cause() {
             return Err(AppendError::Poisoned { cause: Arc::clone(cause) });
         }
@@ -178,13 +178,13 @@ impl CommitState {
         if !writer.log.is_ready(request.bytes, request.events.len() as u64) {
             // A request that is refused changes nothing on disk, not even this.
             if let Err(error) = writer.check(request) {
-                return Ok(vec![Err(error)]);
+                return Ok(Few::from_buf([Err(error)]));
             }
             writer.log.begin_epoch().map_err(not_written)?;
             self.make_room(writer, request)?;
         }
         writer.encoded.start(&writer.log);
-        let mut decided = Vec::with_capacity(requests.len());
+        let mut decided = Few::with_capacity(requests.len());
         for request in requests {
             let bytes = writer.encoded.bytes.len() as u64 + request.bytes;
             let events = (writer.encoded.offsets.len() + request.events.len()) as u64;

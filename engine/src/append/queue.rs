@@ -22,6 +22,7 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 
 use parking_lot::{Condvar, Mutex};
+use smallvec::SmallVec;
 
 use super::Appended;
 use super::request::Request;
@@ -33,10 +34,13 @@ const MOST_GROUP_BYTES: u64 = 8 << 20;
 
 pub(crate) type Reply = Result<Appended, AppendError>;
 
+/// Usually one: then it needs no allocation.
+pub(crate) type Few<T> = SmallVec<[T; 1]>;
+
 /// Commits groups. Called by one thread at a time.
 pub(crate) trait Committer: Send + Sync {
     /// Commits `requests` in order, and replies to each, in the same order.
-    fn commit(&self, requests: &[Request]) -> Vec<Reply>;
+    fn commit(&self, requests: &[Request]) -> Few<Reply>;
 
     /// Ends writing after a panic inside `commit`; the reply to everybody of that group.
     fn abort(&self) -> AppendError;
@@ -244,7 +248,7 @@ impl Queue {
 struct Group<'a> {
     queue: &'a Queue,
     committer: &'a dyn Committer,
-    requests: Vec<Request>,
+    requests: Few<Request>,
     seats: Vec<Arc<Seat>>,
     /// Whether the lead was handed on already.
     done: bool,
@@ -252,7 +256,7 @@ struct Group<'a> {
 
 impl<'a> Group<'a> {
     fn new(queue: &'a Queue, committer: &'a dyn Committer) -> Group<'a> {
-        Group { queue, committer, requests: Vec::new(), seats: Vec::new(), done: false }
+        Group { queue, committer, requests: Few::new(), seats: Vec::new(), done: false }
     }
 
     fn take_and_commit(mut self, queue: &Queue) {
@@ -273,7 +277,7 @@ impl<'a> Group<'a> {
     }
 
     /// Commits the group, hands the lead on, then wakes those who wait for it.
-    fn commit(&mut self) -> Vec<Reply> {
+    fn commit(&mut self) -> Few<Reply> {
         let mut replies = self.committer.commit(&self.requests);
         self.done = true;
         self.queue.hand_on(self.seats.len());

@@ -26,6 +26,7 @@ pub(crate) struct Request {
 
 impl Request {
     /// One stream, one event: the commonest request, without a detour.
+    #[inline]
     pub(crate) fn single(
         stream: StreamId,
         expected: ExpectedVersion,
@@ -42,6 +43,7 @@ impl Request {
         .checked(options)
     }
 
+    #[inline]
     pub(crate) fn checked(mut self, options: &Options) -> Result<Request, AppendError> {
         if self.events.is_empty() && self.tracking.is_none() {
             return Err(AppendError::EmptyBatch);
