@@ -172,11 +172,16 @@ impl EventStore {
     ///
     /// # Errors
     ///
-    /// [`OpenError::InvalidOptions`]; [`OpenError::NotFound`] unless it may be made ([`Options::create`]).
+    /// [`OpenError::InvalidOptions`]; [`OpenError::NotFound`] unless it may be made ([`Options::create`]);
+    /// [`OpenError::Io`] where the system has no randomness to give.
     pub fn in_memory(options: &Options) -> Result<EventStore, OpenError> {
         options.check()?;
         let options = options.clone().zero_ahead(0).flush_interval(None);
-        EventStore::open_on(Arc::new(SimDisk::new(0)), &options)
+        let mut seed = [0; 8];
+        getrandom::fill(&mut seed)
+            .map_err(io::Error::from)
+            .doing("make a seed for", || "a store in memory".to_owned())?;
+        EventStore::open_on(Arc::new(SimDisk::new(u64_at(&seed, 0))), &options)
     }
 
     /// Opens a store on any storage: the simulated disk, or one of your own.
