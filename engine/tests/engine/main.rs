@@ -7,6 +7,7 @@
 //! - [`model`]: random operations, compared with a `Vec` of events.
 //! - [`parity`]: what users of the systems before rely on, and the flaws that must not come back.
 //! - [`processes`]: real processes: the lock, a live reader, SIGKILL, a failing kernel.
+//! - [`crash`]: short stories on the simulated disk, stopped and failed at every operation.
 
 #![allow(missing_docs, reason = "the names of tests are sentences")]
 #![allow(unreachable_pub, reason = "a test binary has no outside")]
@@ -18,4 +19,6 @@ mod model;
 mod parity;
 mod places;
 mod processes;
+mod crash;
 mod smoke;
+mod support;

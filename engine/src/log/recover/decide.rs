@@ -3,6 +3,7 @@
 //! | facts | verdict |
 //! |---|---|
 //! | nothing at all | make a store |
+//! | nothing but a WATERMARK that speaks of a log | refuse: its files are gone |
 //! | one empty segment 0 and no `store.meta` | finish making it |
 //! | a segment or `store.meta` missing, foreign, or contradicting its neighbours | refuse, naming it |
 //! | a segment with a successor whose end is not whole | damage: it was synced before the successor existed |
@@ -87,7 +88,15 @@ fn inconsistent<T>(problem: String) -> Result<T, OpenError> {
 /// Decides what the facts mean.
 pub(crate) fn decide(facts: &Facts, mode: Mode) -> Result<Plan, OpenError> {
     let meta = match &facts.meta {
-        None if facts.segments.is_empty() => return Ok(Plan::Create),
+        None if facts.segments.is_empty() => {
+            return match facts.watermark {
+                WatermarkFact::Valid(watermark) => inconsistent(format!(
+                    "store.meta and every segment are missing: WATERMARK says that position {} was durable",
+                    watermark.position
+                )),
+                WatermarkFact::Missing | WatermarkFact::Blank => Ok(Plan::Create),
+            };
+        }
         None => None,
         Some(Ok(meta)) => Some(*meta),
         Some(Err(fault @ MetaFault::Newer { .. })) => return Err(OpenError::Newer { problem: fault.to_string() }),
