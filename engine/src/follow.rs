@@ -46,8 +46,9 @@ impl Follower {
         loader: Loader,
         newest: IndexedSegment,
         tail: Tail,
+        seen: u64,
     ) -> Follower {
-        Follower { storage, log_id, loader, newest, tail, seen: 0 }
+        Follower { storage, log_id, loader, newest, tail, seen }
     }
 
     /// Looks for the writer's progress and shows it.
@@ -138,6 +139,17 @@ impl Follower {
         segment.publish(SEGMENT_HEADER_LEN as u64, base);
         let index = Arc::new(MemoryIndex::default());
         Ok((IndexedSegment { log: Arc::new(segment), index }, scan::first_tail(&header)))
+    }
+}
+
+/// Where a follower goes on when the end of what a watermark vouches for is damaged.
+pub(crate) fn behind(watermark: &Watermark) -> Tail {
+    Tail {
+        offset: watermark.offset,
+        position: watermark.position,
+        chain: None,
+        epoch: watermark.epoch,
+        durable_offset: 0,
     }
 }
 

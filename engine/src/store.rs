@@ -16,7 +16,7 @@ use crate::background::{Background, Bell, Beside};
 use crate::batch::BatchBuilder;
 use crate::error::{AppendError, Doing, OpenError, ReadError};
 use crate::event::{NewEvent, RecordedEvent};
-use crate::follow::{Follower, MOST_SEGMENT_LEN};
+use crate::follow::{Follower, MOST_SEGMENT_LEN, behind};
 use crate::index::SegmentIndex;
 use crate::index::load::{self, Loader};
 use crate::index::memory::MemoryIndex;
@@ -172,11 +172,16 @@ impl EventStore {
     ///
     /// # Errors
     ///
-    /// [`OpenError::InvalidOptions`]; [`OpenError::NotFound`] unless it may be made ([`Options::create`]).
+    /// [`OpenError::InvalidOptions`]; [`OpenError::NotFound`] unless it may be made ([`Options::create`]);
+    /// [`OpenError::Io`] where the system has no randomness to give.
     pub fn in_memory(options: &Options) -> Result<EventStore, OpenError> {
         options.check()?;
         let options = options.clone().zero_ahead(0).flush_interval(None);
-        EventStore::open_on(Arc::new(SimDisk::new(0)), &options)
+        let mut seed = [0; 8];
+        getrandom::fill(&mut seed)
+            .map_err(io::Error::from)
+            .doing("make a seed for", || "a store in memory".to_owned())?;
+        EventStore::open_on(Arc::new(SimDisk::new(u64_at(&seed, 0))), &options)
     }
 
     /// Opens a store on any storage: the simulated disk, or one of your own.
@@ -277,7 +282,8 @@ impl EventStore {
             ..RecoveryReport::default()
         };
         let published = Arc::new(Published::new(view, tail.position, plan.end.epoch));
-        let follower = Follower::new(storage, plan.log_id, loader, newest, tail);
+        let seen = plan.watermark.map_or(0, |watermark| watermark.sequence);
+        let follower = Follower::new(storage, plan.log_id, loader, newest, tail, seen);
         let role = Role::Follower(Mutex::new(follower));
         let inner = Inner { log_id: plan.log_id, options: Options::new(), report, published, role };
         Ok(EventStore { inner: Arc::new(inner) })
@@ -747,12 +753,14 @@ fn load_shown(
     let index = MemoryIndex::default();
     let watermark = plan.watermark.filter(|watermark| watermark.segment == last.number);
     let durable = last_facts.durable_offset().max(watermark.map_or(0, |watermark| watermark.offset));
-    let reached = loader.last(last, last_facts.start, durable.min(last.len), &segment, &index)?;
-    let known = watermark.map_or(reached.position, |watermark| watermark.position);
-    if known > reached.position {
-        loader.leave_out(last, reached.offset, reached.position, known, "the end of the log is damaged");
-    }
+    let mut reached = loader.last(last, last_facts.start, durable.min(last.len), &segment, &index)?;
     segment.publish(reached.offset, reached.position);
+    if let Some(watermark) = watermark.filter(|watermark| watermark.position > reached.position) {
+        // The head counts what is lost, so that who reads up to it is told.
+        loader.leave_out(last, reached.offset, reached.position, watermark.position, "the end of the log is damaged");
+        segment.publish(reached.offset, watermark.position);
+        reached = behind(&watermark);
+    }
     Ok((IndexedSegment { log: Arc::new(segment), index: Arc::new(index) }, reached))
 }
 

@@ -308,10 +308,11 @@ impl CommitState {
         }
         if writer.log.is_dirty() {
             writer.log.sync().map_err(in_doubt)?;
-            self.published.advance_durable(writer.log.position());
-            writer.log.advance_watermark();
-            self.published.set_facts(writer.log.epoch(), writer.log.watermark_errors());
         }
+        // Also where a rewind has synced what was written before it.
+        self.published.advance_durable(writer.log.position());
+        writer.log.announce();
+        self.published.set_facts(writer.log.epoch(), writer.log.watermark_errors());
         Ok(writer.log.position())
     }
 }

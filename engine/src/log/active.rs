@@ -26,7 +26,7 @@ use parking_lot::Mutex;
 
 use crate::log::names;
 use crate::log::segment::{Segment, SegmentPlace};
-use crate::log::small_files::{MetaFile, WatermarkFile, write_all};
+use crate::log::small_files::{MetaFile, UpdateError, WatermarkFile, write_all};
 use crate::log::zero_ahead::Frontier;
 use crate::poison::Poison;
 use crate::storage::{File, Storage};
@@ -107,6 +107,8 @@ pub(crate) struct ActiveLog {
     sealed_len: Option<u64>,
     meta: MetaFile,
     watermark: WatermarkFile,
+    /// What this writer has said last in the watermark: the segment, and how far it is durable.
+    announced: (SegmentNumber, u64),
 }
 
 /// A group of batches, encoded for this log, that goes to disk in one write.
@@ -153,6 +155,7 @@ impl ActiveLog {
             epoch: state.epoch,
             epoch_begun: false,
             sealed_len: state.sealed_len,
+            announced: (SegmentNumber::FIRST, 0),
             meta: state.meta,
             watermark: state.watermark,
         }
@@ -244,7 +247,10 @@ impl ActiveLog {
             return Ok(());
         }
         let next = self.epoch.next().ok_or_else(|| self.poisoned(io::Error::other("all epochs are used up")))?;
-        self.meta.update(|meta| meta.epoch = next).map_err(|error| self.full_or_poisoned(error))?;
+        self.meta.update(|meta| meta.epoch = next).map_err(|error| match error {
+            UpdateError::Write(error) => self.full_or_poisoned(error),
+            UpdateError::Sync(error) => self.poisoned(error),
+        })?;
         self.epoch = next;
         self.epoch_begun = true;
         Ok(())
@@ -305,6 +311,7 @@ impl ActiveLog {
     /// Tells readers in other processes, and the next recovery, how far the log is durable.
     /// Called when everything written is.
     pub(crate) fn advance_watermark(&mut self) {
+        self.announced = (self.segment.number, self.durable);
         let watermark = Watermark {
             log_id: self.meta.meta().log_id,
             sequence: 0,
@@ -314,6 +321,14 @@ impl ActiveLog {
             position: self.position,
         };
         self.watermark.advance(watermark);
+    }
+
+    /// Advances the watermark if it does not say yet how far the log is durable. A rewind
+    /// and a seal make everything durable too, and leave it to somebody else to say so.
+    pub(crate) fn announce(&mut self) {
+        if self.epoch_begun && !self.is_dirty() && self.announced != (self.segment.number, self.durable) {
+            self.advance_watermark();
+        }
     }
 
     /// Reserves space up to `end`, and more, so that this is not called for each append.
@@ -414,8 +429,10 @@ impl ActiveLog {
         match self.meta.update(|meta| name_active(meta, &self.segment)) {
             // It still names the segment before, which is enough: recovery
             // finds the active one by its name. Only its seed is not kept twice.
-            Err(error) if is_full(&error) => tracing::warn!(%error, "store.meta could not be updated at a roll"),
-            done => done.map_err(|error| self.poisoned(error))?,
+            Err(UpdateError::Write(error)) if is_full(&error) => {
+                tracing::warn!(%error, "store.meta could not be updated at a roll");
+            }
+            done => done.map_err(|error| self.poisoned(error.into()))?,
         }
         Ok(Arc::clone(&self.segment))
     }
@@ -436,8 +453,8 @@ impl ActiveLog {
     pub(crate) fn close(&mut self) -> Result<(), LogError> {
         if self.is_dirty() {
             self.sync()?;
-            self.advance_watermark();
         }
+        self.announce();
         if let Err(error) = self.watermark.sync() {
             // A lower bound that is lost leaves a lower one: nothing acknowledged is in danger.
             tracing::warn!(%error, "the watermark could not be synced at close");
@@ -475,7 +492,7 @@ pub(crate) struct NewSegment {
 pub(crate) enum CreateError {
     /// Before it got its name: nothing has happened.
     BeforeName(io::Error),
-    /// While it got its name, which may be there or not.
+    /// It has its name, and nobody knows whether the disk knows it.
     Name(io::Error),
 }
 
@@ -520,7 +537,10 @@ pub(crate) fn create_segment(
         CreateError::BeforeName(error)
     })?;
     let path = names::segment(new.number, new.base);
-    storage.rename(&temporary, &path).map_err(CreateError::Name)?;
+    storage.rename(&temporary, &path).map_err(|error| {
+        let _ = storage.remove(&temporary);
+        CreateError::BeforeName(error)
+    })?;
     storage.sync_dir(names::SEGMENTS).map_err(CreateError::Name)?;
     Ok(SegmentPlace { number: new.number, base: new.base, seed, shown: storage.describe(&path), file })
 }

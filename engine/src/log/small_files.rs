@@ -81,14 +81,30 @@ impl MetaFile {
     }
 
     /// Changes the facts, durably. On an error the old facts still hold.
-    pub(crate) fn update(&mut self, change: impl FnOnce(&mut StoreMeta)) -> io::Result<()> {
+    pub(crate) fn update(&mut self, change: impl FnOnce(&mut StoreMeta)) -> Result<(), UpdateError> {
         let mut meta = self.meta;
         change(&mut meta);
         meta.sequence += 1;
-        write_all(&*self.file, meta.slot_offset(), &meta.encode())?;
-        self.file.sync()?;
+        write_all(&*self.file, meta.slot_offset(), &meta.encode()).map_err(UpdateError::Write)?;
+        self.file.sync().map_err(UpdateError::Sync)?;
         self.meta = meta;
         Ok(())
+    }
+}
+
+/// Why `store.meta` was not changed.
+#[derive(Debug)]
+pub(crate) enum UpdateError {
+    /// A slot may be torn; the next try writes the same one.
+    Write(io::Error),
+    /// Nobody knows what is on the disk.
+    Sync(io::Error),
+}
+
+impl From<UpdateError> for io::Error {
+    fn from(error: UpdateError) -> io::Error {
+        let (UpdateError::Write(error) | UpdateError::Sync(error)) = error;
+        error
     }
 }
 

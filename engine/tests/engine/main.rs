@@ -7,15 +7,20 @@
 //! - [`model`]: random operations, compared with a `Vec` of events.
 //! - [`parity`]: what users of the systems before rely on, and the flaws that must not come back.
 //! - [`processes`]: real processes: the lock, a live reader, SIGKILL, a failing kernel.
+//! - [`crash`]: short stories on the simulated disk, stopped and failed at every operation.
+//! - [`recovery_rules`]: the rules R1 to R16, R19 and R20 of the format, a test for each.
 
 #![allow(missing_docs, reason = "the names of tests are sentences")]
 #![allow(unreachable_pub, reason = "a test binary has no outside")]
 
 mod cases;
 mod concurrency;
+mod crash;
 mod limits;
 mod model;
 mod parity;
 mod places;
 mod processes;
+mod recovery_rules;
 mod smoke;
+mod support;

@@ -1,6 +1,4 @@
-use annals::storage::sim::*;
 use annals::*;
-use std::sync::Arc;
 
 fn batch(n: usize) -> Vec<NewEvent> {
     (0..n).map(|i| NewEvent::new("Tick", vec![i as u8; 100])).collect()
@@ -95,59 +93,4 @@ fn threads() {
         t.wait().unwrap();
     }
     assert_eq!(store.head().get(), 1700);
-}
-
-#[test]
-fn sim_crash_everywhere() {
-    let options = Options::new().segment_bytes(64 << 10).background(false);
-    let story = |disk: &SimDisk| -> Vec<u64> {
-        let mut acked = vec![];
-        let Ok(store) = EventStore::open_on(Arc::new(disk.clone()), &options) else { return acked };
-        for i in 0..12u64 {
-            match store.append_batch(
-                format!("s-{}", i % 3),
-                ExpectedVersion::Any,
-                (0..3).map(|_| NewEvent::new("Tick", vec![i as u8 + 1; 3000])),
-            ) {
-                Ok(d) => acked.push(d.last.get()),
-                Err(_) => break,
-            }
-        }
-        acked
-    };
-    let whole = SimDisk::new(1);
-    let all = story(&whole);
-    assert_eq!(all.len(), 12);
-    let ops = whole.operations();
-    println!("{ops} ops");
-    let mut n = 0;
-    for stop in 0..=ops {
-        let disk = SimDisk::new(1);
-        disk.stop_at(stop);
-        let acked = story(&disk);
-        for (what, after) in [
-            disk.after_kill(),
-            disk.after_power_loss(PowerLoss::KeepLeast, 0),
-            disk.after_power_loss(PowerLoss::KeepMost, 0),
-        ]
-        .into_iter()
-        .chain((0..8).map(|s| disk.after_power_loss(PowerLoss::Random, s)))
-        .enumerate()
-        {
-            n += 1;
-            match EventStore::open_on(Arc::new(after.clone()), &options) {
-                Ok(store) => {
-                    let head = store.head().get();
-                    assert!(
-                        head >= acked.last().copied().unwrap_or(0),
-                        "stop {stop} what {what}: head {head} acked {acked:?}"
-                    );
-                    assert_eq!(head % 3, 0, "stop {stop} what {what}");
-                    assert_eq!(store.read_all(Position::START).flatten().count() as u64, head);
-                }
-                Err(e) => panic!("stop {stop} what {what}: {e:?} paths {:?}", after.paths()),
-            }
-        }
-    }
-    println!("{n} cases");
 }

@@ -16,7 +16,7 @@ use crate::error::{Doing, OpenError};
 use crate::log::active::{CreateError, LogState, NewSegment, create_segment, is_full};
 use crate::log::names;
 use crate::log::segment::{Segment, SegmentPlace};
-use crate::log::small_files::{MetaFile, WatermarkFile, write_all};
+use crate::log::small_files::{MetaFile, UpdateError, WatermarkFile, write_all};
 use crate::log::source::FileSource;
 use crate::report::{RecoveryReport, TornTail};
 use crate::storage::{Access, File, Storage};
@@ -132,7 +132,7 @@ pub(crate) fn carry_out(
     let (_, seed) = last.header.as_ref().expect("a plan to write has whole headers");
     let doing = || last.display.clone();
     if let Some(from) = plan.write_back_from {
-        let end = plan.cut.as_ref().map_or(plan.end.offset, |cut| cut.offset);
+        let end = plan.finish_roll.map_or(plan.end.offset, |sealed| sealed.trailer.file_len);
         write_back(&last.file, from, end).doing("rewrite", doing)?;
     }
     if let Some(cut) = &plan.cut {
@@ -143,77 +143,77 @@ pub(crate) fn carry_out(
     storage.sync_dir(names::SEGMENTS).doing("sync", || storage.describe(names::SEGMENTS))?;
     storage.sync_dir("").doing("sync", || storage.describe(""))?;
 
-    let place = SegmentPlace {
-        number: last.number,
-        base: last.base,
-        seed: *seed,
-        shown: last.display.clone(),
-        file: Arc::clone(&last.file),
-    };
     let watermark = plan
         .watermark_exists
         .then(|| WatermarkFile::open(&**storage, plan.watermark))
         .transpose()
         .doing("open", || storage.describe(names::WATERMARK))?;
+    let renewed = if is_unused(last, plan) { renew(&**storage, last)? } else { None };
+    let is_renewed = renewed.is_some();
+    let place = renewed.unwrap_or_else(|| SegmentPlace {
+        number: last.number,
+        base: last.base,
+        seed: *seed,
+        shown: last.display.clone(),
+        file: Arc::clone(&last.file),
+    });
     let (mut meta, mut watermark) = match plan.meta {
         None => {
             report.finished_creation = true;
             finish_creation(&**storage, &place, plan.log_id, now, watermark)?
         }
         Some(meta) => {
-            let meta = MetaFile::open(&**storage, meta).doing("open", || storage.describe(names::META))?;
+            let mut meta = MetaFile::open(&**storage, meta).doing("open", || storage.describe(names::META))?;
             let watermark = match watermark {
                 Some(watermark) => watermark,
                 None => WatermarkFile::create(&**storage).doing("create", || storage.describe(names::WATERMARK))?,
             };
+            if is_renewed {
+                name_active(&mut meta, &place).doing("update", || storage.describe(names::META))?;
+            }
             (meta, watermark)
         }
     };
+    let mut written = plan.end.offset;
+    let mut totals = plan.end.totals;
     let mut sealed_len = None;
-    let (segment, capacity, written, chain, totals) = if let Some(sealed) = plan.finish_roll {
-        let new = NewSegment {
-            log_id: plan.log_id,
-            number: last.number.next(),
-            base: plan.end.position,
-            epoch: plan.end.epoch,
-            created_at: now,
-            predecessor_len: sealed.trailer.file_len,
-            chain: sealed.seal.chain,
-        };
-        if last.len != sealed.trailer.file_len {
-            trim(&**storage, last, sealed.trailer.file_len)?;
+    let (segment, capacity) = match plan.finish_roll {
+        None => {
+            let capacity = segment_bytes.max(plan.end.offset + seal_room(totals.events));
+            (Segment::growing(place, capacity), capacity)
         }
-        match create_segment(&**storage, &new, None) {
-            Ok(place) => {
-                report.finished_roll = true;
-                let named = meta.update(|meta| {
-                    meta.active = place.number;
-                    meta.active_base = place.base;
-                    meta.active_seed = place.seed;
-                });
-                match named {
-                    // It still names the segment before, which is enough, as in a roll.
-                    Err(error) if is_full(&error) => {}
-                    done => done.doing("update", || storage.describe(names::META))?,
+        Some(sealed) => {
+            if last.len != sealed.trailer.file_len {
+                trim(&**storage, last, sealed.trailer.file_len)?;
+            }
+            let new = NewSegment {
+                log_id: plan.log_id,
+                number: last.number.next(),
+                base: plan.end.position,
+                epoch: plan.end.epoch,
+                created_at: now,
+                predecessor_len: sealed.trailer.file_len,
+                chain: sealed.seal.chain,
+            };
+            match create_segment(&**storage, &new, None) {
+                Ok(successor) => {
+                    report.finished_roll = true;
+                    name_active(&mut meta, &successor).doing("update", || storage.describe(names::META))?;
+                    written = SEGMENT_HEADER_LEN as u64;
+                    totals = Totals::default();
+                    (Segment::growing(successor, segment_bytes), segment_bytes)
                 }
-                let segment = Segment::growing(place, segment_bytes).doing("map", doing)?;
-                (segment, segment_bytes, SEGMENT_HEADER_LEN as u64, sealed.seal.chain, Totals::default())
+                // A full disk does not keep a store from opening: the first append tries again.
+                Err(CreateError::BeforeName(error)) if is_full(&error) => {
+                    report.notes.push("the disk is full: there is no space for the next segment yet".to_owned());
+                    sealed_len = Some(sealed.trailer.file_len);
+                    (Segment::sealed(place, &sealed.trailer, plan.end.position), segment_bytes)
+                }
+                Err(error) => return Err(cannot_create(&**storage, error)),
             }
-            // A full disk must not keep a store from opening: the first append tries again.
-            Err(CreateError::BeforeName(error)) if is_full(&error) => {
-                report.notes.push("the disk is full: there is no space for the next segment yet".to_owned());
-                let len = sealed.trailer.file_len;
-                sealed_len = Some(len);
-                let segment = Segment::sealed(place, &sealed.trailer, plan.end.position).doing("map", doing)?;
-                (segment, len, len, sealed.seal.chain, plan.end.totals)
-            }
-            Err(error) => return Err(cannot_create(&**storage, error)),
         }
-    } else {
-        let capacity = segment_bytes.max(plan.end.offset + seal_room(plan.end.totals.events));
-        let segment = Segment::growing(place, capacity).doing("map", doing)?;
-        (segment, capacity, plan.end.offset, plan.end.chain, plan.end.totals)
     };
+    let segment = segment.doing("map", doing)?;
     segment.publish(written, plan.end.position);
     tell_others(&mut watermark, plan, &segment, written);
     let state = LogState {
@@ -221,7 +221,7 @@ pub(crate) fn carry_out(
         capacity,
         written,
         position: plan.end.position,
-        chain,
+        chain: plan.end.chain,
         totals,
         epoch: plan.end.epoch,
         sealed_len,
@@ -245,6 +245,47 @@ fn tell_others(watermark: &mut WatermarkFile, plan: &Usable, segment: &Segment, 
             offset: written,
             position: plan.end.position,
         });
+    }
+}
+
+/// Whether the last segment was begun and nothing says that its name is durable:
+/// the sync of its directory may have failed, and no later one would cover it.
+fn is_unused(last: &SegmentFacts, plan: &Usable) -> bool {
+    let is_empty = plan.cut.is_none() && plan.end.offset == SEGMENT_HEADER_LEN as u64;
+    let is_named = plan.meta.is_some_and(|meta| meta.active == last.number);
+    is_empty && !is_named && plan.finish_roll.is_none()
+}
+
+/// Makes a segment that holds nothing yet once more, over itself: then its name is a new
+/// one, which the next sync of the directory covers. `None` when there is no space.
+fn renew(storage: &dyn Storage, last: &SegmentFacts) -> Result<Option<SegmentPlace>, OpenError> {
+    let (header, _) = last.header.as_ref().expect("a plan to write has whole headers");
+    let new = NewSegment {
+        log_id: header.log_id,
+        number: header.number,
+        base: header.base,
+        epoch: header.epoch,
+        created_at: header.created_at,
+        predecessor_len: header.predecessor_len,
+        chain: header.chain,
+    };
+    match create_segment(storage, &new, None) {
+        Ok(place) => Ok(Some(place)),
+        Err(CreateError::BeforeName(error)) if is_full(&error) => Ok(None),
+        Err(error) => Err(cannot_create(storage, error)),
+    }
+}
+
+/// Says in `store.meta` which segment is active. It can be found without that, so a full disk is no error.
+fn name_active(meta: &mut MetaFile, place: &SegmentPlace) -> io::Result<()> {
+    let updated = meta.update(|meta| {
+        meta.active = place.number;
+        meta.active_base = place.base;
+        meta.active_seed = place.seed;
+    });
+    match updated {
+        Err(UpdateError::Write(error)) if is_full(&error) => Ok(()),
+        done => Ok(done?),
     }
 }
 

@@ -3,6 +3,7 @@
 //! | facts | verdict |
 //! |---|---|
 //! | nothing at all | make a store |
+//! | nothing but a WATERMARK that speaks of a log | refuse: its files are gone |
 //! | one empty segment 0 and no `store.meta` | finish making it |
 //! | a segment or `store.meta` missing, foreign, or contradicting its neighbours | refuse, naming it |
 //! | a segment with a successor whose end is not whole | damage: it was synced before the successor existed |
@@ -40,8 +41,10 @@ pub(crate) struct Usable {
     pub(crate) trims: Vec<(usize, u64)>,
     /// What is cut off the last segment.
     pub(crate) cut: Option<Cut>,
-    /// The last segment's bytes from here on could not be proven to be on the
-    /// disk, and are written again before they are synced.
+    /// The last segment's bytes from here on are written again before they are synced: all that
+    /// could not be proven to be on the disk; or the last of those that nothing vouches for,
+    /// because an earlier sync that failed may have lost the length of the file, and only a
+    /// write gives it to the next sync.
     pub(crate) write_back_from: Option<u64>,
     /// The last segment is sealed and has no successor yet.
     pub(crate) finish_roll: Option<SealedEnd>,
@@ -73,6 +76,9 @@ pub(crate) struct Cut {
     pub(crate) fault: String,
 }
 
+/// How much of the log's end is written again to make its length durable, in bytes.
+const WRITTEN_AGAIN: u64 = 4096;
+
 /// Whether damage refuses the store, or is left out.
 #[derive(Clone, Copy, Debug, Eq, PartialEq)]
 pub(crate) enum Mode {
@@ -87,7 +93,15 @@ fn inconsistent<T>(problem: String) -> Result<T, OpenError> {
 /// Decides what the facts mean.
 pub(crate) fn decide(facts: &Facts, mode: Mode) -> Result<Plan, OpenError> {
     let meta = match &facts.meta {
-        None if facts.segments.is_empty() => return Ok(Plan::Create),
+        None if facts.segments.is_empty() => {
+            return match facts.watermark {
+                WatermarkFact::Valid(watermark) => inconsistent(format!(
+                    "store.meta and every segment are missing: WATERMARK says that position {} was durable",
+                    watermark.position
+                )),
+                WatermarkFact::Missing | WatermarkFact::Blank => Ok(Plan::Create),
+            };
+        }
         None => None,
         Some(Ok(meta)) => Some(*meta),
         Some(Err(fault @ MetaFault::Newer { .. })) => return Err(OpenError::Newer { problem: fault.to_string() }),
@@ -136,6 +150,13 @@ pub(crate) fn decide(facts: &Facts, mode: Mode) -> Result<Plan, OpenError> {
         Stop::Sealed(sealed) => Some(*sealed),
         Stop::End | Stop::Bad(_) => None,
     };
+    let whole_end = finish_roll.map_or(scan.tail.offset, |sealed| sealed.trailer.file_len);
+    let vouched = last_facts.vouched;
+    let write_back_from = if last_facts.unproven {
+        Some(vouched)
+    } else {
+        (vouched < whole_end).then(|| vouched.max(whole_end.saturating_sub(WRITTEN_AGAIN)))
+    };
     let header_epoch = last.header.as_ref().map_or(Epoch::default(), |(header, _)| header.epoch);
     let epochs = [meta.map_or(Epoch::default(), |meta| meta.epoch), scan.tail.epoch, header_epoch];
     Ok(Plan::Use(Box::new(Usable {
@@ -144,7 +165,7 @@ pub(crate) fn decide(facts: &Facts, mode: Mode) -> Result<Plan, OpenError> {
         watermark,
         watermark_exists: facts.watermark != WatermarkFact::Missing,
         trims,
-        write_back_from: last_facts.unproven.then_some(last_facts.vouched),
+        write_back_from,
         cut,
         finish_roll,
         end: LogEnd {

@@ -5,7 +5,7 @@ use std::sync::Arc;
 
 use annals_codec::scan::{self, Scan, SealedEnd, Source};
 use annals_codec::{
-    Frame, FrameKind, HeaderFault, META_FILE_LEN, MetaFault, Position, SEAL_LEN, SEGMENT_HEADER_LEN, Seal, Seed,
+    Frame, FrameKind, HeaderFault, LogId, META_FILE_LEN, MetaFault, Position, SEAL_LEN, SEGMENT_HEADER_LEN, Seal, Seed,
     SegmentHeader, SegmentNumber, StoreMeta, TRAILER_LEN, Tail, Trailer, WATERMARK_FILE_LEN, Watermark,
 };
 
@@ -38,6 +38,10 @@ pub(crate) enum WatermarkFact {
 }
 
 impl WatermarkFact {
+    fn is_of(self, log_id: LogId) -> bool {
+        matches!(self, WatermarkFact::Valid(watermark) if watermark.log_id == log_id)
+    }
+
     /// The offset below which it says that a segment was durable; 0 when it says nothing about it.
     pub(crate) fn vouches_for(self, segment: SegmentNumber) -> u64 {
         match self {
@@ -149,7 +153,8 @@ pub(crate) fn survey(storage: &dyn Storage, purpose: Purpose) -> Result<Facts, O
         head.truncate(read);
         let header = SegmentHeader::decode(&head);
         let content = if is_last {
-            let vouched = watermark.vouches_for(*number);
+            let is_ours = seed_of_last.is_none_or(|meta| watermark.is_of(meta.log_id));
+            let vouched = if is_ours { watermark.vouches_for(*number) } else { 0 };
             let start = start_of(&header, *number, *base, seed_of_last.as_ref());
             Content::Last(match start {
                 Some((seed, tail)) => Some(scan_last(&file, len, seed, tail, vouched, purpose).doing("read", doing)?),

@@ -111,6 +111,8 @@ struct State {
 
     operations: u64,
     reads: u64,
+    /// How often randomness was asked for, in all the lives of this disk.
+    draws: u64,
     stop: Option<u64>,
     stopped: bool,
     faults: Vec<(u64, Fault)>,
@@ -271,6 +273,7 @@ impl SimDisk {
             seed,
             names: old.names.lose_power(names, &mut dice),
             capacity: old.capacity,
+            draws: old.draws,
             journal: old.journal.clone(),
             ..State::default()
         };
@@ -665,6 +668,18 @@ impl Storage for SimDisk {
 
     fn describe(&self, path: &str) -> String {
         format!("simulated disk: {path}")
+    }
+
+    /// From the seed, like everything else here, and never the same twice in the life of a disk.
+    fn fill_random(&self, bytes: &mut [u8]) -> io::Result<()> {
+        const APART: u64 = 0x5851_F42D_4C95_7F2D;
+        let mut state = self.state();
+        state.draws += 1;
+        let mut dice = Dice::new(state.seed ^ APART, state.draws);
+        for byte in bytes {
+            *byte = dice.next() as u8;
+        }
+        Ok(())
     }
 }
 

@@ -842,3 +842,23 @@ fn a_file_of_zeros_takes_no_memory() {
     let after = disk.after_power_loss(PowerLoss::KeepMost, 0);
     assert_eq!(after.file_len("file"), Some(1 << 50));
 }
+
+// Randomness.
+
+#[test]
+fn randomness_is_the_same_for_the_same_seed_and_never_the_same_twice_on_one_disk() {
+    let draw = |disk: &SimDisk| {
+        let mut bytes = [0; 20];
+        disk.fill_random(&mut bytes).unwrap();
+        bytes
+    };
+    let (disk, twin) = (SimDisk::new(7), SimDisk::new(7));
+    let mut seen = BTreeSet::new();
+    for _ in 0..3 {
+        let drawn = draw(&disk);
+        assert_eq!(drawn, draw(&twin));
+        assert!(seen.insert(drawn));
+    }
+    assert!(seen.insert(draw(&disk.after_kill())), "after a kill");
+    assert!(seen.insert(draw(&disk.after_power_loss(PowerLoss::KeepMost, 7))), "after a power loss, by the same seed");
+}

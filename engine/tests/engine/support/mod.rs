@@ -1,0 +1,67 @@
+//! What the tests of crashes, damage and rules share, and a torture harness can use.
+//!
+//! - [`model`]: what a store must hold, as a list of batches and what became of each.
+//! - [`oracle`]: compares an open store with the model.
+//! - [`story`]: short stories of appends, told on a simulated disk until something goes wrong.
+
+pub(crate) mod model;
+pub(crate) mod oracle;
+pub(crate) mod story;
+
+use std::sync::Arc;
+use std::sync::atomic::{AtomicI64, Ordering};
+
+use annals::storage::sim::SimDisk;
+use annals::{Clock, EventStore, OpenError, Options};
+
+/// A clock that a disk's whole fate can be repeated with.
+#[derive(Debug, Default)]
+struct Ticking(AtomicI64);
+
+impl Clock for Ticking {
+    fn now(&self) -> i64 {
+        self.0.fetch_add(1_000, Ordering::Relaxed)
+    }
+}
+
+/// Options under which a story always takes the same course.
+pub(crate) fn options() -> Options {
+    Options::new().background(false).segment_bytes(64 << 10).clock(Arc::new(Ticking::default()))
+}
+
+pub(crate) fn open(disk: &SimDisk) -> Result<EventStore, OpenError> {
+    EventStore::open_on(Arc::new(disk.clone()), &options())
+}
+
+pub(crate) fn open_read_only(disk: &SimDisk) -> Result<EventStore, OpenError> {
+    EventStore::open_read_only_on(Arc::new(disk.clone()))
+}
+
+/// The paths and bytes of all files, but for the lock.
+pub(crate) fn snapshot(disk: &SimDisk) -> Vec<(String, Vec<u8>)> {
+    let paths = disk.paths().into_iter().filter(|path| path != "LOCK");
+    paths.map(|path| (path.clone(), disk.read_file(&path).unwrap())).collect()
+}
+
+/// The path of the only segment with this number.
+pub(crate) fn segment_path(disk: &SimDisk, number: u64) -> String {
+    let start = format!("seg/{number:020}-");
+    disk.paths().into_iter().find(|path| path.starts_with(&start)).expect("the segment exists")
+}
+
+/// Splitmix64, for what is sampled: the seed is printed with every failure.
+pub(crate) struct Rng(pub(crate) u64);
+
+impl Rng {
+    pub(crate) fn next(&mut self) -> u64 {
+        self.0 = self.0.wrapping_add(0x9E37_79B9_7F4A_7C15);
+        let mut x = self.0;
+        x = (x ^ (x >> 30)).wrapping_mul(0xBF58_476D_1CE4_E5B9);
+        x = (x ^ (x >> 27)).wrapping_mul(0x94D0_49BB_1331_11EB);
+        x ^ (x >> 31)
+    }
+
+    pub(crate) fn below(&mut self, n: u64) -> u64 {
+        self.next() % n
+    }
+}
