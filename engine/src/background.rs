@@ -11,12 +11,11 @@
 
 use std::sync::Arc;
 use std::thread::JoinHandle;
-use std::time::{Duration, Instant};
-
-use parking_lot::{Condvar, Mutex};
+use std::time::Duration;
 
 use crate::append::commit::CommitState;
 use crate::append::queue::Queue;
+use crate::bell::Bell;
 use crate::log::active::{Prepared, PreparedSlot, is_full};
 use crate::log::names;
 use crate::log::zero_ahead::zero_file;
@@ -27,47 +26,6 @@ const TICKET_DELAY: Duration = Duration::from_millis(5);
 
 /// The pause after each step of zeroing.
 const ZEROING_PAUSE: Duration = Duration::from_micros(500);
-
-/// What there is to do.
-#[derive(Clone, Copy, Debug, Default)]
-struct Work {
-    look_ahead: bool,
-    tickets: bool,
-    /// When something was written that is not durable yet.
-    dirty_since: Option<Instant>,
-    stop: bool,
-}
-
-/// What wakes the background thread.
-#[derive(Debug, Default)]
-pub(crate) struct Bell {
-    work: Mutex<Work>,
-    rung: Condvar,
-}
-
-impl Bell {
-    fn ring(&self, change: impl FnOnce(&mut Work)) {
-        change(&mut self.work.lock());
-        self.rung.notify_one();
-    }
-
-    /// The writer has come closer to the end of what was zeroed or prepared.
-    pub(crate) fn look_ahead(&self) {
-        self.ring(|work| work.look_ahead = true);
-    }
-
-    /// A ticket was queued.
-    pub(crate) fn tickets(&self) {
-        self.ring(|work| work.tickets = true);
-    }
-
-    /// Something was written and not synced, and nothing was before.
-    pub(crate) fn dirty(&self) {
-        self.ring(|work| {
-            work.dirty_since.get_or_insert_with(Instant::now);
-        });
-    }
-}
 
 /// The thread; dropping it stops and joins it.
 #[derive(Debug)]
@@ -98,7 +56,7 @@ impl Background {
 
 impl Drop for Background {
     fn drop(&mut self) {
-        self.bell.ring(|work| work.stop = true);
+        self.bell.stop();
         if let Some(thread) = self.thread.take() {
             // A panic in it has been printed, and there is nothing else to do about it.
             let _ = thread.join();
@@ -109,7 +67,7 @@ impl Drop for Background {
 impl Beside {
     fn run(&self, bell: &Bell) {
         loop {
-            let work = self.next(bell);
+            let work = bell.wait(self.flush_interval);
             if work.stop {
                 return;
             }
@@ -128,29 +86,6 @@ impl Beside {
         }
     }
 
-    /// Sleeps until there is something to do, and takes it.
-    fn next(&self, bell: &Bell) -> Work {
-        let mut work = bell.work.lock();
-        loop {
-            // An interval that ends beyond all time is none.
-            let due = work.dirty_since.zip(self.flush_interval).and_then(|(since, every)| since.checked_add(every));
-            let is_due = due.is_some_and(|due| due <= Instant::now());
-            if work.stop || work.tickets || work.look_ahead || is_due {
-                let taken = Work { dirty_since: work.dirty_since.filter(|_| is_due), ..*work };
-                work.look_ahead = false;
-                work.tickets = false;
-                if is_due {
-                    work.dirty_since = None;
-                }
-                return taken;
-            }
-            match due {
-                Some(due) => drop(bell.rung.wait_until(&mut work, due)),
-                None => bell.rung.wait(&mut work),
-            }
-        }
-    }
-
     fn zero_ahead(&self, bell: &Bell) {
         let frontier = Arc::clone(self.commit.writer.lock().log.frontier());
         loop {
@@ -165,8 +100,7 @@ impl Beside {
                 }
             }
             std::thread::sleep(ZEROING_PAUSE);
-            let work = bell.work.lock();
-            if work.stop || work.tickets {
+            if bell.is_urgent() {
                 return;
             }
         }
@@ -189,8 +123,7 @@ impl Beside {
         let Ok(file) = self.storage.create(&path) else { return };
         let zeroed = zero_file(&*file, self.zero_ahead, || {
             std::thread::sleep(ZEROING_PAUSE);
-            let work = bell.work.lock();
-            !work.stop && !work.tickets
+            !bell.is_urgent()
         });
         let is_wanted = || self.commit.writer.lock().log.next_segment() == number;
         match zeroed {

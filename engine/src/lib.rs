@@ -40,7 +40,7 @@
 
 mod append;
 mod background;
-mod batch;
+mod bell;
 mod clock;
 mod error;
 mod event;
@@ -64,7 +64,6 @@ pub use annals_codec::{
 
 pub use append::queue::Ticket;
 pub use append::{Appended, ExpectedVersion, Outcome};
-pub use batch::BatchBuilder;
 pub use clock::{Clock, SystemClock};
 pub use error::{AppendError, Damage, OpenError, ReadError};
 pub use event::{NewEvent, RecordedEvent};
@@ -72,4 +71,4 @@ pub use options::{Durability, Options};
 pub use read::Reader;
 pub use report::{RecoveryReport, TornTail};
 pub use stats::{SegmentStats, Stats, StreamInfo};
-pub use store::EventStore;
+pub use store::{BatchBuilder, EventStore};

@@ -17,7 +17,7 @@ use parking_lot::Mutex;
 use super::queue::{Committer, Few, Reply};
 use super::request::Request;
 use super::{Appended, ExpectedVersion, Outcome};
-use crate::background::Bell;
+use crate::bell::Bell;
 use crate::clock::Clock;
 use crate::error::AppendError;
 use crate::index::heads::Heads;

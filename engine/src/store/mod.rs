@@ -1,5 +1,8 @@
 //! The store: what a program opens, appends to, and reads from.
 
+mod batch;
+mod open;
+
 use std::fmt;
 use std::io;
 use std::path::Path;
@@ -8,33 +11,27 @@ use std::sync::Arc;
 use annals_codec::{IntoName, LogId, NameError, Position, SourceName, StreamId, StreamVersion, u64_at};
 use parking_lot::Mutex;
 
-use crate::append::commit::{CommitState, Writer};
+pub use self::batch::BatchBuilder;
+use crate::append::commit::CommitState;
 use crate::append::queue::{Committer, Queue, Ticket};
 use crate::append::request::Request;
 use crate::append::{Appended, ExpectedVersion};
-use crate::background::{Background, Bell, Beside};
-use crate::batch::BatchBuilder;
+use crate::background::Background;
+use crate::bell::Bell;
 use crate::error::{AppendError, Doing, OpenError, ReadError};
 use crate::event::{NewEvent, RecordedEvent};
-use crate::follow::{Follower, MOST_SEGMENT_LEN, behind};
+use crate::follow::Follower;
 use crate::index::SegmentIndex;
-use crate::index::load::{self, Loader};
-use crate::index::memory::MemoryIndex;
-use crate::log::active::{ActiveLog, PreparedSlot};
+use crate::log::active::PreparedSlot;
 use crate::log::names;
-use crate::log::recover::carry_out;
-use crate::log::recover::decide::{Mode, Plan, Usable, decide};
-use crate::log::recover::survey::{Content, Facts, LastFacts, Purpose, SegmentFacts, survey};
-use crate::log::segment::Segment;
 use crate::options::Options;
-use crate::poison::Poison;
 use crate::read::Reader;
 use crate::report::RecoveryReport;
 use crate::stats::{SegmentStats, Stats, StreamInfo};
+use crate::storage::Storage;
 use crate::storage::disk::DiskStorage;
 use crate::storage::sim::SimDisk;
-use crate::storage::{LockError, Storage};
-use crate::view::{IndexedSegment, Published, View};
+use crate::view::Published;
 
 /// An event store.
 ///
@@ -191,73 +188,7 @@ impl EventStore {
     /// As [`EventStore::open`].
     pub fn open_on(storage: Arc<dyn Storage>, options: &Options) -> Result<EventStore, OpenError> {
         options.check()?;
-        if !options.create {
-            refuse_missing(&*storage)?;
-        }
-        let lock = storage.lock().map_err(|error| match error {
-            LockError::Held { pid } => OpenError::AlreadyOpen { pid },
-            LockError::Io(source) => OpenError::Io { action: "lock", path: storage.describe(""), source },
-        })?;
-        let facts = survey(&*storage, Purpose::Write)?;
-        let now = options.clock.now();
-        let mut loader = Loader::default();
-        let mut view = View::default();
-        let (state, report, index) = match decide(&facts, Mode::Strict)? {
-            Plan::Create => {
-                let (state, report) = carry_out::create(&storage, &facts, options.segment_bytes, now)?;
-                (state, report, Arc::new(MemoryIndex::default()))
-            }
-            Plan::Use(plan) => {
-                // Loaded before anything is changed: damage found here refuses the store as it was.
-                view.segments = load_older(&mut loader, &facts, &plan, Mode::Strict)?;
-                let (state, report) = carry_out::carry_out(&storage, &facts, &plan, options.segment_bytes, now)?;
-                let index = load_last(&mut loader, &facts, &plan, &state.segment)?;
-                (state, report, index)
-            }
-        };
-        // A sealed one without a successor is among the older ones already.
-        if !state.segment.sealed {
-            view.segments.push(IndexedSegment { log: Arc::clone(&state.segment), index: Arc::clone(&index) });
-        }
-        tracing::info!(head = %state.position, segment = %state.segment.number, clean = report.is_clean(), "opened");
-
-        let mut salt = [0; 8];
-        storage.fill_random(&mut salt).doing("make event ids for", || storage.describe(""))?;
-        let poison = Arc::new(Poison::default());
-        let prepared = PreparedSlot::default();
-        let log_id = state.meta.meta().log_id;
-        let published = Arc::new(Published::new(view, state.position, state.epoch));
-        let log = ActiveLog::new(
-            Arc::clone(&storage),
-            Arc::clone(&poison),
-            Arc::clone(&prepared),
-            options.segment_bytes,
-            state,
-        );
-        let writer = Writer::new(log, loader.heads, index, loader.recorded_at, u64_at(&salt, 0));
-        let bell = Arc::new(Bell::default());
-        let commit = Arc::new(CommitState {
-            writer: Mutex::new(writer),
-            published: Arc::clone(&published),
-            poison,
-            clock: Arc::clone(&options.clock),
-            zero_ahead: if options.background { options.zero_ahead } else { 0 },
-            bell: Arc::clone(&bell),
-            lock: Mutex::new(Some(lock)),
-        });
-        let queue = Arc::new(Queue::default());
-        let beside = Beside {
-            commit: Arc::clone(&commit),
-            queue: Arc::clone(&queue),
-            storage: Arc::clone(&storage),
-            prepared: Arc::clone(&prepared),
-            flush_interval: options.flush_interval,
-            zero_ahead: options.zero_ahead.min(options.segment_bytes),
-        };
-        let background = options.background.then(|| Background::start(&bell, beside)).flatten();
-        let side = WriterSide { queue, commit, bell, prepared, storage, background };
-        let role = Role::Writer(side);
-        let inner = Inner { log_id, options: options.clone(), report, published, role };
+        let inner = Inner::open_writer(storage, options)?;
         Ok(EventStore { inner: Arc::new(inner) })
     }
 
@@ -267,25 +198,7 @@ impl EventStore {
     ///
     /// As [`EventStore::open_read_only`].
     pub fn open_read_only_on(storage: Arc<dyn Storage>) -> Result<EventStore, OpenError> {
-        refuse_missing(&*storage)?;
-        let (facts, plan) = survey_to_read(&storage)?;
-        let mut loader = Loader::default();
-        let mut segments = load_older(&mut loader, &facts, &plan, Mode::Lenient)?;
-        let (newest, tail) = load_shown(&mut loader, &facts, &plan)?;
-        segments.push(newest.clone());
-        let view = View { segments, gaps: loader.gaps.clone() };
-        let report = RecoveryReport {
-            head: tail.position,
-            epoch: plan.end.epoch,
-            gaps: loader.gaps.clone(),
-            notes: plan.notes.clone(),
-            ..RecoveryReport::default()
-        };
-        let published = Arc::new(Published::new(view, tail.position, plan.end.epoch));
-        let seen = plan.watermark.map_or(0, |watermark| watermark.sequence);
-        let follower = Follower::new(storage, plan.log_id, loader, newest, tail, seen);
-        let role = Role::Follower(Mutex::new(follower));
-        let inner = Inner { log_id: plan.log_id, options: Options::new(), report, published, role };
+        let inner = Inner::open_follower(storage)?;
         Ok(EventStore { inner: Arc::new(inner) })
     }
 
@@ -676,99 +589,4 @@ impl Drop for WriterSide {
 fn disk(dir: &Path, pread: bool) -> DiskStorage {
     let storage = DiskStorage::new(dir);
     if pread { storage.without_mapping() } else { storage }
-}
-
-/// Refuses a place where there is no store, without touching it.
-fn refuse_missing(storage: &dyn Storage) -> Result<(), OpenError> {
-    let holds = |dir, name| match storage.list(dir) {
-        Ok(names) => Ok(names.iter().any(|found: &String| found == name || dir == names::SEGMENTS)),
-        Err(error) if error.kind() == io::ErrorKind::NotFound => Ok(false),
-        Err(source) => Err(OpenError::Io { action: "list", path: storage.describe(dir), source }),
-    };
-    if holds("", names::META)? || holds(names::SEGMENTS, "")? {
-        Ok(())
-    } else {
-        Err(OpenError::NotFound { path: storage.describe("").into() })
-    }
-}
-
-/// Surveys a store that somebody may be writing to.
-fn survey_to_read(storage: &Arc<dyn Storage>) -> Result<(Facts, Box<Usable>), OpenError> {
-    /// A scan beside a writer can meet old bytes before new ones and take that for damage.
-    /// Real damage is still there the next time.
-    const TRIES: usize = 3;
-    let mut tries = 0;
-    loop {
-        tries += 1;
-        let facts = survey(&**storage, Purpose::Read)?;
-        match decide(&facts, Mode::Lenient) {
-            Ok(Plan::Use(plan)) if plan.damage.is_empty() || tries == TRIES => return Ok((facts, plan)),
-            Ok(Plan::Create) => return Err(OpenError::NotFound { path: storage.describe("").into() }),
-            Err(error) if tries == TRIES => return Err(error),
-            Ok(Plan::Use(_)) | Err(_) => {}
-        }
-        std::thread::sleep(std::time::Duration::from_millis(2));
-    }
-}
-
-/// Loads every segment that has a successor.
-fn load_older(loader: &mut Loader, facts: &Facts, plan: &Usable, mode: Mode) -> Result<Vec<IndexedSegment>, OpenError> {
-    let mut segments = Vec::with_capacity(facts.segments.len() + 1);
-    for (segment, successor) in facts.segments.iter().zip(facts.segments.iter().skip(1)) {
-        segments.push(loader.older(segment, successor.base, mode)?);
-    }
-    if plan.finish_roll.is_some()
-        && mode == Mode::Strict
-        && let Some(last) = facts.segments.last()
-    {
-        segments.push(loader.older(last, plan.end.position, mode)?);
-    }
-    Ok(segments)
-}
-
-/// Loads the segment that the writer goes on with.
-fn load_last(
-    loader: &mut Loader,
-    facts: &Facts,
-    plan: &Usable,
-    segment: &Segment,
-) -> Result<Arc<MemoryIndex>, OpenError> {
-    let index = Arc::new(MemoryIndex::default());
-    if plan.finish_roll.is_none() {
-        let (last, last_facts) = last_segment(facts);
-        loader.last(last, last_facts.start, plan.end.offset, segment, &index)?;
-    }
-    Ok(index)
-}
-
-/// Loads what a reader may be shown of the last segment: what is durable.
-fn load_shown(
-    loader: &mut Loader,
-    facts: &Facts,
-    plan: &Usable,
-) -> Result<(IndexedSegment, annals_codec::Tail), OpenError> {
-    let (last, last_facts) = last_segment(facts);
-    let place = load::place(last, last_facts.seed);
-    let segment = Segment::growing(place, MOST_SEGMENT_LEN).doing("map", || last.display.clone())?;
-    let index = MemoryIndex::default();
-    let watermark = plan.watermark.filter(|watermark| watermark.segment == last.number);
-    let durable = last_facts.durable_offset().max(watermark.map_or(0, |watermark| watermark.offset));
-    let mut reached = loader.last(last, last_facts.start, durable.min(last.len), &segment, &index)?;
-    segment.publish(reached.offset, reached.position);
-    if let Some(watermark) = watermark.filter(|watermark| watermark.position > reached.position) {
-        // The head counts what is lost, so that who reads up to it is told.
-        loader.leave_out(last, reached.offset, reached.position, watermark.position, "the end of the log is damaged");
-        segment.publish(reached.offset, watermark.position);
-        reached = behind(&watermark);
-    }
-    Ok((IndexedSegment { log: Arc::new(segment), index: Arc::new(index) }, reached))
-}
-
-fn last_segment(facts: &Facts) -> (&SegmentFacts, &LastFacts) {
-    match facts.segments.last() {
-        Some(SegmentFacts { content: Content::Last(Some(last)), .. }) => {
-            (facts.segments.last().expect("it was just looked at"), last)
-        }
-        _ => unreachable!("a plan to use a store has scanned its last segment"),
-    }
 }

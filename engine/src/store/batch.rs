@@ -7,13 +7,13 @@ use annals_codec::{IntoName, NameError, SourceName, StreamId};
 use hashbrown::HashMap;
 use smallvec::SmallVec;
 
+use super::EventStore;
 use crate::append::queue::Ticket;
 use crate::append::request::Request;
 use crate::append::{Appended, ExpectedVersion};
 use crate::error::AppendError;
 use crate::event::NewEvent;
 use crate::options::Durability;
-use crate::store::EventStore;
 
 /// So many streams are compared one by one; with more, a map is quicker.
 const FEW: usize = 32;

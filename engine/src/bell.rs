@@ -1,0 +1,83 @@
+//! What wakes the background thread: the writer rings, the thread waits.
+//!
+//! Beside both, because both use it: the writer knows nothing of the thread,
+//! and rings also when there is none.
+
+use std::time::{Duration, Instant};
+
+use parking_lot::{Condvar, Mutex};
+
+/// What there is to do.
+#[derive(Clone, Copy, Debug, Default)]
+pub(crate) struct Work {
+    pub(crate) look_ahead: bool,
+    pub(crate) tickets: bool,
+    /// When something was written that is not durable yet.
+    pub(crate) dirty_since: Option<Instant>,
+    pub(crate) stop: bool,
+}
+
+/// What wakes the background thread.
+#[derive(Debug, Default)]
+pub(crate) struct Bell {
+    work: Mutex<Work>,
+    rung: Condvar,
+}
+
+impl Bell {
+    fn ring(&self, change: impl FnOnce(&mut Work)) {
+        change(&mut self.work.lock());
+        self.rung.notify_one();
+    }
+
+    /// The writer has come closer to the end of what was zeroed or prepared.
+    pub(crate) fn look_ahead(&self) {
+        self.ring(|work| work.look_ahead = true);
+    }
+
+    /// A ticket was queued.
+    pub(crate) fn tickets(&self) {
+        self.ring(|work| work.tickets = true);
+    }
+
+    /// Something was written and not synced, and nothing was before.
+    pub(crate) fn dirty(&self) {
+        self.ring(|work| {
+            work.dirty_since.get_or_insert_with(Instant::now);
+        });
+    }
+
+    /// The store is closed.
+    pub(crate) fn stop(&self) {
+        self.ring(|work| work.stop = true);
+    }
+
+    /// Whether something is to be done that cannot wait for a long piece of work.
+    pub(crate) fn is_urgent(&self) -> bool {
+        let work = self.work.lock();
+        work.stop || work.tickets
+    }
+
+    /// Sleeps until there is something to do, and takes it. What is dirty is due after `flush_interval`.
+    pub(crate) fn wait(&self, flush_interval: Option<Duration>) -> Work {
+        let mut work = self.work.lock();
+        loop {
+            // An interval that ends beyond all time is none.
+            let due = work.dirty_since.zip(flush_interval).and_then(|(since, every)| since.checked_add(every));
+            let is_due = due.is_some_and(|due| due <= Instant::now());
+            if work.stop || work.tickets || work.look_ahead || is_due {
+                let taken = Work { dirty_since: work.dirty_since.filter(|_| is_due), ..*work };
+                work.look_ahead = false;
+                work.tickets = false;
+                if is_due {
+                    work.dirty_since = None;
+                }
+                return taken;
+            }
+            match due {
+                Some(due) => drop(self.rung.wait_until(&mut work, due)),
+                None => self.rung.wait(&mut work),
+            }
+        }
+    }
+}
