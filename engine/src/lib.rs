@@ -72,3 +72,8 @@ pub use read::Reader;
 pub use report::{RecoveryReport, TornTail};
 pub use stats::{SegmentStats, Stats, StreamInfo};
 pub use store::{BatchBuilder, EventStore};
+
+/// The example of the README is compiled and run with the tests.
+#[cfg(doctest)]
+#[doc = include_str!("../../README.md")]
+mod readme {}
