@@ -8,6 +8,7 @@
 //! - [`parity`]: what users of the systems before rely on, and the flaws that must not come back.
 //! - [`processes`]: real processes: the lock, a live reader, SIGKILL, a failing kernel.
 //! - [`crash`]: short stories on the simulated disk, stopped and failed at every operation.
+//! - [`damage`]: a small log cut at every byte, and with every bit flipped.
 //! - [`recovery_rules`]: the rules R1 to R16, R19 and R20 of the format, a test for each.
 
 #![allow(missing_docs, reason = "the names of tests are sentences")]
@@ -16,6 +17,7 @@
 mod cases;
 mod concurrency;
 mod crash;
+mod damage;
 mod limits;
 mod model;
 mod parity;

@@ -1,0 +1,301 @@
+//! Every bit of a small log flipped, and a cut at every byte: damage is reported, never cut off.
+//!
+//! The log has two sealed segments and an active one, all short, one sealed one
+//! not trimmed, and zeros behind the last batch. Whatever is flipped, a store that opens for
+//! writing shows exactly what was acknowledged, and one that does not is refused;
+//! a reader gets everything but the damaged region, and one error for that.
+
+use annals::storage::sim::SimDisk;
+use annals::{AppendError, EventStore, OpenError, Position, ReadError, inspect};
+
+use crate::support::model::{Batch, Model};
+use crate::support::oracle;
+use crate::support::story::commit;
+use crate::support::{open, open_read_only, segment_path};
+
+const HEADER: u64 = 4096;
+
+/// Readers and `verify` look at one flipped bit in so many: they wait a little before they
+/// believe in damage, because beside a writer it may be an old byte read before a new one.
+const READERS: u64 = 61;
+
+struct Small {
+    disk: SimDisk,
+    model: Model,
+    /// Where the batches of the active segment end.
+    end: u64,
+}
+
+/// What every event of the log looks like.
+fn batches() -> Vec<Batch> {
+    let tracked = |batch: Batch, upstream| Batch { tracking: Some(("bank", upstream)), ..batch };
+    vec![
+        Batch::new(1, &[("a", 20), ("b", 0)]),
+        tracked(Batch::new(2, &[("a", 33)]), 4),
+        Batch::new(3, &[("c", 60)]),
+        Batch::new(4, &[("a", 7), ("c", 8), ("a", 9)]),
+        tracked(Batch::new(5, &[]), 5),
+        Batch::new(6, &[("b", 41)]),
+        Batch::new(7, &[("a", 5), ("d", 50)]),
+        Batch::new(8, &[("d", 24)]),
+    ]
+}
+
+/// Seals a short segment: a batch that wants one of its own begins it, and then finds no space.
+fn seal_early(disk: &SimDisk, store: &EventStore) {
+    disk.set_capacity(Some(disk.used() + 3 * 4096));
+    let refused = commit(store, &Batch::new(1_000, &[("never", 100_000)]));
+    assert!(matches!(refused, Err(AppendError::StorageFull)));
+    disk.set_capacity(None);
+}
+
+fn small_log() -> Small {
+    let disk = SimDisk::new(11);
+    let mut model = Model::default();
+    let store = open(&disk).unwrap();
+    for batch in batches() {
+        if [3, 5].contains(&batch.number) {
+            seal_early(&disk, &store);
+        }
+        commit(&store, &batch).unwrap();
+        model.acknowledged(&batch);
+    }
+    let segments = store.stats().segments;
+    assert_eq!(segments.iter().map(|segment| segment.sealed).collect::<Vec<_>>(), [true, true, false]);
+    let end = segments[2].bytes;
+    drop(store);
+    resize(&disk, &segment_path(&disk, 2), end + 200);
+    let path = segment_path(&disk, 0);
+    resize(&disk, &path, disk.file_len(&path).unwrap() + 50);
+    Small { disk, model, end }
+}
+
+/// Cuts a file, or adds zeros to it.
+fn resize(disk: &SimDisk, path: &str, len: u64) {
+    let mut bytes = disk.read_file(path).unwrap();
+    bytes.resize(len as usize, 0);
+    disk.write_file(path, &bytes);
+}
+
+/// Opens for writing: either refuses, or shows exactly what was acknowledged. Returns the refusal.
+#[track_caller]
+fn check_writer(disk: &SimDisk, model: &Model, case: &str) -> Option<String> {
+    match open(disk) {
+        Ok(store) => {
+            let events: Vec<_> = store.read_all(Position::START).map(|event| event.expect(case)).collect();
+            let expected = model.batches().flat_map(|batch| {
+                batch.events.iter().enumerate().map(|(index, (stream, _))| (*stream, batch.payload(index)))
+            });
+            let found = events.iter().map(|event| (event.stream(), event.data().to_vec()));
+            assert!(found.eq(expected), "{case}: opened, and shows {} events", events.len());
+            assert_eq!(store.tracking("bank").unwrap(), Some(5), "{case}");
+            None
+        }
+        Err(error @ (OpenError::Corrupt(_) | OpenError::Inconsistent { .. } | OpenError::Newer { .. })) => {
+            Some(error.to_string())
+        }
+        Err(error) => panic!("{case}: {error:?}"),
+    }
+}
+
+/// Opens for reading: every event is shown as it was or lies in the only gap. Returns how many are lost.
+#[track_caller]
+fn check_reader(disk: &SimDisk, model: &Model, case: &str) -> u64 {
+    let reader = open_read_only(disk).unwrap_or_else(|error| panic!("{case}: {error:?}"));
+    let mut expected =
+        (1_u64..).zip(model.batches().flat_map(|batch| {
+            batch.events.iter().enumerate().map(|(index, (stream, _))| (*stream, batch.payload(index)))
+        }));
+    let (mut errors, mut lost) = (0, 0);
+    for found in reader.read_all(Position::START).skip_damaged() {
+        match found {
+            Ok(event) => {
+                let (position, (stream, payload)) = expected.next().expect(case);
+                assert_eq!((event.position().get(), event.stream()), (position, stream), "{case}");
+                assert!(event.data() == payload, "{case}: position {position}");
+            }
+            Err(ReadError::Corrupt(damage)) => {
+                errors += 1;
+                let to = damage.to.expect(case).get();
+                for position in damage.from.get()..=to {
+                    assert_eq!(expected.next().expect(case).0, position, "{case}: the gap {damage:?}");
+                    lost += 1;
+                }
+            }
+            Err(error) => panic!("{case}: {error:?}"),
+        }
+    }
+    assert!(expected.next().is_none(), "{case}: the reader stopped early");
+    assert!(errors <= 1, "{case}: {errors} errors");
+    let backward = reader.read_all(Position::END).backward().skip_damaged().filter(Result::is_ok).count() as u64;
+    assert_eq!(backward, model.events(model.len()) as u64 - lost, "{case}, backward");
+    lost
+}
+
+#[track_caller]
+fn check_verify(disk: &SimDisk, is_refused: bool, case: &str) {
+    match inspect::verify_on(disk, |_, _| ()) {
+        Ok(report) => assert_eq!(!report.is_clean(), is_refused, "{case}: {:?}", report.findings),
+        Err(OpenError::Newer { .. }) => assert!(is_refused, "{case}"),
+        Err(error) => panic!("{case}: {error:?}"),
+    }
+}
+
+/// Flips each bit of `bits` in turn, checks, and says how often the store was refused.
+fn check_flips(small: &Small, path: &str, bits: impl Iterator<Item = u64>) -> (u64, u64) {
+    let (mut cases, mut refused) = (0, 0);
+    for bit in bits {
+        let disk = small.disk.fork();
+        disk.flip(path, bit);
+        let case = format!("{path}, bit {bit} (byte {})", bit / 8);
+        let problem = check_writer(&disk.fork(), &small.model, &case);
+        if bit % READERS == 0 {
+            let lost = check_reader(&disk, &small.model, &case);
+            check_verify(&disk, problem.is_some(), &case);
+            assert!(lost == 0 || problem.is_some(), "{case}: events are lost, and a writer opens");
+        }
+        cases += 1;
+        refused += u64::from(problem.is_some());
+    }
+    println!("{path}: {cases} bits, {refused} refused");
+    (cases, refused)
+}
+
+fn bits(bytes: std::ops::Range<u64>) -> impl Iterator<Item = u64> {
+    bytes.start * 8..bytes.end * 8
+}
+
+#[test]
+fn the_small_log_is_whole() {
+    let small = small_log();
+    let store = open(&small.disk.fork()).unwrap();
+    assert_eq!(oracle::check(&store, &small.model, small.model.len()), small.model.len());
+    assert_eq!(check_reader(&small.disk, &small.model, "whole"), 0);
+    check_verify(&small.disk, false, "whole");
+}
+
+#[test]
+fn any_flipped_bit_of_an_acknowledged_event_of_the_active_segment_refuses_with_position_and_evidence() {
+    let small = small_log();
+    let path = segment_path(&small.disk, 2);
+    for bit in bits(HEADER..small.end) {
+        let disk = small.disk.fork();
+        disk.flip(&path, bit);
+        let case = format!("bit {bit} (byte {})", bit / 8);
+        let problem = check_writer(&disk, &small.model, &case).unwrap_or_else(|| panic!("{case} opens"));
+        assert!(problem.contains("position"), "{case}: {problem}");
+        assert!(
+            problem.contains("WATERMARK says") || problem.contains("a later commit marker says"),
+            "{case}: {problem}"
+        );
+    }
+}
+
+#[test]
+fn without_a_watermark_later_markers_still_vouch_for_all_but_the_last_batch() {
+    let small = small_log();
+    small.disk.write_file("WATERMARK", &[0; 1024]);
+    let path = segment_path(&small.disk, 2);
+    let file = small.disk.read_file(&path).unwrap();
+    let last = file.windows(8).position(|window| window == b"batch 8 ").unwrap() as u64;
+    // The frame of the last event begins less than 200 bytes before its payload.
+    for bit in bits(HEADER..last - 200).step_by(3) {
+        let disk = small.disk.fork();
+        disk.flip(&path, bit);
+        let case = format!("bit {bit} (byte {})", bit / 8);
+        let problem = check_writer(&disk, &small.model, &case).unwrap_or_else(|| panic!("{case} opens"));
+        assert!(problem.contains("a later commit marker says"), "{case}: {problem}");
+    }
+}
+
+#[test]
+fn a_flip_in_the_frames_or_behind_them_of_the_active_segment_is_reported_or_harmless() {
+    let small = small_log();
+    let path = segment_path(&small.disk, 2);
+    let (cases, refused) = check_flips(&small, &path, bits(HEADER..small.disk.file_len(&path).unwrap()));
+    assert_eq!(cases - refused, 200 * 8, "only the zeros behind the log can be cut off");
+}
+
+#[test]
+fn a_flip_in_the_header_of_the_active_segment_refuses_and_loses_nothing_to_readers() {
+    let small = small_log();
+    let (cases, refused) = check_flips(&small, &segment_path(&small.disk, 2), bits(0..HEADER));
+    assert_eq!(cases, refused);
+}
+
+#[test]
+fn a_flip_behind_the_header_of_a_sealed_segment_refuses() {
+    let small = small_log();
+    for number in [0, 1] {
+        let path = segment_path(&small.disk, number);
+        let (cases, refused) = check_flips(&small, &path, bits(HEADER..small.disk.file_len(&path).unwrap()));
+        assert_eq!(cases, refused);
+    }
+}
+
+#[test]
+fn a_flip_in_the_header_of_a_sealed_segment_refuses() {
+    let small = small_log();
+    for number in [0, 1] {
+        let (cases, refused) = check_flips(&small, &segment_path(&small.disk, number), bits(0..HEADER));
+        assert_eq!(cases, refused);
+    }
+}
+
+#[test]
+fn a_flip_in_store_meta_leaves_the_other_slot() {
+    let small = small_log();
+    let (_, refused) = check_flips(&small, "store.meta", bits(0..small.disk.file_len("store.meta").unwrap()));
+    assert_eq!(refused, 0);
+}
+
+#[test]
+fn a_flip_in_the_watermark_leaves_the_other_slot() {
+    let small = small_log();
+    let mut newer = 0;
+    for bit in bits(0..small.disk.file_len("WATERMARK").unwrap()) {
+        let disk = small.disk.fork();
+        disk.flip("WATERMARK", bit);
+        let case = format!("bit {bit} (byte {})", bit / 8);
+        // A reader is shown what somebody says is durable: without the newer slot, all but the last batch.
+        let head = open_read_only(&disk).unwrap().head().get();
+        let all = small.model.events(small.model.len()) as u64;
+        assert!(head == all || head == all - 1, "{case}: {head}");
+        newer += u64::from(head == all - 1);
+        assert_eq!(check_writer(&disk, &small.model, &case), None, "{case}");
+    }
+    assert_eq!(newer, 512 * 8);
+}
+
+#[test]
+fn a_cut_at_any_byte_of_the_active_segment_refuses_below_its_end_and_is_harmless_above() {
+    let small = small_log();
+    let path = segment_path(&small.disk, 2);
+    for len in 0..=small.disk.file_len(&path).unwrap() {
+        let disk = small.disk.fork();
+        resize(&disk, &path, len);
+        let case = format!("cut at {len}");
+        let problem = check_writer(&disk.fork(), &small.model, &case);
+        assert_eq!(problem.is_some(), len < small.end, "{case}: {problem:?}");
+        if len % READERS == 0 || len.abs_diff(small.end) < 3 {
+            check_verify(&disk, problem.is_some(), &case);
+            check_reader(&disk, &small.model, &case);
+        }
+    }
+}
+
+#[test]
+fn a_cut_at_any_byte_of_a_sealed_segment_refuses() {
+    let small = small_log();
+    let path = segment_path(&small.disk, 1);
+    for len in (0..small.disk.file_len(&path).unwrap()).step_by(3) {
+        let disk = small.disk.fork();
+        resize(&disk, &path, len);
+        let case = format!("cut at {len}");
+        assert!(check_writer(&disk, &small.model, &case).is_some(), "{case}");
+        if len % READERS == 0 {
+            check_verify(&disk, true, &case);
+            check_reader(&disk, &small.model, &case);
+        }
+    }
+}
