@@ -127,7 +127,7 @@ fn check_reader(disk: &SimDisk, model: &Model, case: &str) -> u64 {
     }
     assert!(expected.next().is_none(), "{case}: the reader stopped early");
     assert!(errors <= 1, "{case}: {errors} errors");
-    let backward = reader.read_all(Position::END).backward().skip_damaged().filter(Result::is_ok).count() as u64;
+    let backward = reader.read_all(Position::END).backward().skip_damaged().flatten().count() as u64;
     assert_eq!(backward, model.events(model.len()) as u64 - lost, "{case}, backward");
     lost
 }

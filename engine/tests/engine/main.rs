@@ -10,6 +10,7 @@
 //! - [`crash`]: short stories on the simulated disk, stopped and failed at every operation.
 //! - [`damage`]: a small log cut at every byte, and with every bit flipped.
 //! - [`recovery_rules`]: the rules R1 to R16, R19 and R20 of the format, a test for each.
+//! - [`write_path`]: what an append, a roll and a close ask of the disk, in which order.
 
 #![allow(missing_docs, reason = "the names of tests are sentences")]
 #![allow(unreachable_pub, reason = "a test binary has no outside")]
@@ -24,5 +25,5 @@ mod parity;
 mod places;
 mod processes;
 mod recovery_rules;
-mod smoke;
 mod support;
+mod write_path;
