@@ -139,7 +139,7 @@ impl<'a> BatchBuilder<'a> {
         self
     }
 
-    /// When this batch is acknowledged. Default: as [`Options::durability`] says.
+    /// When this batch is acknowledged. Default: as [`Options::durability`](crate::Options::durability) says.
     pub fn durability(mut self, durability: Durability) -> BatchBuilder<'a> {
         self.request.durability = durability;
         self
