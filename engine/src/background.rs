@@ -125,13 +125,17 @@ impl Beside {
             std::thread::sleep(ZEROING_PAUSE);
             !bell.is_urgent()
         });
-        let is_wanted = || self.commit.writer.lock().log.next_segment() == number;
+        // Held until the file is in its place: a roll in between would never find it, nor remove it.
+        let writer = self.commit.writer.lock();
         match zeroed {
-            Ok(zeroed) if is_wanted() => {
+            Ok(zeroed) if writer.log.next_segment() == number => {
                 *self.prepared.lock() = Some(Prepared { number, path, file, zeroed });
             }
             // Too late, or no space: the roll makes its own. What stays is removed at the next open.
-            _ => drop(self.storage.remove(&path)),
+            _ => {
+                drop(writer);
+                let _ = self.storage.remove(&path);
+            }
         }
     }
 }

@@ -126,6 +126,8 @@ fn readers_beside_writers_see_whole_batches_of_a_prefix() {
                             assert!(stats.durable_head <= stats.head);
                             assert!(stats.segments.iter().all(|segment| segment.last <= stats.head));
                         }
+                        seen.push(check_prefix(follower.as_ref().unwrap_or(store)));
+                        assert_eq!(seen.last(), Some(&store.head().get()), "all of it, in the end");
                         assert!(seen.is_sorted());
                         seen.dedup();
                         seen.len()
@@ -522,51 +524,63 @@ fn without_a_flush_interval_buffered_events_wait_for_a_flush() {
 #[test]
 fn zeroing_and_preparing_ahead_never_touch_what_many_threads_write() {
     // Tiny segments and much zeroed ahead, so that the writer, the zeroing and the rolls meet all the time.
-    for (pread, durability) in [(false, Durability::Sync), (true, Durability::Sync), (false, Durability::Buffered)] {
-        let dir = tempfile::tempdir().unwrap();
-        let options = Options::new().segment_bytes(64 << 10).zero_ahead(1 << 20).pread(pread).durability(durability);
-        let store = EventStore::open(dir.path(), &options).unwrap();
-        std::thread::scope(|threads| {
-            for thread in 0..6_u64 {
-                let store = &store;
-                threads.spawn(move || {
-                    let mut rng = Rng::new(thread);
-                    for number in 0..100 {
-                        let len = 8 + rng.below(3000) as usize;
-                        let mut data = number_bytes(thread, number);
-                        data.resize(16 + len, 0xA5);
-                        store.append(format!("s-{thread}"), Any, NewEvent::new("Filled", data)).unwrap();
-                    }
-                });
-            }
-        });
-        assert!(store.stats().segments.len() > 10);
-        assert_eq!(store.head(), pos(600));
-        let size = |dir: &std::path::Path| -> u64 {
-            std::fs::read_dir(dir.join("seg")).unwrap().map(|entry| entry.unwrap().metadata().unwrap().len()).sum()
-        };
-        assert!(
-            size(dir.path()) < 3 << 20,
-            "{} bytes for 1 MiB of events: more is zeroed than a segment takes",
-            size(dir.path())
-        );
-        drop(store);
-        let report = inspect::verify(dir.path(), |_, _| ()).unwrap();
-        assert!(report.is_clean(), "{:?}", report.findings);
-        assert_eq!((report.events, report.unfinished_bytes), (600, 0));
-        let temporary = std::fs::read_dir(dir.path().join("seg"))
-            .unwrap()
-            .filter(|entry| entry.as_ref().unwrap().file_name().to_string_lossy().ends_with(".tmp"));
-        assert_eq!(temporary.count(), 0, "nothing prepared is left behind");
-        let store = EventStore::open(dir.path(), &options).unwrap();
-        assert!(store.recovery_report().is_clean(), "{:?}", store.recovery_report());
-        for thread in 0..6 {
-            let stream = store.read_stream(format!("s-{thread}"), StreamVersion::EMPTY).unwrap();
-            for (number, event) in stream.enumerate() {
-                let data = event.unwrap().data();
-                assert_eq!(data[..16], number_bytes(thread, number as u64));
-                assert!(data[16..].iter().all(|&byte| byte == 0xA5));
-            }
+    check_ahead(&small(), 1);
+    check_ahead(&small().pread(true), 1);
+    check_ahead(&small().durability(Durability::Buffered), 1);
+    // Zeroed in several steps, so that one of them may come when the segment is sealed already.
+    check_ahead(&small().segment_bytes(1 << 20), 20);
+}
+
+fn small() -> Options {
+    Options::new().segment_bytes(64 << 10).zero_ahead(1 << 20)
+}
+
+/// Many threads append events, a few KiB long each times `factor`; then everything is looked at.
+fn check_ahead(options: &Options, factor: u64) {
+    let dir = tempfile::tempdir().unwrap();
+    let store = EventStore::open(dir.path(), options).unwrap();
+    std::thread::scope(|threads| {
+        for thread in 0..6_u64 {
+            let store = &store;
+            threads.spawn(move || {
+                let mut rng = Rng::new(thread);
+                for number in 0..100 {
+                    let len = 8 + (rng.below(3000) * factor) as usize;
+                    let mut data = number_bytes(thread, number);
+                    data.resize(16 + len, 0xA5);
+                    store.append(format!("s-{thread}"), Any, NewEvent::new("Filled", data)).unwrap();
+                }
+            });
+        }
+    });
+    let segments = store.stats().segments;
+    assert!(segments.len() > 10);
+    assert_eq!(store.head(), pos(600));
+    // Beside the events: one active segment, and one that was prepared.
+    let bound = segments.iter().map(|segment| segment.bytes).sum::<u64>() + 2 * segments[0].bytes + (1 << 20);
+    let files = std::fs::read_dir(dir.path().join("seg")).unwrap();
+    let size: u64 = files.map(|entry| entry.unwrap().metadata().unwrap().len()).sum();
+    assert!(size < bound, "{size} bytes: more is zeroed than a segment takes");
+    drop(store);
+    for segment in segments.iter().filter(|segment| segment.sealed) {
+        let len = std::fs::metadata(dir.path().join(&segment.path)).unwrap().len();
+        assert_eq!(len, segment.bytes, "zeros behind a seal: {segment:?}");
+    }
+    let report = inspect::verify(dir.path(), |_, _| ()).unwrap();
+    assert!(report.is_clean(), "{:?}", report.findings);
+    assert_eq!((report.events, report.unfinished_bytes), (600, 0));
+    let temporary = std::fs::read_dir(dir.path().join("seg"))
+        .unwrap()
+        .filter(|entry| entry.as_ref().unwrap().file_name().to_string_lossy().ends_with(".tmp"));
+    assert_eq!(temporary.count(), 0, "nothing prepared is left behind");
+    let store = EventStore::open(dir.path(), options).unwrap();
+    assert!(store.recovery_report().is_clean(), "{:?}", store.recovery_report());
+    for thread in 0..6 {
+        let stream = store.read_stream(format!("s-{thread}"), StreamVersion::EMPTY).unwrap();
+        for (number, event) in stream.enumerate() {
+            let data = event.unwrap().data();
+            assert_eq!(data[..16], number_bytes(thread, number as u64));
+            assert!(data[16..].iter().all(|&byte| byte == 0xA5));
         }
     }
 }
