@@ -40,7 +40,7 @@ fn describe_range(from: Position, to: Option<Position>) -> String {
     }
 }
 
-/// Why a store was not opened. Nothing was changed on disk.
+/// Why a store was not opened. Nothing of it was changed on disk; at most the file LOCK was made.
 #[derive(Debug, thiserror::Error)]
 #[non_exhaustive]
 pub enum OpenError {

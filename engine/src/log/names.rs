@@ -38,6 +38,13 @@ pub(crate) fn parse_segment(name: &str) -> Option<(SegmentNumber, Position)> {
     Some((SegmentNumber::new(number.parse().ok()?), Position::new(base.parse().ok()?)))
 }
 
+/// Whether a name in one of the store's directories is that of what a crash has left.
+///
+/// The store's own directory may hold files of others, and theirs are not ours to remove.
+pub(crate) fn is_temporary(dir: &str, name: &str) -> bool {
+    name.strip_suffix(TEMPORARY).is_some_and(|of| !dir.is_empty() || of == META || of == WATERMARK)
+}
+
 /// The path where bytes cut from a segment are kept. The name tells them apart
 /// by content, so that a recovery that is repeated writes the same file.
 pub(crate) fn quarantined(segment: SegmentNumber, offset: u64, checksum: u32) -> String {
@@ -47,6 +54,13 @@ pub(crate) fn quarantined(segment: SegmentNumber, offset: u64, checksum: u32) ->
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn a_temporary_file_of_somebody_else_beside_the_store_is_not_ours_to_remove() {
+        assert!(is_temporary("", "store.meta.tmp") && is_temporary("", "WATERMARK.tmp"));
+        assert!(is_temporary(SEGMENTS, "00000000000000000001.seg.tmp"));
+        assert!(!is_temporary("", "report.tmp") && !is_temporary("", ".tmp") && !is_temporary("", "store.meta"));
+    }
 
     #[test]
     fn a_segment_name_reads_back_and_no_other_name_passes_for_one() {

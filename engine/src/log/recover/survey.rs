@@ -130,7 +130,7 @@ pub(crate) fn survey(storage: &dyn Storage, purpose: Purpose) -> Result<Facts, O
         };
         for name in entries {
             let path = if dir.is_empty() { name.clone() } else { format!("{dir}/{name}") };
-            if name.ends_with(names::TEMPORARY) {
+            if names::is_temporary(dir, &name) {
                 temporaries.push(path);
             } else if let Some((number, base)) = names::parse_segment(&name).filter(|_| dir == names::SEGMENTS) {
                 found.push((number, base, path));
