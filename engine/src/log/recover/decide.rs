@@ -158,7 +158,9 @@ pub(crate) fn decide(facts: &Facts, mode: Mode) -> Result<Plan, OpenError> {
         (vouched < whole_end).then(|| vouched.max(whole_end.saturating_sub(WRITTEN_AGAIN)))
     };
     let header_epoch = last.header.as_ref().map_or(Epoch::default(), |(header, _)| header.epoch);
-    let epochs = [meta.map_or(Epoch::default(), |meta| meta.epoch), scan.tail.epoch, header_epoch];
+    let meta_epoch = meta.map_or(Epoch::default(), |meta| meta.epoch);
+    let watermark_epoch = watermark.map_or(Epoch::default(), |watermark| watermark.epoch);
+    let epochs = [meta_epoch, watermark_epoch, scan.tail.epoch, header_epoch];
     Ok(Plan::Use(Box::new(Usable {
         meta,
         log_id,
@@ -357,3 +359,6 @@ fn tail_damage(last: &SegmentFacts, facts: &LastFacts, durable_offset: u64) -> D
         fault,
     }
 }
+
+#[cfg(test)]
+mod tests;
