@@ -964,8 +964,8 @@ fn r15_a_full_disk_never_keeps_a_store_from_opening() {
         assert_eq!(oracle::check(&store, &model, model.len()), model.len());
         drop(store);
         // No page is left for anything.
-        disk.set_capacity(Some(disk.used()));
         let disk = disk.after_power_loss(PowerLoss::KeepLeast, 0);
+        disk.set_capacity(Some(0));
         let store = check_holds(&disk, &model);
         disk.set_capacity(None);
         commit(&store, &batch(3, &[("b", 50_000)])).expect("there is space again");
@@ -973,6 +973,21 @@ fn r15_a_full_disk_never_keeps_a_store_from_opening() {
         drop(store);
         check_holds(&disk, &model);
     }
+}
+
+#[test]
+fn r15_a_sealed_log_opens_on_a_full_disk_and_goes_on_when_there_is_space() {
+    let (disk, model) = sealed_without_successor();
+    disk.set_capacity(Some(0));
+    let store = check_holds(&disk, &model);
+    assert!(!store.recovery_report().finished_roll);
+    assert!(matches!(commit(&store, &batch(2, &[("a", 1)])), Err(AppendError::StorageFull)));
+    oracle::check(&store, &model, 1);
+    disk.set_capacity(None);
+    commit(&store, &batch(3, &[("a", 1)])).unwrap();
+    assert_eq!(store.stats().segments.len(), 2);
+    drop(store);
+    assert_eq!(open(&disk).unwrap().head(), Position::new(3));
 }
 
 #[test]

@@ -233,6 +233,26 @@ fn a_full_disk_can_always_be_sealed() {
 }
 
 #[test]
+fn an_append_that_gets_the_last_page_leaves_room_for_the_seal_in_it() {
+    let mut sealed = 0;
+    for len in (0..4_096).step_by(64) {
+        let disk = SimDisk::new(4);
+        let store = open(&disk).unwrap();
+        // Too little to reserve generously.
+        disk.set_capacity(Some(disk.used() + 2 * 4096));
+        if commit(&store, &batch(1, &[("a", len), ("a", 2_000), ("a", 1)])).is_err() {
+            continue;
+        }
+        disk.set_capacity(Some(0));
+        let refused = commit(&store, &batch(2, &[("a", 100_000)]));
+        assert!(matches!(refused, Err(AppendError::StorageFull)), "{len}: {refused:?}");
+        assert!(store.stats().segments[0].sealed, "{len}");
+        sealed += 1;
+    }
+    assert!(sealed > 30, "{sealed}");
+}
+
+#[test]
 fn a_roll_that_finds_no_space_at_any_step_is_finished_by_a_later_append() {
     let next = batch(2, &[("a", 50_000)]);
     let (disk, store) = {
