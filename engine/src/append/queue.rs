@@ -78,7 +78,7 @@ struct Pending {
 /// Where the caller of one queued request waits.
 #[derive(Debug, Default)]
 struct Seat {
-    /// Whether somebody sits here. Set under the queue's lock.
+    /// Whether somebody sits here. Set under the queue's lock; cleared by who sits here, to lead.
     taken: AtomicBool,
     news: Mutex<Option<News>>,
     bell: Condvar,
@@ -187,7 +187,7 @@ impl Queue {
 
     /// Waits for the reply at `seat`, leading if nobody else does.
     fn wait(&self, seat: &Arc<Seat>, committer: &dyn Committer) -> Reply {
-        {
+        loop {
             let mut inner = self.inner.lock();
             seat.taken.store(true, Ordering::Relaxed);
             // A request that is not queued any more was taken by a leader, who may have
@@ -197,12 +197,19 @@ impl Queue {
                 inner.leading = true;
                 seat.tell(News::Lead);
             }
-        }
-        loop {
+            drop(inner);
             match seat.wait() {
                 News::Reply(reply) => return reply,
-                // Commits the front of the queue, in which this seat may not be yet.
-                News::Lead => Group::new(self, committer).take_and_commit(self),
+                News::Lead => {
+                    // Whoever leads does not wait: a panic takes it away, and the lead must
+                    // not be handed to an empty seat.
+                    seat.taken.store(false, Ordering::Relaxed);
+                    // Commits the front of the queue, in which this seat may not be yet.
+                    Group::new(self, committer).take_and_commit(self);
+                    if let Some(News::Reply(reply)) = seat.news.lock().take() {
+                        return reply;
+                    }
+                }
             }
         }
     }
@@ -299,5 +306,62 @@ impl Drop for Group<'_> {
                 seat.tell(News::Reply(Err(error.clone())));
             }
         }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::sync::mpsc::channel;
+    use std::time::Duration;
+
+    use annals_codec::StreamId;
+
+    use super::*;
+    use crate::append::ExpectedVersion;
+    use crate::event::NewEvent;
+    use crate::options::Options;
+
+    /// Panics at the first group, and refuses every later one.
+    #[derive(Debug, Default)]
+    struct Panicking(AtomicBool);
+
+    impl Committer for Panicking {
+        fn commit(&self, requests: &[Request]) -> Few<Reply> {
+            assert!(self.0.swap(true, Ordering::Relaxed), "as the test wants it");
+            requests.iter().map(|_| Err(self.abort())).collect()
+        }
+
+        fn abort(&self) -> AppendError {
+            AppendError::StorageFull
+        }
+    }
+
+    fn request(bytes: u64) -> Request {
+        let stream = StreamId::new("a").unwrap();
+        let mut request =
+            Request::single(stream, ExpectedVersion::Any, NewEvent::new("A", ""), &Options::new()).unwrap();
+        request.bytes = bytes;
+        request
+    }
+
+    #[test]
+    fn a_leader_whose_own_request_is_still_queued_when_it_panics_leaves_nobody_waiting() {
+        let queue = Arc::new(Queue::default());
+        let committer = Arc::new(Panicking::default());
+        // The first fills a group; the second is queued behind it, and its waiter leads.
+        let first = queue.submit(request(MOST_GROUP_BYTES));
+        let second = queue.submit(request(1));
+        let leader = std::thread::spawn({
+            let (queue, committer) = (Arc::clone(&queue), Arc::clone(&committer));
+            move || queue.wait(&second.0, &*committer)
+        });
+        assert!(leader.join().is_err(), "the panic comes through");
+        let (send, served) = channel();
+        std::thread::spawn(move || {
+            let _ = send.send((queue.wait(&first.0, &*committer), queue.commit(request(1), &*committer)));
+        });
+        let (first, third) = served.recv_timeout(Duration::from_secs(10)).expect("nobody hangs");
+        assert!(matches!(first, Err(AppendError::StorageFull)), "{first:?}");
+        assert!(matches!(third, Err(AppendError::StorageFull)), "{third:?}");
     }
 }
