@@ -3,7 +3,7 @@
 //! What is always true:
 //!
 //! - No error is hidden and no failed call is tried again, with one exception:
-//!   a read or write that a signal interrupted before it moved a byte.
+//!   a read, a write or a reservation that a signal interrupted before it moved a byte.
 //! - Every descriptor is closed on exec, and nothing of a file is cached here:
 //!   each answer is the kernel's of that moment.
 //! - Only `write_at`, `set_len` and `allocate` change a file.
@@ -222,9 +222,13 @@ impl File for DiskFile {
             use rustix::io::Errno;
 
             // No flag: what is there stays as it is, and the file grows.
-            match rustix::fs::fallocate(&self.file, FallocateFlags::empty(), offset, len) {
-                Err(Errno::OPNOTSUPP | Errno::NOSYS) => {}
-                done => return Ok(done?),
+            loop {
+                match rustix::fs::fallocate(&self.file, FallocateFlags::empty(), offset, len) {
+                    // Some file systems (tmpfs, FUSE) let any signal in. Reserving twice is reserving once.
+                    Err(Errno::INTR) => {}
+                    Err(Errno::OPNOTSUPP | Errno::NOSYS) => break,
+                    done => return Ok(done?),
+                }
             }
         }
         self.append_zeros(offset, len)

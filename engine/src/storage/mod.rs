@@ -11,8 +11,8 @@
 //!   `seg/00000000000000000000-00000000000000000000.seg`.
 //! - Nothing is durable until asked for: bytes and sizes by [`File::sync`],
 //!   names (create, rename, remove, `create_dir`) by [`Storage::sync_dir`].
-//! - No method hides an error, and none retries (but for a read or write that a
-//!   signal interrupted before it moved a byte).
+//! - No method hides an error, and none retries (but for a read, a write or
+//!   a reservation that a signal interrupted before it moved a byte).
 
 #[cfg(test)]
 mod contract;
