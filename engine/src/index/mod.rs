@@ -27,7 +27,8 @@ pub(crate) struct Span {
 impl Span {
     /// How many of its events certainly come before `version`; none, where some are missing.
     pub(crate) fn events_before(&self, version: StreamVersion) -> u64 {
-        let is_whole = self.last.get() - self.first.get() + 1 == self.events;
+        // Versions that go back are damage that `verify` finds, and nothing to count with.
+        let is_whole = self.last.get().checked_sub(self.first.get()) == self.events.checked_sub(1);
         if is_whole { version.get().saturating_sub(self.first.get()).min(self.events) } else { 0 }
     }
 }
@@ -46,4 +47,21 @@ pub(crate) trait SegmentIndex: Send + Sync + Debug {
 
     /// The latest position that the segment records for a foreign source.
     fn tracking(&self, source: &str) -> Option<u64>;
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn of_versions_with_a_hole_or_that_go_back_none_certainly_come_before() {
+        let before = |first, last, events, version| {
+            let span = Span { first: StreamVersion::new(first), last: StreamVersion::new(last), events };
+            span.events_before(StreamVersion::new(version))
+        };
+        assert_eq!(before(5, 9, 5, 7), 2);
+        assert_eq!(before(5, 9, 5, 100), 5);
+        assert_eq!(before(5, 9, 4, 7), 0, "one is missing");
+        assert_eq!(before(5, 4, 2, 7), 0, "they go back");
+    }
 }

@@ -81,9 +81,18 @@ impl AllCursor {
         place: Place,
         fault: String,
     ) -> ReadError {
-        self.at = first;
+        let known = frames.view.gaps.iter().find(|gap| gap.from <= first && gap.to.is_none_or(|end| end >= first));
+        let known = known.cloned();
+        // A gap that is known is left in one step, however long it claims to be.
+        self.at = match (&known, direction) {
+            (Some(gap), Direction::Forward) => gap.to.unwrap_or(frames.head).min(frames.head),
+            (Some(gap), Direction::Backward) => gap.from,
+            (None, _) => first,
+        };
         let mut last_place = place;
-        while let Some(position) = self.step(frames.head, direction) {
+        while known.is_none()
+            && let Some(position) = self.step(frames.head, direction)
+        {
             if frames.view.segment_of(position) != Some(segment) {
                 break;
             }
@@ -94,8 +103,7 @@ impl AllCursor {
         }
         let (from, to) = if first <= self.at { (first, self.at) } else { (self.at, first) };
         let start = if direction == Direction::Forward { place } else { last_place };
-        let known = frames.view.gaps.iter().find(|gap| gap.from <= from && gap.to.is_none_or(|end| end >= from));
-        let fault = known.map_or(fault, |gap| gap.fault.clone());
+        let fault = known.as_ref().map_or(fault, |gap| gap.fault.clone());
         let start = known.map_or(start, |gap| Place { offset: gap.offset, ..start });
         frames.damage(start, from, to, fault)
     }
