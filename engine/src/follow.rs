@@ -8,8 +8,10 @@
 use std::io;
 use std::sync::Arc;
 
-use annals_codec::scan::{self, Source, Stop};
-use annals_codec::{LogId, SEGMENT_HEADER_LEN, SegmentHeader, SegmentNumber, Tail, WATERMARK_FILE_LEN, Watermark};
+use annals_codec::scan::{self, SealedEnd, Source, Stop};
+use annals_codec::{
+    LogId, Position, SEGMENT_HEADER_LEN, SegmentHeader, SegmentNumber, Tail, WATERMARK_FILE_LEN, Watermark,
+};
 
 use crate::error::{Damage, ReadError};
 use crate::index::build::IndexBuilder;
@@ -19,7 +21,7 @@ use crate::log::names;
 use crate::log::segment::{Segment, SegmentPlace};
 use crate::log::small_files::read_whole;
 use crate::log::source::FileSource;
-use crate::storage::{Access, Storage};
+use crate::storage::{Access, File, Storage};
 use crate::view::{IndexedSegment, Published, View};
 
 /// How much of a growing segment a follower maps: it cannot know how large the
@@ -34,6 +36,8 @@ pub(crate) struct Follower {
     log_id: LogId,
     loader: Loader,
     newest: IndexedSegment,
+    /// The newest segment's file; readers have its mapping.
+    file: Arc<dyn File>,
     tail: Tail,
     /// The sequence of the watermark seen last.
     seen: u64,
@@ -45,10 +49,11 @@ impl Follower {
         log_id: LogId,
         loader: Loader,
         newest: IndexedSegment,
+        file: Arc<dyn File>,
         tail: Tail,
         seen: u64,
     ) -> Follower {
-        Follower { storage, log_id, loader, newest, tail, seen }
+        Follower { storage, log_id, loader, newest, file, tail, seen }
     }
 
     /// Looks for the writer's progress and shows it.
@@ -60,11 +65,14 @@ impl Follower {
         let Some(watermark) = watermark.filter(|mark| mark.log_id == self.log_id && mark.sequence != self.seen) else {
             return Ok(());
         };
+        if self.tail.offset == SEGMENT_HEADER_LEN as u64 {
+            self.open_again(published)?;
+        }
         while self.newest.log.number < watermark.segment {
             self.finish_segment(published)?;
         }
         if self.newest.log.number == watermark.segment && watermark.offset > self.tail.offset {
-            self.catch_up(watermark.offset)?;
+            self.catch_up(watermark.offset, watermark.position)?;
         }
         self.show(published);
         published.set_facts(watermark.epoch, 0);
@@ -73,72 +81,139 @@ impl Follower {
     }
 
     fn show(&self, published: &Published) {
+        // Before the head, as everything that a reader up to it has to know.
+        if published.view().gaps.len() < self.loader.gaps.len() {
+            published.replace(|view| View { segments: view.segments.clone(), gaps: self.loader.gaps.clone() });
+        }
         self.newest.log.publish(self.tail.offset, self.tail.position);
         published.advance(self.tail.position);
         published.advance_durable(self.tail.position);
     }
 
-    /// Takes in what lies between the tail and `end`, all of which is final.
-    fn catch_up(&mut self, end: u64) -> Result<Stop, ReadError> {
-        let segment = &*self.newest.log;
-        let mut source = FileSource::cached(Arc::clone(&segment.file), end);
-        let mut builder = IndexBuilder::new(&self.newest.index, &mut self.loader.names).placing_in(segment);
-        let found = scan::scan(&mut source, segment.seed, self.tail, &mut builder)
-            .map_err(|error| read_error(segment.shown.clone(), self.tail.offset, error))?;
-        self.tail = found.tail;
-        if let Stop::Bad(bad) = &found.stop {
-            return Err(ReadError::Corrupt(Damage {
-                segment: segment.number,
-                file: segment.shown.clone(),
-                offset: bad.at,
-                from: found.tail.position.plus(1),
-                to: bad.resume.map(|resume| resume.position),
-                fault: format!("{}; WATERMARK says that it was durable", bad.fault),
-            }));
+    /// Takes in what lies between the tail and `end`, where the last event is at `last`; returns
+    /// the seal, if there is one. All of it is final, so what cannot be taken in is damage. It is
+    /// left out and told to readers, as when a store is opened.
+    fn catch_up(&mut self, end: u64, last: Position) -> Result<Option<SealedEnd>, ReadError> {
+        let segment = Arc::clone(&self.newest.log);
+        let mut source = FileSource::cached(Arc::clone(&self.file), end);
+        loop {
+            let mut builder = IndexBuilder::new(&self.newest.index, &mut self.loader.names).placing_in(&segment);
+            let found = scan::scan(&mut source, segment.seed, self.tail, &mut builder)
+                .map_err(|error| read_error(segment.shown.clone(), self.tail.offset, error))?;
+            self.tail = found.tail;
+            let (at, fault, resume) = match found.stop {
+                Stop::Sealed(sealed) if self.tail.position == last => return Ok(Some(sealed)),
+                Stop::Bad(bad) => (bad.at, bad.fault.to_string(), bad.resume.filter(|tail| tail.position <= last)),
+                Stop::End | Stop::Sealed(_) if self.tail.position == last => return Ok(None),
+                Stop::End | Stop::Sealed(_) => (self.tail.offset, "the log ends too early".to_owned(), None),
+            };
+            let next = resume.unwrap_or(Tail { offset: end, position: last, chain: None, ..self.tail });
+            if next.position > self.tail.position {
+                self.loader.gaps.push(Damage {
+                    segment: segment.number,
+                    file: segment.shown.clone(),
+                    offset: at,
+                    from: self.tail.position.plus(1),
+                    to: Some(next.position),
+                    fault: format!("{fault}; WATERMARK says that it was durable"),
+                });
+            }
+            self.tail = next;
+            if resume.is_none() {
+                return Ok(None);
+            }
         }
-        Ok(found.stop)
     }
 
     /// Takes in the rest of a segment that the writer has sealed, and opens the next one.
     fn finish_segment(&mut self, published: &Published) -> Result<(), ReadError> {
         let segment = Arc::clone(&self.newest.log);
-        let path = segment.shown.clone();
-        let len = segment.file.len().map_err(|error| read_error(path.clone(), 0, error))?;
-        let Stop::Sealed(sealed) = self.catch_up(len)? else {
-            let error = io::Error::new(io::ErrorKind::InvalidData, "the segment has a successor and is not sealed");
-            return Err(read_error(path, self.tail.offset, error));
+        let failed = |error| read_error(segment.shown.clone(), 0, error);
+        let end = self.file.len().map_err(failed)?;
+        let base = self.base_of(segment.number.next())?;
+        let sealed = self.catch_up(end, base)?;
+        let (file, next, tail) = self.open_segment(segment.number.next(), base)?;
+        let finished = match sealed {
+            // Mapped anew, at its own length: that of a growing one is as long as a segment can be, and
+            // there is not address space for many.
+            Some(sealed) => {
+                let place = SegmentPlace {
+                    number: segment.number,
+                    base: segment.base,
+                    seed: segment.seed,
+                    shown: segment.shown.clone(),
+                    file: Arc::clone(&self.file),
+                };
+                Arc::new(Segment::sealed(place, &sealed.trailer, base).map_err(failed)?)
+            }
+            // Its own index is not to be trusted. What was collected is.
+            None => {
+                segment.publish(end, base);
+                segment
+            }
         };
-        let (next, tail) = self.open_segment(segment.number.next())?;
-        segment.publish(self.tail.offset, self.tail.position);
-        let finished =
-            IndexedSegment { log: Arc::new(segment.as_sealed(&sealed.trailer)), index: Arc::clone(&self.newest.index) };
-        let (shown, newest) = (finished, next.clone());
+        let shown = IndexedSegment { log: finished, index: Arc::clone(&self.newest.index) };
+        let newest = next.clone();
         published.replace(|view| {
             let mut segments = view.segments.clone();
             segments.pop();
             segments.extend([shown, newest]);
-            View { segments, gaps: view.gaps.clone() }
+            View { segments, gaps: self.loader.gaps.clone() }
         });
         self.newest = next;
+        self.file = file;
         self.tail = tail;
         Ok(())
     }
 
-    fn open_segment(&self, number: SegmentNumber) -> Result<(IndexedSegment, Tail), ReadError> {
-        let base = self.tail.position;
+    /// Opens the newest segment once more, which nothing was read from yet: a recovery makes one
+    /// that is still empty anew, under the same name.
+    fn open_again(&mut self, published: &Published) -> Result<(), ReadError> {
+        let (file, newest, tail) = self.open_segment(self.newest.log.number, self.newest.log.base)?;
+        let shown = newest.clone();
+        published.replace(|view| {
+            let mut segments = view.segments.clone();
+            segments.pop();
+            segments.push(shown);
+            View { segments, gaps: view.gaps.clone() }
+        });
+        (self.file, self.newest, self.tail) = (file, newest, tail);
+        Ok(())
+    }
+
+    /// The base position of a segment that must be there, as its file's name says.
+    fn base_of(&self, number: SegmentNumber) -> Result<Position, ReadError> {
+        let path = || self.storage.describe(names::SEGMENTS);
+        let found = self.storage.list(names::SEGMENTS).map_err(|error| read_error(path(), 0, error))?;
+        let base = found.iter().filter_map(|name| names::parse_segment(name)).find(|(found, _)| *found == number);
+        base.map(|(_, base)| base).ok_or_else(|| {
+            let error = io::Error::new(io::ErrorKind::NotFound, format!("segment {number} is not there"));
+            read_error(path(), 0, error)
+        })
+    }
+
+    fn open_segment(
+        &self,
+        number: SegmentNumber,
+        base: Position,
+    ) -> Result<(Arc<dyn File>, IndexedSegment, Tail), ReadError> {
         let path = names::segment(number, base);
         let shown = self.storage.describe(&path);
         let failed = |error| read_error(shown.clone(), 0, error);
+        let invalid =
+            |error: Box<dyn std::error::Error + Send + Sync>| failed(io::Error::new(io::ErrorKind::InvalidData, error));
         let file = self.storage.open(&path, Access::Read).map_err(failed)?;
         let mut source = FileSource::cached(Arc::clone(&file), SEGMENT_HEADER_LEN as u64);
         let bytes = source.bytes(0, SEGMENT_HEADER_LEN).map_err(failed)?;
-        let (header, seed) =
-            SegmentHeader::decode(bytes).map_err(|fault| failed(io::Error::new(io::ErrorKind::InvalidData, fault)))?;
-        let place = SegmentPlace { number, base, seed, shown: shown.clone(), file };
+        let (header, seed) = SegmentHeader::decode(bytes).map_err(|fault| invalid(fault.into()))?;
+        if (header.log_id, header.number, header.base) != (self.log_id, number, base) {
+            return Err(invalid("its header speaks of another segment".into()));
+        }
+        let place = SegmentPlace { number, base, seed, shown: shown.clone(), file: Arc::clone(&file) };
         let segment = Segment::growing(place, MOST_SEGMENT_LEN).map_err(failed)?;
         segment.publish(SEGMENT_HEADER_LEN as u64, base);
         let index = Arc::new(MemoryIndex::default());
-        Ok((IndexedSegment { log: Arc::new(segment), index }, scan::first_tail(&header)))
+        Ok((file, IndexedSegment { log: Arc::new(segment), index }, scan::first_tail(&header)))
     }
 }
 

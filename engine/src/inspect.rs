@@ -158,7 +158,7 @@ pub fn verify_on(storage: &dyn Storage, mut progress: impl FnMut(u64, u64)) -> R
     };
     for (index, segment) in facts.segments.iter().enumerate() {
         let successor = facts.segments.get(index + 1);
-        pass.segment(&facts, segment, successor, &mut |done| progress(done, all))?;
+        pass.segment(storage, &facts, segment, successor, &mut |done| progress(done, all))?;
     }
     pass.relations(&facts)?;
     Ok(pass.report)
@@ -221,6 +221,7 @@ impl Pass {
     /// Reads one segment from its first frame to its end, over every bad place.
     fn segment(
         &mut self,
+        storage: &dyn Storage,
         facts: &Facts,
         segment: &SegmentFacts,
         successor: Option<&SegmentFacts>,
@@ -241,7 +242,7 @@ impl Pass {
         };
         let vouched = facts.watermark.vouches_for(segment.number);
         let before = self.report.bytes;
-        let source = FileSource::cached(Arc::clone(&segment.file), segment.len);
+        let source = FileSource::cached(segment.open(storage)?, segment.len);
         let mut source = Counted { source, before, furthest: 0, progress };
         let mut doubted = None;
         loop {

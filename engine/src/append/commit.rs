@@ -246,7 +246,7 @@ impl CommitState {
     fn look_ahead(&self, log: &ActiveLog, start: u64) {
         let ahead = self.zero_ahead.min(log.written());
         let wanted = ahead > 0 && log.frontier().want(log.written() + ahead, ahead / 2);
-        let half_full_now = log.is_half_full() && start <= log.written() / 2;
+        let half_full_now = log.is_half_full() && !log.was_half_full(start);
         if wanted || half_full_now {
             self.bell.look_ahead();
         }

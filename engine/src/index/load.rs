@@ -17,6 +17,7 @@ use crate::log::recover::decide::Mode;
 use crate::log::recover::survey::SegmentFacts;
 use crate::log::segment::{Segment, SegmentPlace};
 use crate::log::source::FileSource;
+use crate::storage::{File, Storage};
 use crate::view::IndexedSegment;
 
 /// What is taken in while segments are loaded.
@@ -32,20 +33,23 @@ impl Loader {
     /// Loads a segment that has a successor, which begins behind `end`.
     pub(crate) fn older(
         &mut self,
+        storage: &dyn Storage,
         facts: &SegmentFacts,
         end: Position,
         mode: Mode,
     ) -> Result<IndexedSegment, OpenError> {
         let doing = || facts.display.clone();
+        let file = facts.open(storage)?;
         let index = Arc::new(MemoryIndex::default());
         let Ok((header, seed)) = &facts.header else {
             // Only a reader comes here: a writer has refused it.
-            let segment = Segment::growing(place(facts, Seed::default()), facts.len).doing("map", doing)?;
-            segment.publish(SEGMENT_HEADER_LEN as u64, end);
+            let segment = Segment::growing(place(facts, Seed::default(), file), facts.len).doing("map", doing)?;
+            // Of a file that is cut within its header there is less.
+            segment.publish(facts.len.min(SEGMENT_HEADER_LEN as u64), end);
             self.leave_out(facts, 0, facts.base, end, "its header is damaged");
             return Ok(IndexedSegment { log: Arc::new(segment), index });
         };
-        let mut source = FileSource::cached(Arc::clone(&facts.file), facts.len);
+        let mut source = FileSource::cached(Arc::clone(&file), facts.len);
         let start = scan::first_tail(header);
         let mut builder = IndexBuilder::new(&index, &mut self.names).moving(&mut self.heads);
         let whole = scan::scan(&mut source, *seed, start, &mut builder).doing("read", doing)?;
@@ -54,14 +58,14 @@ impl Loader {
         {
             self.take_time(&whole);
             index.shrink();
-            let segment = Segment::sealed(place(facts, *seed), &sealed.trailer, end).doing("map", doing)?;
+            let segment = Segment::sealed(place(facts, *seed, file), &sealed.trailer, end).doing("map", doing)?;
             return Ok(IndexedSegment { log: Arc::new(segment), index });
         }
         if mode == Mode::Strict {
             return Err(OpenError::Corrupt(damage_in(facts, &whole, end)));
         }
         // Its own index cannot be trusted, so the offsets are collected in memory.
-        let segment = Segment::growing(place(facts, *seed), facts.len).doing("map", doing)?;
+        let segment = Segment::growing(place(facts, *seed, file), facts.len).doing("map", doing)?;
         let index = Arc::new(MemoryIndex::default());
         let reached = self.scan_over_gaps(facts, &mut source, *seed, start, Some(end), &segment, &index)?;
         if reached.position < end {
@@ -80,7 +84,7 @@ impl Loader {
         segment: &Segment,
         index: &MemoryIndex,
     ) -> Result<Tail, OpenError> {
-        let mut source = FileSource::cached(Arc::clone(&facts.file), limit);
+        let mut source = FileSource::cached(Arc::clone(facts.last_file()), limit);
         self.scan_over_gaps(facts, &mut source, segment.seed, start, None, segment, index)
     }
 
@@ -138,14 +142,8 @@ impl Loader {
 }
 
 /// Where the segment of these facts is read.
-pub(crate) fn place(facts: &SegmentFacts, seed: Seed) -> SegmentPlace {
-    SegmentPlace {
-        number: facts.number,
-        base: facts.base,
-        seed,
-        shown: facts.display.clone(),
-        file: Arc::clone(&facts.file),
-    }
+pub(crate) fn place(facts: &SegmentFacts, seed: Seed, file: Arc<dyn File>) -> SegmentPlace {
+    SegmentPlace { number: facts.number, base: facts.base, seed, shown: facts.display.clone(), file }
 }
 
 fn damage_in(facts: &SegmentFacts, scan: &Scan, end: Position) -> Damage {

@@ -69,6 +69,8 @@ pub(crate) type PreparedSlot = Arc<Mutex<Option<Prepared>>>;
 #[derive(Debug)]
 pub(crate) struct LogState {
     pub(crate) segment: Arc<Segment>,
+    /// Its file, open for writing unless it is sealed.
+    pub(crate) file: Arc<dyn File>,
     pub(crate) capacity: u64,
     pub(crate) written: u64,
     pub(crate) position: Position,
@@ -88,6 +90,8 @@ pub(crate) struct ActiveLog {
     poison: Arc<Poison>,
     prepared: PreparedSlot,
     segment: Arc<Segment>,
+    /// The segment's file; readers have its mapping.
+    file: Arc<dyn File>,
     frontier: Arc<Frontier>,
     segment_bytes: u64,
     /// Where this segment ends at the latest: `segment_bytes`, or more for one huge batch.
@@ -132,7 +136,7 @@ impl ActiveLog {
         segment_bytes: u64,
         state: LogState,
     ) -> ActiveLog {
-        let frontier = Frontier::new(Arc::clone(&state.segment.file), state.written, state.capacity);
+        let frontier = Frontier::new(Arc::clone(&state.file), state.written, state.capacity);
         if state.sealed_len.is_some() {
             frontier.close();
         }
@@ -142,6 +146,7 @@ impl ActiveLog {
             prepared,
             frontier: Arc::new(frontier),
             segment: state.segment,
+            file: state.file,
             segment_bytes,
             capacity: state.capacity,
             written: state.written,
@@ -206,7 +211,12 @@ impl ActiveLog {
 
     /// Whether more than half of the segment is used: time to prepare the next one.
     pub(crate) fn is_half_full(&self) -> bool {
-        self.written > self.capacity / 2
+        self.was_half_full(self.written)
+    }
+
+    /// Whether it was, when this was the end of what was written to it.
+    pub(crate) fn was_half_full(&self, written: u64) -> bool {
+        written > self.capacity / 2
     }
 
     pub(crate) fn next_segment(&self) -> SegmentNumber {
@@ -264,7 +274,7 @@ impl ActiveLog {
         let end = self.written + group.bytes.len() as u64;
         self.reserve(end + seal_room(self.totals.events + events))?;
         self.frontier.pass(end);
-        if let Err(error) = write_all(&*self.segment.file, self.written, group.bytes) {
+        if let Err(error) = write_all(&*self.file, self.written, group.bytes) {
             return Err(if is_full(&error) { self.rewind() } else { self.poisoned(error) });
         }
         self.written = end;
@@ -280,7 +290,7 @@ impl ActiveLog {
             return self.sync();
         }
         if end >= self.writing_back + WRITEBACK {
-            self.segment.file.start_writeback(self.writing_back, end - self.writing_back);
+            self.file.start_writeback(self.writing_back, end - self.writing_back);
             self.writing_back = end;
         }
         Ok(())
@@ -293,7 +303,7 @@ impl ActiveLog {
         }
         // Captured before the call: what is written meanwhile is not covered by it.
         let written = self.written;
-        self.segment.file.sync().map_err(|error| self.poisoned(error))?;
+        self.file.sync().map_err(|error| self.poisoned(error))?;
         // The zeroing may have met an error on this very file, which the kernel
         // then does not report to us.
         if let Some(cause) = self.poison.cause() {
@@ -337,7 +347,7 @@ impl ActiveLog {
         if end <= self.allocated.max(if zeroed == u64::MAX { 0 } else { zeroed }) {
             return Ok(());
         }
-        let file = &self.segment.file;
+        let file = &self.file;
         let ahead = self.written.clamp(*RESERVE.start(), *RESERVE.end());
         let generous = (end + ahead).min(self.capacity).max(end);
         let from = self.written;
@@ -352,7 +362,7 @@ impl ActiveLog {
     /// Undoes a write that met a full disk half-way: the torn bytes are cut off
     /// and the cut is made durable, so that nothing of them can ever come back.
     fn rewind(&mut self) -> LogError {
-        let file = Arc::clone(&self.segment.file);
+        let file = Arc::clone(&self.file);
         let written = self.written;
         let cut = self.frontier.retreat(written, || file.set_len(written)).and_then(|()| file.sync());
         if let Err(error) = cut {
@@ -381,7 +391,7 @@ impl ActiveLog {
         let trailer = seal.encode(&mut bytes, self.segment.seed, self.written, offsets);
         self.reserve(trailer.file_len)?;
         self.frontier.pass(trailer.file_len);
-        let file = Arc::clone(&self.segment.file);
+        let file = Arc::clone(&self.file);
         if let Err(error) = write_all(&*file, self.written, &bytes) {
             return Err(if is_full(&error) { self.rewind() } else { self.poisoned(error) });
         }
@@ -414,9 +424,11 @@ impl ActiveLog {
             CreateError::BeforeName(error) => self.full_or_poisoned(error),
             CreateError::Name(error) => self.poisoned(error),
         })?;
+        let file = Arc::clone(&place.file);
         let segment = Segment::growing(place, capacity).map_err(|error| self.poisoned(error))?;
         segment.publish(SEGMENT_HEADER_LEN as u64, self.position);
         self.segment = Arc::new(segment);
+        self.file = file;
         self.sealed_len = None;
         self.capacity = capacity;
         self.written = SEGMENT_HEADER_LEN as u64;
@@ -424,7 +436,7 @@ impl ActiveLog {
         self.writing_back = self.written;
         self.allocated = self.written;
         self.totals = Totals::default();
-        let frontier = Frontier::new(Arc::clone(&self.segment.file), self.written.max(zeroed), capacity);
+        let frontier = Frontier::new(Arc::clone(&self.file), self.written.max(zeroed), capacity);
         self.frontier = Arc::new(frontier);
         match self.meta.update(|meta| name_active(meta, &self.segment)) {
             // It still names the segment before, which is enough: recovery
@@ -440,10 +452,17 @@ impl ActiveLog {
     /// Makes room for `room` bytes of frames in this segment, which is empty.
     pub(crate) fn enlarge(&mut self, room: u64) -> Result<Arc<Segment>, LogError> {
         let old = &self.segment;
-        let segment = Segment::growing(old.place(), room).map_err(|error| self.full_or_poisoned(error))?;
+        let place = SegmentPlace {
+            number: old.number,
+            base: old.base,
+            seed: old.seed,
+            shown: old.shown.clone(),
+            file: Arc::clone(&self.file),
+        };
+        let segment = Segment::growing(place, room).map_err(|error| self.full_or_poisoned(error))?;
         segment.publish(old.committed(), self.position);
         self.frontier.close();
-        self.frontier = Arc::new(Frontier::new(Arc::clone(&segment.file), self.allocated, room));
+        self.frontier = Arc::new(Frontier::new(Arc::clone(&self.file), self.allocated, room));
         self.capacity = room;
         self.segment = Arc::new(segment);
         Ok(Arc::clone(&self.segment))

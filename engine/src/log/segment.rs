@@ -34,14 +34,21 @@ pub(crate) struct Segment {
     pub(crate) seed: Seed,
     /// Its file, as a person would name it.
     pub(crate) shown: String,
-    pub(crate) file: Arc<dyn File>,
-    map: Option<Arc<Mapping>>,
+    access: Access,
     committed: AtomicU64,
     /// The position of its last published event.
     last: AtomicU64,
     offsets: Offsets,
     verified: Growing<AtomicU64>,
     pub(crate) sealed: bool,
+}
+
+/// How it is read. Not both: a log may have more segments than a process may have files open,
+/// and the mapping of a file needs no descriptor.
+#[derive(Clone, Debug)]
+enum Access {
+    Mapped(Arc<Mapping>),
+    Read(Arc<dyn File>),
 }
 
 /// Where each event stands, divided by 8.
@@ -64,18 +71,27 @@ pub(crate) struct SegmentPlace {
     pub(crate) file: Arc<dyn File>,
 }
 
+impl SegmentPlace {
+    fn access(&self, len: u64) -> io::Result<Access> {
+        Ok(match self.file.map(len)? {
+            Some(map) => Access::Mapped(Arc::new(map)),
+            None => Access::Read(Arc::clone(&self.file)),
+        })
+    }
+}
+
 impl Segment {
     /// A segment whose offsets are told one by one, with room for `capacity` bytes.
     pub(crate) fn growing(place: SegmentPlace, capacity: u64) -> io::Result<Segment> {
-        let map = place.file.map(capacity)?.map(Arc::new);
-        Ok(Segment::with(place, map, Offsets::Growing(Box::new(Growing::new())), false))
+        let access = place.access(capacity)?;
+        Ok(Segment::with(place, access, Offsets::Growing(Box::new(Growing::new())), false))
     }
 
     /// A sealed segment, with the dense index that stands in its file and was verified.
     pub(crate) fn sealed(place: SegmentPlace, trailer: &Trailer, last: Position) -> io::Result<Segment> {
-        let map = place.file.map(trailer.file_len)?.map(Arc::new);
+        let access = place.access(trailer.file_len)?;
         let offsets = Offsets::Dense { at: trailer.index_offset, loaded: OnceLock::new() };
-        let segment = Segment::with(place, map, offsets, true);
+        let segment = Segment::with(place, access, offsets, true);
         segment.publish(trailer.file_len, last);
         Ok(segment)
     }
@@ -83,30 +99,29 @@ impl Segment {
     /// This segment, sealed now: the offsets move from memory to the file's own index.
     pub(crate) fn as_sealed(&self, trailer: &Trailer) -> Segment {
         let offsets = Offsets::Dense { at: trailer.index_offset, loaded: OnceLock::new() };
-        let segment = Segment::with(self.place(), self.map.clone(), offsets, true);
-        segment.publish(trailer.file_len, self.last());
-        segment
-    }
-
-    /// What identifies it and where it is read.
-    pub(crate) fn place(&self) -> SegmentPlace {
-        SegmentPlace {
+        let segment = Segment {
             number: self.number,
             base: self.base,
             seed: self.seed,
             shown: self.shown.clone(),
-            file: Arc::clone(&self.file),
-        }
+            access: self.access.clone(),
+            committed: AtomicU64::new(0),
+            last: AtomicU64::new(self.base.get()),
+            offsets,
+            verified: Growing::new(),
+            sealed: true,
+        };
+        segment.publish(trailer.file_len, self.last());
+        segment
     }
 
-    fn with(place: SegmentPlace, map: Option<Arc<Mapping>>, offsets: Offsets, sealed: bool) -> Segment {
+    fn with(place: SegmentPlace, access: Access, offsets: Offsets, sealed: bool) -> Segment {
         Segment {
             number: place.number,
             base: place.base,
             seed: place.seed,
             shown: place.shown,
-            file: place.file,
-            map,
+            access,
             committed: AtomicU64::new(0),
             last: AtomicU64::new(place.base.get()),
             offsets,
@@ -125,7 +140,7 @@ impl Segment {
 
     /// Promises that everything below `end` is final, events up to `last` included.
     pub(crate) fn publish(&self, end: u64, last: Position) {
-        if let Some(map) = &self.map {
+        if let Access::Mapped(map) = &self.access {
             map.commit_to(end);
         }
         self.committed.fetch_max(end, Ordering::Release);
@@ -153,21 +168,21 @@ impl Segment {
         let index = self.index_of(position);
         let offset = match &self.offsets {
             Offsets::Growing(offsets) => offsets.load(index),
-            Offsets::Dense { at, loaded } => match &self.map {
-                Some(map) => map.slice(at + index * 4, 4).map_or(0, |bytes| u32_at(bytes, 0)),
-                None => self.loaded_offset(*at, loaded, index)?,
+            Offsets::Dense { at, loaded } => match &self.access {
+                Access::Mapped(map) => map.slice(at + index * 4, 4).map_or(0, |bytes| u32_at(bytes, 0)),
+                Access::Read(file) => self.loaded_offset(&**file, *at, loaded, index)?,
             },
         };
         Ok((offset != 0).then_some(u64::from(offset) * FRAME_ALIGN))
     }
 
-    fn loaded_offset(&self, at: u64, loaded: &OnceLock<Box<[u8]>>, index: u64) -> io::Result<u32> {
+    fn loaded_offset(&self, file: &dyn File, at: u64, loaded: &OnceLock<Box<[u8]>>, index: u64) -> io::Result<u32> {
         let bytes = if let Some(bytes) = loaded.get() {
             bytes
         } else {
             let events = self.last().get() - self.base.get();
             let mut bytes = vec![0; events as usize * 4];
-            let read = self.file.read_at(at, &mut bytes)?;
+            let read = file.read_at(at, &mut bytes)?;
             bytes.truncate(read);
             loaded.get_or_init(|| bytes.into_boxed_slice())
         };
@@ -186,7 +201,7 @@ impl Segment {
     /// Whether the checksums of a group of events were verified since open, and still count.
     #[inline]
     pub(crate) fn is_verified(&self, group: u64) -> bool {
-        self.map.is_some() && self.verified.contains(group)
+        self.is_mapped() && self.verified.contains(group)
     }
 
     /// Remembers that all events of a group were verified.
@@ -197,41 +212,52 @@ impl Segment {
     /// The mapped bytes at `offset`; `None` when not all of them are committed.
     #[inline]
     pub(crate) fn mapped(&self, offset: u64, len: usize) -> Option<&[u8]> {
-        self.map.as_ref()?.slice(offset, len)
+        self.map()?.slice(offset, len)
     }
 
     /// The mapped frame at `offset`, with its padding; `None` when it is not all
     /// committed, or the segment is not mapped.
     #[inline]
     pub(crate) fn mapped_frame(&self, offset: u64) -> Option<&[u8]> {
-        let bytes = self.map.as_ref()?.slice_from(offset)?;
+        let bytes = self.map()?.slice_from(offset)?;
         let header = FrameHeader::read(bytes)?;
         bytes.get(..usize::try_from(header.padded_len()).ok()?)
     }
 
     /// Brings a mapped range into memory, for a reader that is about to go through it.
     pub(crate) fn populate(&self, offset: u64, len: u64) {
-        if let Some(map) = &self.map {
+        if let Access::Mapped(map) = &self.access {
             map.populate(offset, len);
         }
     }
 
+    #[inline]
+    fn map(&self) -> Option<&Arc<Mapping>> {
+        match &self.access {
+            Access::Mapped(map) => Some(map),
+            Access::Read(_) => None,
+        }
+    }
+
+    #[inline]
     pub(crate) fn is_mapped(&self) -> bool {
-        self.map.is_some()
+        self.map().is_some()
     }
 
     /// All that is committed at this moment, kept alive by the value.
     pub(crate) fn pin(&self) -> Option<Bytes> {
-        self.map.as_ref().map(Mapping::bytes)
+        self.map().map(Mapping::bytes)
     }
 
-    /// Reads a frame into `buffer` with `pread`; `false` when it is not all committed.
+    /// Reads a frame into `buffer` with `pread`; `false` when it is not all committed, or the
+    /// segment is mapped.
     pub(crate) fn read_frame(&self, offset: u64, buffer: &mut Vec<u8>) -> io::Result<bool> {
         /// Long enough for most events, so that most frames take one read.
         const GUESS: u64 = 1024;
+        let Access::Read(file) = &self.access else { return Ok(false) };
         let left = self.committed().saturating_sub(offset);
         buffer.resize(left.min(GUESS) as usize, 0);
-        let read = self.file.read_at(offset, buffer)?;
+        let read = file.read_at(offset, buffer)?;
         buffer.truncate(read);
         let Some(header) = FrameHeader::read(buffer) else { return Ok(false) };
         let len = header.padded_len();
@@ -241,7 +267,7 @@ impl Segment {
         let have = buffer.len();
         buffer.resize(len as usize, 0);
         if len as usize > have {
-            let read = self.file.read_at(offset + have as u64, &mut buffer[have..])?;
+            let read = file.read_at(offset + have as u64, &mut buffer[have..])?;
             return Ok(have + read == len as usize);
         }
         Ok(true)

@@ -80,7 +80,7 @@ struct Inner {
 #[derive(Debug)]
 enum Role {
     Writer(WriterSide),
-    Follower(Mutex<Follower>),
+    Follower(Box<Mutex<Follower>>),
 }
 
 /// What only a store that is open for writing has.

@@ -51,7 +51,7 @@ impl Inner {
             }
             Plan::Use(plan) => {
                 // Loaded before anything is changed: damage found here refuses the store as it was.
-                view.segments = load_older(&mut loader, &facts, &plan, Mode::Strict)?;
+                view.segments = load_older(&*storage, &mut loader, &facts, &plan, Mode::Strict)?;
                 let (state, report) = carry_out::carry_out(&storage, &facts, &plan, options.segment_bytes, now)?;
                 let index = load_last(&mut loader, &facts, &plan, &state.segment)?;
                 (state, report, index)
@@ -107,7 +107,7 @@ impl Inner {
         refuse_missing(&*storage)?;
         let (facts, plan) = survey_to_read(&storage)?;
         let mut loader = Loader::default();
-        let mut segments = load_older(&mut loader, &facts, &plan, Mode::Lenient)?;
+        let mut segments = load_older(&*storage, &mut loader, &facts, &plan, Mode::Lenient)?;
         let (newest, tail) = load_shown(&mut loader, &facts, &plan)?;
         segments.push(newest.clone());
         let view = View { segments, gaps: loader.gaps.clone() };
@@ -120,8 +120,9 @@ impl Inner {
         };
         let published = Arc::new(Published::new(view, tail.position, plan.end.epoch));
         let seen = plan.watermark.map_or(0, |watermark| watermark.sequence);
-        let follower = Follower::new(storage, plan.log_id, loader, newest, tail, seen);
-        let role = Role::Follower(Mutex::new(follower));
+        let file = Arc::clone(last_segment(&facts).0.last_file());
+        let follower = Follower::new(storage, plan.log_id, loader, newest, file, tail, seen);
+        let role = Role::Follower(Box::new(Mutex::new(follower)));
         Ok(Inner { log_id: plan.log_id, options: Options::new(), report, published, role })
     }
 }
@@ -160,16 +161,22 @@ fn survey_to_read(storage: &Arc<dyn Storage>) -> Result<(Facts, Box<Usable>), Op
 }
 
 /// Loads every segment that has a successor.
-fn load_older(loader: &mut Loader, facts: &Facts, plan: &Usable, mode: Mode) -> Result<Vec<IndexedSegment>, OpenError> {
+fn load_older(
+    storage: &dyn Storage,
+    loader: &mut Loader,
+    facts: &Facts,
+    plan: &Usable,
+    mode: Mode,
+) -> Result<Vec<IndexedSegment>, OpenError> {
     let mut segments = Vec::with_capacity(facts.segments.len() + 1);
     for (segment, successor) in facts.segments.iter().zip(facts.segments.iter().skip(1)) {
-        segments.push(loader.older(segment, successor.base, mode)?);
+        segments.push(loader.older(storage, segment, successor.base, mode)?);
     }
     if plan.finish_roll.is_some()
         && mode == Mode::Strict
         && let Some(last) = facts.segments.last()
     {
-        segments.push(loader.older(last, plan.end.position, mode)?);
+        segments.push(loader.older(storage, last, plan.end.position, mode)?);
     }
     Ok(segments)
 }
@@ -184,7 +191,12 @@ fn load_last(
     let index = Arc::new(MemoryIndex::default());
     if plan.finish_roll.is_none() {
         let (last, last_facts) = last_segment(facts);
-        loader.last(last, last_facts.start, plan.end.offset, segment, &index)?;
+        let reached = loader.last(last, last_facts.start, plan.end.offset, segment, &index)?;
+        if reached.offset != plan.end.offset {
+            // Judged good a moment ago, from the disk itself: who goes on now gives versions out twice.
+            let changed = io::Error::new(io::ErrorKind::InvalidData, "it reads differently the second time");
+            return Err(changed).doing("read", || last.display.clone());
+        }
     }
     Ok(index)
 }
@@ -196,7 +208,7 @@ fn load_shown(
     plan: &Usable,
 ) -> Result<(IndexedSegment, annals_codec::Tail), OpenError> {
     let (last, last_facts) = last_segment(facts);
-    let place = load::place(last, last_facts.seed);
+    let place = load::place(last, last_facts.seed, Arc::clone(last.last_file()));
     let segment = Segment::growing(place, MOST_SEGMENT_LEN).doing("map", || last.display.clone())?;
     let index = MemoryIndex::default();
     let watermark = plan.watermark.filter(|watermark| watermark.segment == last.number);

@@ -3,6 +3,7 @@
 //! - [`places`]: where these tests keep their stores, and a disk whose syncs can be held up.
 //! - [`cases`]: the table of cases, row by row: what the public API means.
 //! - [`concurrency`]: many threads at once: who waits for whom, who sees what, and that nobody hangs.
+//! - [`edges`]: where two rare things meet.
 //! - [`limits`]: limits at their exact edge, and bad input of every kind.
 //! - [`model`]: random operations, compared with a `Vec` of events.
 //! - [`parity`]: what users of the systems before rely on, and the flaws that must not come back.
@@ -19,6 +20,7 @@ mod cases;
 mod concurrency;
 mod crash;
 mod damage;
+mod edges;
 mod limits;
 mod model;
 mod parity;

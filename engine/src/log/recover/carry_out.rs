@@ -57,11 +57,13 @@ pub(crate) fn create(
     };
     let place = create_segment(&**storage, &new, None).map_err(|error| cannot_create(&**storage, error))?;
     let (meta, watermark) = finish_creation(&**storage, &place, new.log_id, now, None)?;
+    let file = Arc::clone(&place.file);
     let segment = Segment::growing(place, segment_bytes).doing("map", here(names::SEGMENTS))?;
     segment.publish(SEGMENT_HEADER_LEN as u64, Position::START);
     let report = RecoveryReport { created: true, removed_temporaries, ..RecoveryReport::default() };
     let state = LogState {
         segment: Arc::new(segment),
+        file,
         capacity: segment_bytes,
         written: SEGMENT_HEADER_LEN as u64,
         position: Position::START,
@@ -133,13 +135,13 @@ pub(crate) fn carry_out(
     let doing = || last.display.clone();
     if let Some(from) = plan.write_back_from {
         let end = plan.finish_roll.map_or(plan.end.offset, |sealed| sealed.trailer.file_len);
-        write_back(&last.file, from, end).doing("rewrite", doing)?;
+        write_back(last.last_file(), from, end).doing("rewrite", doing)?;
     }
     if let Some(cut) = &plan.cut {
         report.torn = Some(cut_tail(&**storage, last, cut)?);
     }
     // What is shown from here on is durable: the bytes, and the names that lead to them.
-    last.file.sync().doing("sync", doing)?;
+    last.last_file().sync().doing("sync", doing)?;
     storage.sync_dir(names::SEGMENTS).doing("sync", || storage.describe(names::SEGMENTS))?;
     storage.sync_dir("").doing("sync", || storage.describe(""))?;
 
@@ -155,7 +157,7 @@ pub(crate) fn carry_out(
         base: last.base,
         seed: *seed,
         shown: last.display.clone(),
-        file: Arc::clone(&last.file),
+        file: Arc::clone(last.last_file()),
     });
     let (mut meta, mut watermark) = match plan.meta {
         None => {
@@ -174,6 +176,7 @@ pub(crate) fn carry_out(
             (meta, watermark)
         }
     };
+    let mut file = Arc::clone(&place.file);
     let mut written = plan.end.offset;
     let mut totals = plan.end.totals;
     let mut sealed_len = None;
@@ -201,6 +204,7 @@ pub(crate) fn carry_out(
                     name_active(&mut meta, &successor).doing("update", || storage.describe(names::META))?;
                     written = SEGMENT_HEADER_LEN as u64;
                     totals = Totals::default();
+                    file = Arc::clone(&successor.file);
                     (Segment::growing(successor, segment_bytes), segment_bytes)
                 }
                 // A full disk does not keep a store from opening: the first append tries again.
@@ -218,6 +222,7 @@ pub(crate) fn carry_out(
     tell_others(&mut watermark, plan, &segment, written);
     let state = LogState {
         segment: Arc::new(segment),
+        file,
         capacity,
         written,
         position: plan.end.position,
@@ -308,14 +313,14 @@ fn cut_tail(storage: &dyn Storage, segment: &SegmentFacts, cut: &Cut) -> Result<
     let doing = || segment.display.clone();
     let len = cut.data_end - cut.offset;
     let mut hasher = crc32fast::Hasher::new();
-    copy(&segment.file, cut.offset, cut.data_end, |_, part| {
+    copy(segment.last_file(), cut.offset, cut.data_end, |_, part| {
         hasher.update(part);
         Ok(())
     })
     .doing("read", doing)?;
     let checksum = hasher.finalize();
     let path = names::quarantined(segment.number, cut.offset, checksum);
-    let quarantine = match keep(storage, &path, &segment.file, cut) {
+    let quarantine = match keep(storage, &path, segment.last_file(), cut) {
         Ok(()) => Some(storage.describe(&path)),
         // A full disk must not keep a store from opening: then length and checksum are all that is told.
         Err(error) if is_full(&error) => None,
@@ -324,7 +329,7 @@ fn cut_tail(storage: &dyn Storage, segment: &SegmentFacts, cut: &Cut) -> Result<
             return Err(OpenError::Io { action: "keep a copy of the unfinished tail in", path, source });
         }
     };
-    segment.file.set_len(cut.offset).and_then(|()| segment.file.sync()).doing("cut", doing)?;
+    segment.last_file().set_len(cut.offset).and_then(|()| segment.last_file().sync()).doing("cut", doing)?;
     tracing::warn!(segment = %segment.number, offset = cut.offset, bytes = len, "cut an unfinished tail");
     Ok(TornTail {
         segment: segment.number,

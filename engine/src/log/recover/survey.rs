@@ -60,10 +60,26 @@ pub(crate) struct SegmentFacts {
     pub(crate) path: String,
     /// As a person would name it.
     pub(crate) display: String,
-    pub(crate) file: Arc<dyn File>,
+    /// Kept open for the last segment only: a log may have more segments than a process may have files.
+    pub(crate) file: Option<Arc<dyn File>>,
     pub(crate) len: u64,
     pub(crate) header: Result<(SegmentHeader, Seed), HeaderFault>,
     pub(crate) content: Content,
+}
+
+impl SegmentFacts {
+    /// The file, for reading; of the last segment, as it was opened before.
+    pub(crate) fn open(&self, storage: &dyn Storage) -> Result<Arc<dyn File>, OpenError> {
+        match &self.file {
+            Some(file) => Ok(Arc::clone(file)),
+            None => storage.open(&self.path, Access::Read).doing("open", || self.display.clone()),
+        }
+    }
+
+    /// The file of the last segment, open for what the survey was made for.
+    pub(crate) fn last_file(&self) -> &Arc<dyn File> {
+        self.file.as_ref().expect("the last segment is kept open")
+    }
 }
 
 /// What was found behind a segment's header.
@@ -172,7 +188,7 @@ pub(crate) fn survey(storage: &dyn Storage, purpose: Purpose) -> Result<Facts, O
             base: *base,
             path: path.clone(),
             display,
-            file,
+            file: is_last.then_some(file),
             len,
             header,
             content,

@@ -63,7 +63,7 @@ fn segment(number: u64, base: u64, content: Content) -> SegmentFacts {
         base: Position::new(base),
         path: format!("seg/{number}"),
         display: format!("seg/{number}"),
-        file: some_file(),
+        file: Some(some_file()),
         len: 5_000,
         header: Ok((header(number, base), Seed::new(1))),
         content,
