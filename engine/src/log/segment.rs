@@ -21,7 +21,7 @@ use annals_codec::{FRAME_ALIGN, FrameHeader, Position, Seed, SegmentNumber, Trai
 use bytes::Bytes;
 
 use crate::log::growing::Growing;
-use crate::storage::{File, Mapping};
+use crate::storage::{File, LockGuard, Mapping};
 
 /// Events whose verification one bit remembers.
 pub(crate) const GROUP: u64 = 64;
@@ -222,6 +222,14 @@ impl Segment {
         let bytes = self.map()?.slice_from(offset)?;
         let header = FrameHeader::read(bytes)?;
         bytes.get(..usize::try_from(header.padded_len()).ok()?)
+    }
+
+    /// Lets go of the store's lock when nobody reads from the mapping any more; now, if there is none.
+    pub(crate) fn unlock_after_readers(&self, lock: Box<dyn LockGuard>) {
+        match self.map() {
+            Some(map) => map.keep_locked(lock),
+            None => drop(lock),
+        }
     }
 
     /// Brings a mapped range into memory, for a reader that is about to go through it.

@@ -25,16 +25,20 @@
 use std::fmt;
 use std::fs::File;
 use std::io;
-use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::{Arc, OnceLock};
 
 use bytes::Bytes;
 use memmap2::{MmapOptions, MmapRaw};
+
+use super::LockGuard;
 
 /// A range of memory that shows the beginning of a file, and how much of it is final.
 pub struct Mapping {
     backing: Backing,
     committed: AtomicU64,
+    /// Let go after unmapping: fields are dropped in this order.
+    lock: OnceLock<Box<dyn LockGuard>>,
 }
 
 /// What lies behind the pointer.
@@ -66,7 +70,16 @@ impl Mapping {
     }
 
     fn over(backing: Backing) -> Mapping {
-        Mapping { backing, committed: AtomicU64::new(0) }
+        Mapping { backing, committed: AtomicU64::new(0), lock: OnceLock::new() }
+    }
+
+    /// Keeps the store locked for as long as anything that was lent out lives.
+    ///
+    /// For a store that fails with bytes lent out that are not durable: the next recovery may
+    /// find that the disk does not have them, and cut them off.
+    pub(crate) fn keep_locked(&self, lock: Box<dyn LockGuard>) {
+        // There is one lock, so this is the first.
+        let _ = self.lock.set(lock);
     }
 
     /// How many bytes are mapped, committed or not.

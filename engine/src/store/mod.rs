@@ -104,7 +104,8 @@ impl EventStore {
     ///
     /// # Errors
     ///
-    /// - [`OpenError::AlreadyOpen`] when another store has the lock.
+    /// - [`OpenError::AlreadyOpen`] when another store has the lock. A store that was poisoned with buffered
+    ///   events lent out, which are not durable, keeps it until the last of these and of its readers is dropped.
     /// - [`OpenError::Corrupt`] or [`OpenError::Inconsistent`] when durable data is
     ///   damaged or missing: nothing is cut off or skipped in silence.
     /// - [`OpenError::Newer`] for the format of a later version.
@@ -582,11 +583,52 @@ impl Drop for WriterSide {
             tracing::error!(?error, "the store could not be synced when it was closed");
         }
         // Nobody is left who could commit: the queue is empty, and only a handle adds to it.
-        drop(self.commit.lock.lock().take());
+        let Some(lock) = self.commit.lock.lock().take() else { return };
+        let log = &self.commit.writer.lock().log;
+        if self.commit.poison.cause().is_some() && !log.is_sealed() && log.segment().committed() > log.durable() {
+            // Readers were lent buffered events that could not be synced. The next recovery may cut
+            // them off, under the hands of who still holds them: so there is none before they let go.
+            log.segment().unlock_after_readers(lock);
+        }
     }
 }
 
 fn disk(dir: &Path, pread: bool) -> DiskStorage {
     let storage = DiskStorage::new(dir);
     if pread { storage.without_mapping() } else { storage }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::options::Durability;
+
+    /// Whether the store can be opened while an event of its poisoned predecessor is alive.
+    fn check_reopen(options: &Options, can_open: bool) {
+        let dir = tempfile::tempdir().unwrap();
+        let store = EventStore::open(dir.path(), options).unwrap();
+        store.append("a", ExpectedVersion::Any, NewEvent::new("A", "data")).unwrap();
+        let event = store.get(Position::new(1)).unwrap().unwrap();
+        let Role::Writer(side) = &store.inner.role else { unreachable!("it was opened for writing") };
+        side.commit.poison.set(io::Error::other("as the test wants it"));
+        drop(store);
+        let again = EventStore::open(dir.path(), options);
+        assert_eq!(again.is_ok(), can_open, "{again:?}");
+        assert!(again.is_ok() || matches!(again, Err(OpenError::AlreadyOpen { .. })), "{again:?}");
+        drop(again);
+        assert_eq!(&event.data()[..], b"data");
+        drop(event);
+        EventStore::open(dir.path(), options).unwrap();
+    }
+
+    #[test]
+    fn nothing_is_cut_off_under_an_event_that_was_lent_out_and_could_not_be_synced() {
+        check_reopen(&Options::new().background(false).durability(Durability::Buffered), false);
+    }
+
+    #[test]
+    fn durable_and_copied_events_of_a_poisoned_store_keep_nobody_from_opening_it_again() {
+        check_reopen(&Options::new().background(false), true);
+        check_reopen(&Options::new().background(false).durability(Durability::Buffered).pread(true), true);
+    }
 }
