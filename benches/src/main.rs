@@ -5,6 +5,8 @@
 //! (order statistics of the sign test). Single commits scatter by ±40 % on a
 //! shared machine; the ratio of neighbours does not.
 
+#![allow(clippy::cast_precision_loss, clippy::cast_sign_loss, reason = "rates and ranks, not money")]
+
 use std::fs;
 use std::path::{Path, PathBuf};
 use std::time::Instant;

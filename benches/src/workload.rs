@@ -34,13 +34,13 @@ impl Workload {
         }
     }
 
-    /// The next event's stream: the square of a random number favours the low ones.
+    /// The next event's stream: squaring a random number favours the low ones.
     pub fn next_stream(&mut self) -> &StreamId {
         self.state ^= self.state << 13;
         self.state ^= self.state >> 7;
         self.state ^= self.state << 17;
-        let unit = (self.state >> 11) as f64 / (1_u64 << 53) as f64;
-        &self.streams[(unit * unit * STREAMS as f64) as usize]
+        let uniform = self.state % STREAMS;
+        &self.streams[(uniform * uniform / STREAMS) as usize]
     }
 
     /// The type of every event.

@@ -184,7 +184,7 @@ pub struct Bad {
     pub data_end: u64,
     /// The highest durable offset that a later valid marker states.
     pub later_durable: Option<u64>,
-    /// How many later valid markers there are.
+    /// How many later valid markers were found, before the search knew enough.
     pub later_commits: u64,
     /// Where a reader that accepts the gap can go on: the start of the next
     /// batch that is whole, with everything but its chain known.
@@ -469,22 +469,37 @@ fn data_end<S: Source>(source: &mut S, from: u64) -> Result<u64, S::Error> {
     Ok(data_end_below(source, from, len)?.unwrap_or(from))
 }
 
+/// Looks from the end backwards: a log with many bad places is asked for each of
+/// them, and the zeros behind it are few beside its frames.
 fn data_end_below<S: Source>(source: &mut S, from: u64, end: u64) -> Result<Option<u64>, S::Error> {
-    let mut last = None;
-    let mut at = from;
-    while at < end {
-        let most = at_most(end - at, WINDOW);
-        let window = source.bytes(at, most)?;
-        let window = &window[..window.len().min(most)];
-        if window.is_empty() {
-            break;
+    /// Longer steps after the first, because a file is read again for each step backwards.
+    const MOST_STEP: u64 = 1 << 20;
+    let mut end = end.min(source.len());
+    let mut step = WINDOW as u64;
+    while end > from {
+        let start = end.saturating_sub(step).max(from);
+        step = (2 * step).min(MOST_STEP);
+        let mut at = start;
+        let mut last = None;
+        // A source may give fewer bytes at a time than it is asked for.
+        while at < end {
+            let most = at_most(end - at, WINDOW);
+            let window = source.bytes(at, most)?;
+            let window = &window[..window.len().min(most)];
+            if window.is_empty() {
+                break;
+            }
+            if let Some(index) = last_nonzero(window) {
+                last = Some(at + index as u64 + 1);
+            }
+            at += window.len() as u64;
         }
-        if let Some(index) = last_nonzero(window) {
-            last = Some(at + index as u64 + 1);
+        if last.is_some() {
+            return Ok(last);
         }
-        at += window.len() as u64;
+        end = start;
     }
-    Ok(last)
+    Ok(None)
 }
 
 /// The index of the last byte that is not zero.
@@ -521,7 +536,9 @@ fn look_behind<S: Source>(source: &mut S, seed: Seed, tail: Tail, at: u64, fault
     let mut looks = Looks { bytes_left: (data_end - at).saturating_mul(MOST_LOOKS), tries_left: MOST_TRIES };
     let mut markers = Vec::new();
     let mut next = at.next_multiple_of(FRAME_ALIGN);
-    while next < data_end {
+    let mut knows_enough = false;
+    let mut resume_end = None;
+    while next < data_end && !knows_enough {
         let ends_here = source.len() - next <= WINDOW as u64;
         let window = source.bytes(next, at_most(source.len() - next, WINDOW))?;
         let window = &window[..window.len().min(WINDOW)];
@@ -533,6 +550,10 @@ fn look_behind<S: Source>(source: &mut S, seed: Seed, tail: Tail, at: u64, fault
         }
         next += find_markers(window, searched, next, seed, tail, &mut markers);
         for marker in markers.drain(..) {
+            // It was durable, and the batch to go on with is not the quote of one in a payload, for
+            // the next one stands behind it. A log with many bad places is searched from each of them.
+            let is_proven = bad.later_durable.is_some_and(|durable| durable > tail.offset);
+            knows_enough |= is_proven && resume_end.is_some_and(|end| marker.batch_start >= end);
             bad.later_commits += 1;
             bad.later_durable = bad.later_durable.max(Some(marker.durable_offset));
             // A batch that holds the one found before quotes it in a payload.
@@ -540,6 +561,7 @@ fn look_behind<S: Source>(source: &mut S, seed: Seed, tail: Tail, at: u64, fault
                 && let Some(resume) = whole_batch(source, seed, tail, marker, &mut looks)?
             {
                 bad.resume = Some(resume);
+                resume_end = Some(marker.end);
             }
         }
     }

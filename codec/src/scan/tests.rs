@@ -799,3 +799,30 @@ fn good_frames_in_any_order_never_panic_and_never_give_what_was_not_written() {
 fn rng_u32(seed: u64) -> u32 {
     Rng::new(seed).next() as u32
 }
+
+#[test]
+fn a_log_with_very_many_bad_places_is_not_searched_to_its_end_from_each_of_them() {
+    let mut writer = Writer::new(header());
+    for n in 1..=600 {
+        writer.batch(&[Parts::plain(n, &[7; 4000])]);
+        writer.sync();
+    }
+    let mut bytes = writer.bytes.clone();
+    for bad in (0..590).step_by(2) {
+        bytes[writer.ends[bad] as usize + 200] ^= 1;
+    }
+    let mut miser = Miser::new(&bytes, 1, 0);
+    let mut source = Counting { source: &mut miser, given: 0 };
+    let mut from = first_tail(&writer.header);
+    let (mut bad_places, mut events) = (0, 0);
+    loop {
+        let Ok(scan) = super::scan(&mut source, writer.seed, from, &mut ());
+        events += scan.totals.events;
+        let Stop::Bad(Bad { resume: Some(resume), .. }) = scan.stop else { break };
+        bad_places += 1;
+        from = resume;
+    }
+    assert_eq!((bad_places, events), (295, 305), "every other batch is read");
+    let most = (bad_places + 10) * 4 * WINDOW as u64;
+    assert!(source.given < most, "{} bytes were read of a log of {}", source.given, bytes.len());
+}
