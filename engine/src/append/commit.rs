@@ -32,6 +32,9 @@ use crate::view::{IndexedSegment, Published, View};
 /// What stays allocated for the next group, in bytes.
 const KEPT_BUFFER: usize = 1 << 20;
 
+/// The same, in events.
+const KEPT_EVENTS: usize = 4096;
+
 /// The writer: everything that changes when something is appended.
 #[derive(Debug)]
 pub(crate) struct Writer {
@@ -63,7 +66,9 @@ impl Encoded {
         self.bytes.clear();
         self.bytes.shrink_to(KEPT_BUFFER);
         self.runs.clear();
+        self.runs.shrink_to(KEPT_EVENTS);
         self.offsets.clear();
+        self.offsets.shrink_to(KEPT_EVENTS);
         self.tracking.clear();
         self.batches = 0;
         self.last = log.position();

@@ -14,6 +14,9 @@ pub(crate) struct Head {
     pub(crate) last: Position,
 }
 
+/// How much room for changes stays allocated for the next group.
+const KEPT_UNDO: usize = 4096;
+
 #[derive(Debug, Default)]
 pub(crate) struct Heads {
     streams: HashMap<StreamId, Head>,
@@ -70,6 +73,7 @@ impl Heads {
     /// The changes since the last decision stay.
     pub(crate) fn keep(&mut self) {
         self.undo.clear();
+        self.undo.shrink_to(KEPT_UNDO);
     }
 
     /// The changes since the last decision did not happen.

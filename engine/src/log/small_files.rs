@@ -137,8 +137,10 @@ impl WatermarkFile {
         self.sequence += 1;
         watermark.sequence = self.sequence;
         if let Err(error) = write_all(&*self.file, watermark.slot_offset(), &watermark.encode()) {
-            self.errors.fetch_add(1, Ordering::Relaxed);
-            tracing::warn!(%error, "the watermark could not be written");
+            // Said once: on a disk that stays full it would be said at every append.
+            if self.errors.fetch_add(1, Ordering::Relaxed) == 0 {
+                tracing::warn!(%error, "the watermark could not be written");
+            }
         }
     }
 

@@ -66,10 +66,16 @@ impl Storage for DiskStorage {
             Err(TryLockError::WouldBlock) => return Err(LockError::Held { pid: pid_in(&file) }),
             Err(TryLockError::Error(error)) => return Err(error.into()),
         }
+        // The directory as well: somebody may have deleted LOCK, taking it for stale, while a store
+        // held it. Where directories cannot be locked, the file has to do.
+        let dir = fs::File::open(&self.root)?;
+        if let Err(TryLockError::WouldBlock) = dir.try_lock() {
+            return Err(LockError::Held { pid: None });
+        }
         // The pid is for a message and nothing else, so a full disk, which must
         // not keep a store from opening, may leave it out.
         let _ = file.set_len(0).and_then(|()| file.write_all_at(format!("{}\n", std::process::id()).as_bytes(), 0));
-        Ok(Box::new(DiskLock(file)))
+        Ok(Box::new(DiskLock { file, dir }))
     }
 
     fn create_dir(&self, dir: &str) -> io::Result<()> {
@@ -161,7 +167,10 @@ fn pid_in(file: &fs::File) -> Option<u32> {
 
 /// Lets go when it is dropped; the kernel lets go when the process dies.
 #[derive(Debug)]
-struct DiskLock(fs::File);
+struct DiskLock {
+    file: fs::File,
+    dir: fs::File,
+}
 
 impl LockGuard for DiskLock {}
 
@@ -169,8 +178,9 @@ impl Drop for DiskLock {
     fn drop(&mut self) {
         // Unlocked by name, not only by closing: a child process that was
         // forked and has not called exec yet still holds a copy of the descriptor.
-        let _ = self.0.set_len(0);
-        let _ = self.0.unlock();
+        let _ = self.file.set_len(0);
+        let _ = self.file.unlock();
+        let _ = self.dir.unlock();
     }
 }
 
@@ -461,6 +471,17 @@ mod tests {
     /// Bytes in which no two pages are alike.
     fn pattern(len: usize) -> Vec<u8> {
         (0..len).map(|i| (i.wrapping_mul(31) ^ (i >> 12)) as u8 | 1).collect()
+    }
+
+    #[test]
+    fn deleting_the_lock_file_does_not_let_a_second_store_in() {
+        let dir = tempfile::tempdir().unwrap();
+        let storage = DiskStorage::new(dir.path());
+        let held = storage.lock().unwrap();
+        fs::remove_file(dir.path().join(LOCK)).unwrap();
+        assert!(matches!(storage.lock(), Err(LockError::Held { .. })));
+        drop(held);
+        assert!(storage.lock().is_ok(), "and it is let go with the store");
     }
 
     #[test]
