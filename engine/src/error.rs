@@ -182,6 +182,9 @@ pub enum ReadError {
     /// The name cannot be that of a stream.
     #[error(transparent)]
     InvalidName(#[from] NameError),
+    /// The query cannot be used.
+    #[error(transparent)]
+    InvalidQuery(#[from] QueryError),
     /// The operating system refused to read.
     #[error("cannot read {path} at offset {offset}")]
     Io {
@@ -193,6 +196,18 @@ pub enum ReadError {
         #[source]
         source: Arc<io::Error>,
     },
+}
+
+/// Why a query cannot be used. Nothing was read.
+#[derive(Clone, Debug, Eq, PartialEq, thiserror::Error)]
+#[non_exhaustive]
+pub enum QueryError {
+    /// It describes nothing: a list of items that came out empty is not taken for "everything".
+    #[error("the query has no items; use Query::All to read everything")]
+    NoItems,
+    /// An event type, tag, stream or prefix in it cannot be one.
+    #[error(transparent)]
+    InvalidName(#[from] NameError),
 }
 
 /// A scan's fault in words, with the evidence that it was durable.

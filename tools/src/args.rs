@@ -4,6 +4,8 @@ use std::path::PathBuf;
 
 use clap::{ArgAction, Parser, Subcommand};
 
+use crate::time;
+
 /// Look inside an Annals event store, fill one, or know whether it is whole.
 #[derive(Debug, Parser)]
 #[command(name = "annals", version, disable_help_subcommand = true, after_help = AFTER_HELP)]
@@ -66,29 +68,9 @@ pub(crate) enum Command {
         skip_damaged: bool,
     },
 
-    /// Print events, of the whole log or of one stream
-    Read {
-        /// The store
-        store: PathBuf,
-        /// Only this stream; --after and --until then count its versions, not positions of the log
-        #[arg(long)]
-        stream: Option<String>,
-        /// Only what comes after this position (of a stream: version)
-        #[arg(long, value_name = "N")]
-        after: Option<u64>,
-        /// Only what comes up to this position (of a stream: version), with it
-        #[arg(long, value_name = "N")]
-        until: Option<u64>,
-        /// At most so many events
-        #[arg(long, value_name = "COUNT")]
-        limit: Option<u64>,
-        /// Only the last so many of them, in their order
-        #[arg(long, value_name = "COUNT", conflicts_with = "limit")]
-        last: Option<u64>,
-        /// Newest first
-        #[arg(long)]
-        backward: bool,
-    },
+    /// Print events: all, or those of some types, tags, streams, and times
+    #[command(after_help = READ_HELP)]
+    Read(ReadArgs),
 
     /// Print the newest events, and with --follow each new one as it comes
     Tail {
@@ -141,6 +123,63 @@ pub(crate) enum Command {
         store: PathBuf,
     },
 }
+
+/// What to read, and in which order.
+#[derive(Debug, clap::Args)]
+pub(crate) struct ReadArgs {
+    /// The store
+    pub(crate) store: PathBuf,
+    /// Only events of this type; given again: or of that
+    #[arg(long = "type", value_name = "TYPE")]
+    pub(crate) event_type: Vec<String>,
+    /// Only events whose type begins so; given again, or with --type: or so
+    #[arg(long, value_name = "TEXT")]
+    pub(crate) type_prefix: Vec<String>,
+    /// Only events with this tag; given again: and that
+    #[arg(long)]
+    pub(crate) tag: Vec<String>,
+    /// Only this stream; given again: or that. With one, --after and --until count its versions
+    #[arg(long)]
+    pub(crate) stream: Vec<String>,
+    /// Only streams whose name begins so; given again, or with --stream: or so
+    #[arg(long, value_name = "TEXT")]
+    pub(crate) stream_prefix: Vec<String>,
+    /// Only what was recorded at this time or later
+    #[arg(long, value_name = "TIME", value_parser = time::parse_moment)]
+    pub(crate) since: Option<i64>,
+    /// Only what was recorded before this time
+    #[arg(long, value_name = "TIME", value_parser = time::parse_moment)]
+    pub(crate) before: Option<i64>,
+    /// Only what comes after this position (of one --stream: version)
+    #[arg(long, value_name = "N")]
+    pub(crate) after: Option<u64>,
+    /// Only what comes up to this position (of one --stream: version), with it
+    #[arg(long, value_name = "N")]
+    pub(crate) until: Option<u64>,
+    /// At most so many events
+    #[arg(long, value_name = "COUNT")]
+    pub(crate) limit: Option<u64>,
+    /// Only the last so many of them, in their order
+    #[arg(long, value_name = "COUNT", conflicts_with = "limit")]
+    pub(crate) last: Option<u64>,
+    /// Newest first
+    #[arg(long)]
+    pub(crate) backward: bool,
+}
+
+const READ_HELP: &str = "\
+A TIME is one of
+  2011-09-30T22:38:44.546Z   RFC 3339, with an offset or Z
+  2011-09-30                 the beginning of that day, in UTC
+  2h, 7d, 1h30m              so long ago
+and is compared with the time of recording, when the store took the event in, not with the time
+that the event itself gives.
+
+Different filters narrow each other: with --type A --type B --tag T --stream-prefix loan- it
+prints what is of type A or B, has tag T, and is in a stream that begins with loan-.
+
+Streams and times are looked up. Types, tags, and prefixes of a great many streams are not: they
+are found by reading the whole range that the other arguments leave.";
 
 const IMPORT_HELP: &str = "\
 A line is an object like

@@ -3,8 +3,10 @@
 //! The store counts nanoseconds since 1970 UTC in an `i64`, which reaches from
 //! 1677 to 2262. Every such number can be shown, and reads back as itself.
 
-use jiff::Timestamp;
+use jiff::civil::Date;
 use jiff::fmt::temporal::DateTimePrinter;
+use jiff::tz::TimeZone;
+use jiff::{Span, Timestamp};
 
 /// `1_317_422_324_546_000_000` as `2011-09-30T22:38:44.546Z`: milliseconds, micro- or
 /// nanoseconds, whichever shows all of it.
@@ -26,6 +28,31 @@ pub(crate) fn parse(text: &str) -> Result<i64, String> {
     let time: Timestamp = text
         .parse()
         .map_err(|_| format!("{text:?} is not a time like 2011-09-30T22:38:44.546Z (RFC 3339, with an offset or Z)"))?;
+    i64::try_from(time.as_nanosecond()).map_err(|_| format!("{text:?} is outside the years 1677 to 2262"))
+}
+
+/// Reads a time as somebody at a terminal gives it: RFC 3339, a date, or how long ago.
+pub(crate) fn parse_moment(text: &str) -> Result<i64, String> {
+    moment(text, Timestamp::now())
+}
+
+fn moment(text: &str, now: Timestamp) -> Result<i64, String> {
+    const DATE_LEN: usize = "2011-09-30".len();
+    let time = if let Ok(time) = text.parse::<Timestamp>() {
+        Some(time)
+    } else if let Ok(date) = text.parse::<Date>() {
+        // A time of day without an offset would be left out in silence.
+        let midnight = date.to_zoned(TimeZone::UTC).ok().map(|midnight| midnight.timestamp());
+        midnight.filter(|_| text.len() == DATE_LEN)
+    } else if let Ok(ago) = text.parse::<Span>() {
+        // In UTC every day has 24 hours. "2h ago" reads as a negative span, and means the same.
+        now.to_zoned(TimeZone::UTC).checked_sub(ago.abs()).ok().map(|then| then.timestamp())
+    } else {
+        None
+    };
+    let time = time.ok_or_else(|| {
+        format!("{text:?} is not a time like 2011-09-30T22:38:44Z or 2011-09-30, nor how long ago, like 2h or 7d")
+    })?;
     i64::try_from(time.as_nanosecond()).map_err(|_| format!("{text:?} is outside the years 1677 to 2262"))
 }
 
@@ -58,6 +85,33 @@ mod tests {
     #[test]
     fn an_offset_is_taken_into_account() {
         assert_eq!(parse("2011-10-01T00:38:44.546+02:00"), parse("2011-09-30T22:38:44.546Z"));
+    }
+
+    #[test]
+    fn a_moment_is_a_time_a_date_or_how_long_ago() {
+        let now: Timestamp = "2024-03-01T12:00:00Z".parse().unwrap();
+        for (text, time) in [
+            ("2011-09-30T22:38:44.546Z", "2011-09-30T22:38:44.546Z"),
+            ("2011-10-01T00:38:44.546+02:00", "2011-09-30T22:38:44.546Z"),
+            ("2011-09-30", "2011-09-30T00:00:00Z"),
+            ("2h", "2024-03-01T10:00:00Z"),
+            ("2h ago", "2024-03-01T10:00:00Z"),
+            ("1h30m", "2024-03-01T10:30:00Z"),
+            ("7d", "2024-02-23T12:00:00Z"),
+            ("1 week", "2024-02-23T12:00:00Z"),
+            ("1mo", "2024-02-01T12:00:00Z"),
+            ("0s", "2024-03-01T12:00:00Z"),
+        ] {
+            assert_eq!(moment(text, now), parse(time), "{text}");
+        }
+    }
+
+    #[test]
+    fn what_is_no_moment_is_refused() {
+        let now = Timestamp::UNIX_EPOCH;
+        for text in ["", "yesterday", "2", "2011-09-30T22:38:44", "2011-13-01", "20110930", "9999-01-01", "9999y"] {
+            assert!(moment(text, now).is_err(), "{text}: {:?}", moment(text, now));
+        }
     }
 
     #[test]

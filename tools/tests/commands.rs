@@ -73,6 +73,10 @@ fn names_that_cannot_be_are_exit_code_2_and_say_why() {
     }
     let input = store.parent().unwrap().join("in");
     let long = "x".repeat(256);
+    for option in ["--type", "--type-prefix", "--tag"] {
+        annals(&[&"read", &store, &option, &long]).exits(2).says("is 256 bytes long");
+    }
+    annals(&[&"read", &store, &"--type", &""]).exits(2).says("event type is empty");
     annals(&[&"import", &store, &input, &"--source", &long]).exits(2).says("is 256 bytes long");
     annals(&[&"import", &store, &input, &"--source", &""]).exits(2).says("is empty");
 }
@@ -256,6 +260,90 @@ fn read_gives_one_stream_by_its_versions() {
     let unknown = annals(&[&"read", &store, &"--stream", &"nobody"]).exits(0);
     assert_eq!(unknown.stdout, "");
     unknown.says("there is no stream \"nobody\"");
+}
+
+/// The positions that `read` prints for these arguments, and those of the rows that `wanted` picks.
+#[track_caller]
+fn check_read(store: &Path, args: &[&str], wanted: impl Fn(&Value) -> bool) {
+    let all = annals(&[&"read", &"--json", &store]).exits(0).rows();
+    let expected: Vec<u64> = numbers(&all.into_iter().filter(wanted).collect::<Vec<_>>(), "position");
+    let run = |more: &[&str]| {
+        let mut all: Vec<&dyn AsRef<OsStr>> = vec![&"read", &"--json", &store];
+        all.extend(args.iter().chain(more).map(|arg| arg as &dyn AsRef<OsStr>));
+        numbers(&annals(&all).exits(0).rows(), "position")
+    };
+    assert_eq!(run(&[]), expected, "{args:?}");
+    let down: Vec<u64> = expected.iter().rev().copied().collect();
+    assert_eq!(run(&["--backward"]), down, "{args:?}");
+    assert_eq!(run(&["--limit", "3"]), expected[..expected.len().min(3)], "{args:?}");
+    assert_eq!(run(&["--limit", "3", "--backward"]), down[..down.len().min(3)], "{args:?}");
+    let last = &expected[expected.len().saturating_sub(3)..];
+    assert_eq!(run(&["--last", "3"]), last, "{args:?}");
+    assert_eq!(run(&["--last", "3", "--backward"]), down[..down.len().min(3)], "{args:?}");
+    assert_eq!(run(&["--last", "0"]), [0; 0], "{args:?}");
+}
+
+#[test]
+fn read_gives_the_events_that_match() {
+    let (_dir, store) = store();
+    let has = |row: &Value, tag: &str| row["tags"].as_array().unwrap().iter().any(|found| found == tag);
+    let starts = |row: &Value, field: &str, prefix: &str| row[field].as_str().unwrap().starts_with(prefix);
+    check_read(&store, &["--type", "Type 1"], |row| row["type"] == "Type 1");
+    check_read(&store, &["--type", "Type"], |_| false);
+    check_read(&store, &["--type", "Type 1", "--type", "Type 3"], |row| {
+        row["type"] == "Type 1" || row["type"] == "Type 3"
+    });
+    check_read(&store, &["--type-prefix", "Typ"], |_| true);
+    check_read(&store, &["--type-prefix", "Type 2", "--type", "Type 4"], |row| {
+        starts(row, "type", "Type 2") || row["type"] == "Type 4"
+    });
+    check_read(&store, &["--tag", "a"], |row| has(row, "a"));
+    check_read(&store, &["--tag", "a", "--tag", "b c"], |row| has(row, "a") && has(row, "b c"));
+    check_read(&store, &["--tag", "a", "--tag", "x"], |_| false);
+    check_read(&store, &["--stream", "account-1", "--stream", "account-3"], |row| {
+        row["stream"] == "account-1" || row["stream"] == "account-3"
+    });
+    check_read(&store, &["--stream-prefix", "account-"], |_| true);
+    check_read(&store, &["--stream-prefix", "account-1", "--type", "Type 0", "--tag", "a"], |row| {
+        row["stream"] == "account-1" && row["type"] == "Type 0" && has(row, "a")
+    });
+    check_read(&store, &["--type", "Type 1", "--after", "20", "--until", "60"], |row| {
+        row["type"] == "Type 1" && (21..=60).contains(&row["position"].as_u64().unwrap())
+    });
+    check_read(&store, &["--stream", "account-1", "--stream", "account-2", "--after", "20"], |row| {
+        (row["stream"] == "account-1" || row["stream"] == "account-2") && row["position"].as_u64().unwrap() > 20
+    });
+    check_read(&store, &["--stream", "account-1", "--type-prefix", "T", "--after", "3", "--until", "9"], |row| {
+        row["stream"] == "account-1" && (4..=9).contains(&row["version"].as_u64().unwrap())
+    });
+}
+
+#[test]
+fn read_gives_what_was_recorded_in_a_span_of_time() {
+    let dir = TempDir::new().unwrap();
+    let store = dir.path().join("store");
+    annals(&[&"import", &"--batch", &"10", &store, &file(dir.path(), "in", lines(100))]).exits(0);
+    let rows = annals(&[&"read", &"--json", &store]).exits(0).rows();
+    let time = |row: usize| rows[row]["recorded_at"].as_str().unwrap();
+    assert!(time(9) < time(10) && time(49) < time(50), "batches are recorded one after the other");
+    let at = |row: &Value| row["recorded_at"].as_str().unwrap().parse::<jiff::Timestamp>().unwrap();
+    let (from, to) = (at(&rows[30]), at(&rows[60]));
+    check_read(&store, &["--since", time(30)], |row| at(row) >= from);
+    check_read(&store, &["--before", time(60)], |row| at(row) < to);
+    check_read(&store, &["--since", time(30), "--before", time(60)], |row| (from..to).contains(&at(row)));
+    check_read(&store, &["--since", time(60), "--before", time(30)], |_| false);
+    check_read(&store, &["--since", time(30), "--stream", "account-1"], |row| {
+        at(row) >= from && row["stream"] == "account-1"
+    });
+    check_read(&store, &["--since", "1h"], |_| true);
+    check_read(&store, &["--before", "7d"], |_| false);
+    check_read(&store, &["--since", "2020-01-01"], |_| true);
+    check_read(&store, &["--before", "2020-01-01T00:00:00Z"], |_| false);
+    for bad in ["", "yesterday", "2020-01-01T00:00:00", "7"] {
+        annals(&[&"read", &store, &"--since", &bad]).exits(2);
+    }
+    let help = annals(&[&"read", &"--help"]).exits(0).stdout;
+    assert!(help.contains("2h, 7d") && help.contains("RFC 3339"), "{help}");
 }
 
 #[test]

@@ -2,6 +2,7 @@
 
 mod common;
 
+use std::ffi::OsStr;
 use std::fs;
 use std::path::PathBuf;
 
@@ -84,6 +85,28 @@ fn the_rest_is_served_to_readers_who_are_told_of_the_gap() {
     annals(&[&"tail", &"-n", &"60", &story.store]).exits(1);
     // Who asks only for what is whole is not bothered.
     assert_eq!(annals(&[&"tail", &story.store]).exits(0).stdout.lines().count(), 10);
+}
+
+#[test]
+fn who_reads_what_matches_is_told_that_the_gap_might_have_matched() {
+    let story = story();
+    story.flip(story.events[22] + 60, 3);
+    let read = |args: &[&str], exit: i32| {
+        let mut all: Vec<&dyn AsRef<OsStr>> = vec![&"read", &"--json", &story.store];
+        all.extend(args.iter().map(|arg| arg as &dyn AsRef<OsStr>));
+        Story::positions(&annals(&all).exits(exit).rows())
+    };
+    // The events of account-1 stand at 1, 8, 15, and so on; that at 22, its version 4, is lost.
+    assert_eq!(read(&["--type", "None"], 1), [0; 0]);
+    assert_eq!(read(&["--stream", "account-1", "--until", "5"], 1), [1, 8, 15, 29]);
+    assert_eq!(read(&["--stream", "account-1", "--until", "4"], 1), [1, 8, 15]);
+    assert_eq!(read(&["--stream", "account-1", "--until", "3"], 0), [1, 8, 15]);
+    assert_eq!(read(&["--stream", "account-1", "--after", "3", "--until", "5"], 1), [29]);
+    assert_eq!(read(&["--stream", "account-1", "--after", "4", "--until", "5"], 1), [29]);
+    assert_eq!(read(&["--stream", "account-1", "--after", "5"], 0), [36, 43, 50, 57]);
+    // Who asks only for what is whole is not bothered.
+    assert_eq!(read(&["--type-prefix", "Type", "--until", "20", "--last", "2"], 0), [19, 20]);
+    assert_eq!(read(&["--stream-prefix", "account-1", "--last", "2"], 0), [50, 57]);
 }
 
 #[test]

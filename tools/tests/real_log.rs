@@ -11,7 +11,7 @@ use std::io::Read as _;
 use std::path::{Path, PathBuf};
 use std::process::Stdio;
 
-use annals::{EventStore, Position, StreamVersion};
+use annals::{EventStore, Position, QueryItem, StreamVersion};
 use common::{annals, command, wait_for};
 use flate2::read::GzDecoder;
 use serde_json::{Value, json};
@@ -76,6 +76,52 @@ fn it_is_taken_in_as_a_whole_and_its_totals_are_the_publishers() {
     assert_eq!(streams.iter().filter(|info| info.version >= StreamVersion::new(175)).count(), 1);
     assert_eq!(streams.iter().map(|info| info.version.get()).min(), Some(3));
     assert_eq!(annals(&[&"read", &"--stream", &"loan-185548", &store]).exits(0).stdout.lines().count(), 175);
+}
+
+#[test]
+fn what_a_query_finds_is_what_counting_the_lines_gives() {
+    let Some(log) = real_log() else { return };
+    let dir = TempDir::new().unwrap();
+    let store = dir.path().join("store");
+    annals(&[&"import", &store, &log.packed]).exits(0);
+    let lines = lines_of(&log);
+    let opened = EventStore::open_read_only(&store).unwrap();
+    // When the line in the middle was recorded, and how many lines were before.
+    let middle = opened.get(Position::new(131_100)).unwrap().expect("it is there").as_event().recorded_at;
+    let before = opened.position_at(middle - 1).unwrap().get() as usize;
+    assert!(0 < before && before < 131_100, "{before}");
+
+    let starts = |line: &Value, field: &str, prefix: &str| line[field].as_str().unwrap().starts_with(prefix);
+    let item = QueryItem::new;
+    let check = |item: QueryItem, wanted: &dyn Fn(&Value) -> bool| {
+        let count = |lines: &[Value]| lines.iter().filter(|line| wanted(line)).count();
+        let reader = || opened.read(item.clone(), Position::START).unwrap();
+        assert_eq!(reader().map(Result::unwrap).count(), count(&lines), "{item:?}");
+        let since = reader().recorded_between(middle, i64::MAX);
+        assert_eq!(since.map(Result::unwrap).count(), count(&lines[before..]), "since: {item:?}");
+        let earlier = reader().recorded_between(i64::MIN, middle);
+        assert_eq!(earlier.map(Result::unwrap).count(), count(&lines[..before]), "before: {item:?}");
+    };
+    check(item(), &|_| true);
+    for event_type in log.totals["events_by_type"].as_object().unwrap().keys() {
+        check(item().event_type(event_type), &|line| line["type"] == **event_type);
+    }
+    for prefix in ["A_", "O_", "W_", "A_A"] {
+        check(item().type_prefix(prefix), &|line| starts(line, "type", prefix));
+    }
+    // From one stream to all 13,087 of them.
+    for prefix in ["loan-185548", "loan-1855", "loan-2", "loan-"] {
+        check(item().stream_prefix(prefix), &|line| starts(line, "stream", prefix));
+    }
+    check(item().stream_prefix("loan-19").event_type("A_SUBMITTED"), &|line| {
+        starts(line, "stream", "loan-19") && line["type"] == "A_SUBMITTED"
+    });
+
+    let time = opened.get(Position::new(131_100)).unwrap().unwrap();
+    let time = jiff::Timestamp::from_nanosecond(i128::from(time.as_event().recorded_at)).unwrap().to_string();
+    let printed = annals(&[&"read", &"--json", &store, &"--type-prefix", &"A_", &"--since", &time]).exits(0).stdout;
+    let counted = lines[before..].iter().filter(|line| starts(line, "type", "A_")).count();
+    assert_eq!(printed.lines().count(), counted);
 }
 
 #[test]

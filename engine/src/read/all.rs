@@ -4,6 +4,7 @@ use annals_codec::Position;
 
 use super::Direction;
 use super::frames::{Found, Frames, Place};
+use super::window::Window;
 use crate::error::ReadError;
 use crate::log::segment::GROUP;
 
@@ -24,16 +25,19 @@ impl AllCursor {
 
     /// The position that comes next, if there is one.
     #[inline]
-    fn step(&self, head: Position, direction: Direction) -> Option<Position> {
+    fn step(&self, window: Window, direction: Direction) -> Option<Position> {
         match direction {
-            Direction::Forward => Some(self.at.plus(1)).filter(|next| *next <= head && *next > self.at),
-            Direction::Backward => Some(self.at.before().min(head)).filter(|next| *next > Position::START),
+            Direction::Forward => {
+                let next = self.at.max(window.after).plus(1);
+                Some(next).filter(|next| *next <= window.until && *next > self.at)
+            }
+            Direction::Backward => Some(self.at.before().min(window.until)).filter(|next| *next > window.after),
         }
     }
 
     #[inline]
     pub(crate) fn next(&mut self, frames: &mut Frames, direction: Direction) -> Result<Option<Place>, ReadError> {
-        let Some(position) = self.step(frames.head, direction) else { return Ok(None) };
+        let Some(position) = self.step(frames.window, direction) else { return Ok(None) };
         let Some(segment) = self.find_segment(frames, position) else { return Ok(None) };
         if self.moving {
             let event = frames.segment(segment).index_of(position);
@@ -85,13 +89,13 @@ impl AllCursor {
         let known = known.cloned();
         // A gap that is known is left in one step, however long it claims to be.
         self.at = match (&known, direction) {
-            (Some(gap), Direction::Forward) => gap.to.unwrap_or(frames.head).min(frames.head),
-            (Some(gap), Direction::Backward) => gap.from,
+            (Some(gap), Direction::Forward) => gap.to.unwrap_or(frames.head).min(frames.window.until),
+            (Some(gap), Direction::Backward) => gap.from.max(frames.window.after.plus(1)),
             (None, _) => first,
         };
         let mut last_place = place;
         while known.is_none()
-            && let Some(position) = self.step(frames.head, direction)
+            && let Some(position) = self.step(frames.window, direction)
         {
             if frames.view.segment_of(position) != Some(segment) {
                 break;
@@ -109,11 +113,11 @@ impl AllCursor {
     }
 }
 
-type Looked = Result<Place, (Place, String)>;
+pub(super) type Looked = Result<Place, (Place, String)>;
 
 /// Looks at the event of one position: where it stands, or what is wrong there.
 #[inline]
-fn look(frames: &mut Frames, segment: usize, position: Position) -> Result<Looked, ReadError> {
+pub(super) fn look(frames: &mut Frames, segment: usize, position: Position) -> Result<Looked, ReadError> {
     let nowhere = Place::new(segment, 0);
     let offset = frames.segment(segment).offset_of(position).map_err(|error| frames.io(nowhere, error))?;
     let Some(offset) = offset else {

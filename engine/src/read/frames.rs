@@ -5,11 +5,13 @@
 //! the two nothing is borrowed, which is what lets a cursor go on looking.
 
 use std::io;
+use std::ops::Range;
 use std::sync::Arc;
 
 use annals_codec::{Event, Frame, FrameKind, Position};
 use bytes::Bytes;
 
+use super::window::Window;
 use crate::error::{Damage, ReadError};
 use crate::log::segment::{GROUP, Segment};
 use crate::view::View;
@@ -43,8 +45,10 @@ pub(crate) enum Found {
 #[derive(Debug)]
 pub(crate) struct Frames {
     pub(crate) view: Arc<View>,
-    /// The last position that may be read.
+    /// The head of the log as the reader sees it.
     pub(crate) head: Position,
+    /// The positions that are wanted, none of them beyond the head.
+    pub(crate) window: Window,
     /// The frame at hand, where segments are not mapped.
     buffer: Vec<u8>,
     /// How far a segment was brought into memory ahead of the reader: which, and up to where.
@@ -53,7 +57,7 @@ pub(crate) struct Frames {
 
 impl Frames {
     pub(crate) fn new(view: Arc<View>, head: Position) -> Frames {
-        Frames { view, head, buffer: Vec::new(), populated: (usize::MAX, 0) }
+        Frames { view, head, window: Window::up_to(head), buffer: Vec::new(), populated: (usize::MAX, 0) }
     }
 
     #[inline]
@@ -88,6 +92,43 @@ impl Frames {
         }
         let place = Place { len: bytes.len(), ..place };
         Ok(Found::Event(place, position))
+    }
+
+    /// Looks at an event whose place an index gives: its position, unless it is not wanted.
+    pub(crate) fn find(&mut self, place: Place) -> Result<Option<(Place, Position)>, ReadError> {
+        match self.verify(place, None)? {
+            Found::Event(place, position) => Ok(Some((place, position)).filter(|_| self.window.holds(position))),
+            Found::Damaged(fault) => {
+                let position = self.position_of(place)?;
+                if self.window.holds(position) { Err(self.damage(place, position, position, fault)) } else { Ok(None) }
+            }
+        }
+    }
+
+    /// The position of the event that should stand at `place`: its frame cannot tell.
+    fn position_of(&self, place: Place) -> Result<Position, ReadError> {
+        let segment = self.segment(place.segment);
+        let (mut low, mut high) = (segment.base.get() + 1, segment.last().get());
+        while low < high {
+            let middle = low + (high - low) / 2;
+            let offset = segment.offset_of(Position::new(middle)).map_err(|error| self.io(place, error))?;
+            if offset.unwrap_or(0) < place.offset { low = middle + 1 } else { high = middle }
+        }
+        Ok(Position::new(low))
+    }
+
+    /// Where in a segment the wanted positions lie, as narrowly as its own index tells
+    /// without a search: all that is published, where the neighbours are damaged.
+    pub(crate) fn offsets_in_window(&self, segment: usize) -> Range<u64> {
+        let (segment, window) = (self.segment(segment), self.window);
+        if window.until <= segment.base || window.after >= segment.last() {
+            return 0..0;
+        }
+        let offset_of = |position| segment.offset_of(position).ok().flatten();
+        let start = if window.after > segment.base { offset_of(window.after.plus(1)) } else { None };
+        let end = if window.until < segment.last() { offset_of(window.until.plus(1)) } else { None };
+        let published = segment.committed();
+        start.unwrap_or(0)..end.map_or(published, |end| end.min(published))
     }
 
     /// Verifies all events of a group in one go, for a reader that is about to go

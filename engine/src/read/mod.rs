@@ -2,12 +2,18 @@
 //!
 //! A [`Reader`] is pinned to the log as of its creation and needs nothing of
 //! the writer: no lock, and no reference count for each event. It finds its
-//! next event through a cursor ([`all`] by position, [`stream`] by version) and
-//! looks at its frame through [`frames`], which verifies each checksum once.
+//! next event through a cursor ([`all`] by position, [`stream`] by version,
+//! [`streams`] by position again) and looks at its frame through [`frames`],
+//! which verifies each checksum once. Bounds of any kind, also in time ([`time`]),
+//! become one [`window`] of positions before the first event is read; what a
+//! query leaves out is left out behind the cursor.
 
 mod all;
 pub(crate) mod frames;
 mod stream;
+mod streams;
+mod time;
+mod window;
 
 use std::fmt;
 use std::sync::Arc;
@@ -18,8 +24,11 @@ use bytes::Bytes;
 use self::all::AllCursor;
 use self::frames::{Frames, Place};
 use self::stream::StreamCursor;
+use self::streams::{StreamsCursor, few_streams};
+use self::window::Window;
 use crate::error::ReadError;
 use crate::event::RecordedEvent;
+use crate::query::Query;
 use crate::view::View;
 
 /// Reads events in order, from the log as it was when the reader was made.
@@ -48,6 +57,12 @@ pub struct Reader {
     frames: Frames,
     cursor: Cursor,
     direction: Direction,
+    /// What the cursor gives and the query does not describe is left out.
+    query: Option<Box<Query>>,
+    until: Option<Position>,
+    recorded_between: Option<(i64, i64)>,
+    /// Whether the bounds were made the window of the frames.
+    is_bounded: bool,
     left: u64,
     skip_damaged: bool,
     /// What went wrong before the reader was made; told first.
@@ -69,6 +84,7 @@ impl fmt::Debug for Reader {
 enum Cursor {
     All(AllCursor),
     Stream(StreamCursor),
+    Streams(StreamsCursor),
     /// An error was met, and the reader was not asked to go on behind it.
     Stopped,
 }
@@ -88,12 +104,27 @@ impl Reader {
         Reader::with(view, head, Cursor::Stream(StreamCursor::new(stream, after)))
     }
 
+    /// The query must be valid.
+    pub(crate) fn query(view: Arc<View>, head: Position, query: Query, after: Position) -> Reader {
+        let cursor = match few_streams(&query, &view) {
+            Some(streams) => Cursor::Streams(StreamsCursor::new(streams, after)),
+            None => Cursor::All(AllCursor::new(after)),
+        };
+        let mut reader = Reader::with(view, head, cursor);
+        reader.query = Some(query).filter(|query| *query != Query::All).map(Box::new);
+        reader
+    }
+
     fn with(view: Arc<View>, head: Position, cursor: Cursor) -> Reader {
         let frames = Frames::new(view, head);
         Reader {
             frames,
             cursor,
             direction: Direction::Forward,
+            query: None,
+            until: None,
+            recorded_between: None,
+            is_bounded: false,
             left: u64::MAX,
             skip_damaged: false,
             failed: None,
@@ -113,10 +144,59 @@ impl Reader {
     #[must_use]
     pub fn backward(mut self) -> Reader {
         self.direction = Direction::Backward;
+        self.is_bounded = false;
         self
     }
 
-    /// Reads at most `events` events.
+    /// Ends with this position of the log: with the event there, if it is wanted, as the last.
+    ///
+    /// It is the far end in the order of reading, so reading
+    /// [`backward`](Reader::backward) it is the lowest position that is read.
+    ///
+    /// ```
+    /// use annals::{EventStore, ExpectedVersion, NewEvent, Options, Position};
+    ///
+    /// let store = EventStore::in_memory(&Options::new())?;
+    /// for _ in 0..9 {
+    ///     store.append("clock", ExpectedVersion::Any, NewEvent::new("Ticked", ""))?;
+    /// }
+    /// // After 3 up to 5: two events. Before 9 down to 5: four.
+    /// assert_eq!(store.read_all(Position::new(3)).until(Position::new(5)).count(), 2);
+    /// assert_eq!(store.read_all(Position::new(9)).backward().until(Position::new(5)).count(), 4);
+    /// # Ok::<(), Box<dyn std::error::Error>>(())
+    /// ```
+    #[must_use]
+    pub fn until(mut self, position: Position) -> Reader {
+        self.until = Some(position);
+        self.is_bounded = false;
+        self
+    }
+
+    /// Reads only events recorded at or after `from` and before `to`: nanoseconds since 1970 UTC,
+    /// in either direction of reading. Nothing, when `to` is not after `from`.
+    ///
+    /// `recorded_at` never decreases with the position, so both ends are found by a
+    /// search, and nothing outside is read. Damaged events at the ends of which nobody can say
+    /// when they were recorded are within.
+    ///
+    /// ```
+    /// use annals::{EventStore, ExpectedVersion, NewEvent, Options, Position};
+    ///
+    /// let store = EventStore::in_memory(&Options::new())?;
+    /// let done = store.append("order-7", ExpectedVersion::Any, NewEvent::new("Placed", "{}"))?;
+    /// let at = done.recorded_at;
+    /// assert_eq!(store.read_all(Position::START).recorded_between(at, at + 1).count(), 1);
+    /// assert_eq!(store.read_all(Position::START).recorded_between(at - 1, at).count(), 0);
+    /// # Ok::<(), Box<dyn std::error::Error>>(())
+    /// ```
+    #[must_use]
+    pub fn recorded_between(mut self, from: i64, to: i64) -> Reader {
+        self.recorded_between = Some((from, to));
+        self.is_bounded = false;
+        self
+    }
+
+    /// Reads at most `events` events: of a query, those that match.
     #[must_use]
     pub fn limit(mut self, events: u64) -> Reader {
         self.left = events;
@@ -157,13 +237,25 @@ impl Reader {
         if self.left == 0 {
             return Ok(None);
         }
-        if let Some(error) = self.failed.take() {
-            return Err(error);
+        if !self.is_bounded {
+            self.bound();
+            if let Some(error) = self.failed.take() {
+                return Err(error);
+            }
         }
-        let next = match &mut self.cursor {
-            Cursor::All(cursor) => cursor.next(&mut self.frames, self.direction),
-            Cursor::Stream(cursor) => cursor.next(&mut self.frames, self.direction),
-            Cursor::Stopped => Ok(None),
+        let next = loop {
+            let next = match &mut self.cursor {
+                Cursor::All(cursor) => cursor.next(&mut self.frames, self.direction),
+                Cursor::Stream(cursor) => cursor.next(&mut self.frames, self.direction),
+                Cursor::Streams(cursor) => cursor.next(&mut self.frames, self.direction),
+                Cursor::Stopped => Ok(None),
+            };
+            let (Ok(Some(place)), Some(query)) = (&next, &self.query) else { break next };
+            match self.frames.event(*place) {
+                Ok(event) if query.matches(&event) => break next,
+                Ok(_) => {}
+                Err(error) => break Err(error),
+            }
         };
         match &next {
             Ok(Some(_)) => self.left -= 1,
@@ -172,6 +264,35 @@ impl Reader {
             Err(_) => self.cursor = Cursor::Stopped,
         }
         next
+    }
+
+    /// Makes all bounds one window of positions.
+    fn bound(&mut self) {
+        let mut window = Window::up_to(self.frames.head);
+        if let Some((from, to)) = self.recorded_between {
+            window = self.frames.recorded_between(from, to);
+        }
+        if let Some(until) = self.until {
+            match self.direction {
+                Direction::Forward => window.until = window.until.min(until),
+                Direction::Backward => window.after = window.after.max(until.before()),
+            }
+        }
+        self.frames.window = window;
+        self.is_bounded = true;
+    }
+
+    /// The position of the last event recorded at or before a time, in a reader of the whole log.
+    pub(crate) fn position_at(mut self, time: i64) -> Result<Position, ReadError> {
+        loop {
+            let moment = self.frames.moment(|recorded_at| recorded_at <= time);
+            if moment.before.plus(1) == moment.behind {
+                return Ok(moment.before);
+            }
+            // What stands between cannot be read, and reading it says why.
+            self.cursor = Cursor::All(AllCursor::new(moment.before));
+            self.advance()?;
+        }
     }
 
     fn next_owned(&mut self) -> Result<Option<RecordedEvent>, ReadError> {

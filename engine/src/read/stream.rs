@@ -4,11 +4,14 @@
 //! first all the same: most readers want the end of a stream, and the search
 //! stops at the segment in which the wanted versions begin.
 
-use annals_codec::{Position, StreamId, StreamVersion};
+use std::ops::Range;
+
+use annals_codec::{FRAME_ALIGN, StreamId, StreamVersion};
 
 use super::Direction;
-use super::frames::{Found, Frames, Place};
-use crate::error::{Damage, ReadError};
+use super::frames::{Frames, Place};
+use super::window::Gaps;
+use crate::error::ReadError;
 use crate::index::{SegmentIndex, Span};
 
 /// How many offsets are taken from an index in one go.
@@ -24,11 +27,12 @@ pub(crate) struct StreamCursor {
     todo: Vec<(usize, Span)>,
     /// The segment at hand, and which numbers of its events are still to come.
     segment: usize,
-    numbers: std::ops::Range<u64>,
+    numbers: Range<u64>,
+    /// Where in its file the events lie that are wanted and published.
+    published: Range<u64>,
     /// Offsets fetched and not used yet, the next one last.
     offsets: Vec<u32>,
-    /// Which of the view's gaps were reported.
-    gaps_passed: usize,
+    gaps: Gaps,
 }
 
 impl StreamCursor {
@@ -40,8 +44,9 @@ impl StreamCursor {
             todo: Vec::new(),
             segment: 0,
             numbers: 0..0,
+            published: 0..0,
             offsets: Vec::new(),
-            gaps_passed: 0,
+            gaps: Gaps::default(),
         }
     }
 
@@ -52,29 +57,22 @@ impl StreamCursor {
         }
         loop {
             let Some(offset) = self.next_offset(frames, direction) else {
-                let end = if direction == Direction::Forward { Position::END } else { Position::START };
-                return self.gap_before(frames, direction, end).map_or(Ok(None), Err);
+                return self.gaps.rest(frames, direction).map_or(Ok(None), Err);
             };
-            let place = Place::new(self.segment, u64::from(offset) * annals_codec::FRAME_ALIGN);
-            if place.offset >= frames.segment(self.segment).committed() {
-                continue; // Indexed, and not published yet.
+            let place = Place::new(self.segment, u64::from(offset) * FRAME_ALIGN);
+            if !self.published.contains(&place.offset) {
+                continue; // Not wanted, or indexed and not published yet.
             }
-            let (place, position) = match frames.verify(place, None)? {
-                Found::Event(place, position) => (place, position),
-                Found::Damaged(fault) => {
-                    let position = position_at(frames, place)?;
-                    return Err(frames.damage(place, position, position, fault));
-                }
-            };
+            let Some((place, position)) = frames.find(place)? else { continue };
             let version = frames.event(place)?.version;
             let wanted = match direction {
                 Direction::Forward => version > self.bound,
                 Direction::Backward => version < self.bound,
             };
-            if position > frames.head || !wanted {
+            if !wanted {
                 continue;
             }
-            if let Some(gap) = self.gap_before(frames, direction, position) {
+            if let Some(gap) = self.gaps.before(frames, direction, position) {
                 self.offsets.push(offset);
                 return Err(gap);
             }
@@ -113,6 +111,7 @@ impl StreamCursor {
             if self.numbers.is_empty() {
                 let (segment, span) = self.todo.pop()?;
                 self.segment = segment;
+                self.published = frames.offsets_in_window(segment);
                 self.numbers = match direction {
                     Direction::Forward => span.events_before(self.bound.plus(1))..span.events,
                     Direction::Backward if self.bound > span.last => 0..span.events,
@@ -139,31 +138,4 @@ impl StreamCursor {
             }
         }
     }
-
-    /// A region that is left out of the view and lies between the last event and `position`:
-    /// nobody knows whether it held events of this stream, so it is reported.
-    fn gap_before(&mut self, frames: &Frames, direction: Direction, position: Position) -> Option<ReadError> {
-        let gaps = &frames.view.gaps;
-        let gap: &Damage = match direction {
-            Direction::Forward => gaps.get(self.gaps_passed).filter(|gap| gap.from < position)?,
-            Direction::Backward => {
-                let index = gaps.len().checked_sub(self.gaps_passed + 1)?;
-                Some(&gaps[index]).filter(|gap| gap.from > position)?
-            }
-        };
-        self.gaps_passed += 1;
-        Some(ReadError::Corrupt(gap.clone()))
-    }
-}
-
-/// The position of the event that should stand at `place`: its frame cannot tell.
-fn position_at(frames: &Frames, place: Place) -> Result<Position, ReadError> {
-    let segment = frames.segment(place.segment);
-    let (mut low, mut high) = (segment.base.get() + 1, segment.last().get());
-    while low < high {
-        let middle = low + (high - low) / 2;
-        let offset = segment.offset_of(Position::new(middle)).map_err(|error| frames.io(place, error))?;
-        if offset.unwrap_or(0) < place.offset { low = middle + 1 } else { high = middle }
-    }
-    Ok(Position::new(low))
 }

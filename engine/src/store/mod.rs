@@ -2,6 +2,7 @@
 
 mod batch;
 mod open;
+mod query;
 
 use std::fmt;
 use std::io;

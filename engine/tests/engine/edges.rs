@@ -6,7 +6,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use annals::storage::sim::{Fault, SimDisk};
-use annals::{AppendError, Durability, EventStore, NewEvent, Options, Position, ReadError, StreamVersion};
+use annals::{AppendError, Durability, EventStore, NewEvent, Options, Position, QueryItem, ReadError, StreamVersion};
 use annals_codec::{SEGMENT_HEADER_LEN, SegmentHeader, SegmentNumber};
 
 use crate::places::*;
@@ -197,9 +197,11 @@ fn a_gap_as_long_as_a_name_can_claim_is_one_error_and_no_hang() {
         let reader = EventStore::open_read_only(dir.path()).unwrap();
         let forward = reader.read_all(Position::START).skip_damaged().count();
         let backward = reader.read_all(Position::END).backward().skip_damaged().count();
-        (forward, backward, reader.get(pos(77)).is_err())
+        let query = QueryItem::new().stream("a");
+        let queried = reader.read(query, Position::START).unwrap().recorded_between(0, i64::MAX).skip_damaged().count();
+        (forward, backward, queried, reader.get(pos(77)).is_err(), reader.position_at(0).is_err())
     });
-    assert_eq!(told, (1, 1, true));
+    assert_eq!(told, (1, 1, 1, true, true));
 }
 
 /// How many descriptors of this process lead into `dir`.

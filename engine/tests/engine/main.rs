@@ -8,6 +8,7 @@
 //! - [`model`]: random operations, compared with a `Vec` of events.
 //! - [`parity`]: what users of the systems before rely on, and the flaws that must not come back.
 //! - [`processes`]: real processes: the lock, a live reader, SIGKILL, a failing kernel.
+//! - [`queries`]: queries, bounds and times, compared with going through all events by hand.
 //! - [`crash`]: short stories on the simulated disk, stopped and failed at every operation.
 //! - [`damage`]: a small log cut at every byte, and with every bit flipped.
 //! - [`recovery_rules`]: the rules R1 to R16, R19 and R20 of the format, a test for each.
@@ -26,6 +27,7 @@ mod model;
 mod parity;
 mod places;
 mod processes;
+mod queries;
 mod recovery_rules;
 mod support;
 mod write_path;

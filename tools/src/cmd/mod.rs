@@ -30,10 +30,7 @@ fn dispatch(command: Command, out: &mut Out) -> Ended {
         Command::DemoWriter { store } => demo::write_until_killed(&store),
         Command::Import { store, input, source, batch } => import::run(&store, &input, source, batch, out),
         Command::Export { store, after, until, skip_damaged } => export::run(&store, after, until, skip_damaged, out),
-        Command::Read { store, stream, after, until, limit, last, backward } => {
-            let range = read::Range { after, until, limit, last, backward };
-            read::run(&store, stream.as_deref(), &range, out)
-        }
+        Command::Read(args) => read::run(&args, out),
         Command::Tail { store, lines, follow } => tail::run(&store, lines, follow, out),
         Command::Streams { store, prefix } => streams::run(&store, &prefix, out),
         Command::Stats { store } => stats::run(&store, out),

@@ -1,71 +1,112 @@
-//! `annals read`: events of the log or of one stream, a range of them, in either order.
+//! `annals read`: the events that match, of a range, in either order.
 //!
 //! What is asked for is a range first, `--after` (without it) to `--until`
-//! (with it), of which `--last` keeps the end; the order comes after that.
+//! (with it) and the times of recording; the filters choose from it, `--last`
+//! keeps the end of what they chose, and the order comes after that. Whatever
+//! the range was given as, it ends up as positions of the log.
 
-use std::path::Path;
-
-use annals::{EventStore, Position, Reader, StreamId, StreamVersion};
+use annals::{EventStore, Position, Query, QueryItem, ReadError, Reader, RecordedEvent, StreamId, StreamVersion};
 
 use super::events::Printing;
+use crate::args::ReadArgs;
 use crate::exit::{Ended, Failure, note};
 use crate::open;
 use crate::out::Out;
 
-/// What to print of it.
-pub(crate) struct Range {
-    pub(crate) after: Option<u64>,
-    pub(crate) until: Option<u64>,
-    pub(crate) limit: Option<u64>,
-    pub(crate) last: Option<u64>,
-    pub(crate) backward: bool,
-}
-
-pub(crate) fn run(path: &Path, stream: Option<&str>, range: &Range, out: &mut Out) -> Ended {
-    let stream = stream.map(StreamId::new).transpose();
-    let stream = stream.map_err(|error| Failure::usage("--stream").because(&error))?;
-    let store = open::for_reading(path)?;
-    let head = match &stream {
-        Some(stream) => {
-            let version = version(&store, stream)?;
-            if version == StreamVersion::EMPTY {
-                note(out.is_json(), &format!("note: there is no stream {stream:?}; `annals streams` lists them"));
-            }
-            version.get()
+pub(crate) fn run(args: &ReadArgs, out: &mut Out) -> Ended {
+    let query = query(args);
+    query.check().map_err(|error| Failure::usage("there can be no such event").because(&error))?;
+    let store = open::for_reading(&args.store)?;
+    for stream in &args.stream {
+        if store.stream_version(stream).is_ok_and(|version| version == StreamVersion::EMPTY) {
+            note(out.is_json(), &format!("note: there is no stream {stream:?}; `annals streams` lists them"));
         }
-        None => store.head().get(),
-    };
-    let until = range.until.unwrap_or(u64::MAX).min(head);
-    let oldest = if stream.is_some() { 0 } else { store.oldest().before().get() };
-    let mut after = range.after.unwrap_or(oldest);
-    if let Some(last) = range.last {
-        after = after.max(until.saturating_sub(last));
     }
-    let count = range.limit.unwrap_or(u64::MAX).min(until.saturating_sub(after));
-    let from = if range.backward { until.saturating_add(1) } else { after };
-    let mut reader = reader(&store, stream.as_ref(), from)?;
-    if range.backward {
-        reader = reader.backward();
+    let mut range = Range::new(&store, args).map_err(|error| open::unread(&error))?;
+    if let Some(last) = args.last {
+        let newest = range.reader(&store, &query, true)?.skip_damaged().limit(last);
+        let first = newest.filter_map(Result::ok).last();
+        range.after = first.map_or(range.until, |event| event.position().before());
     }
-    // The place of an event is what the range counts.
-    let by_version = stream.is_some();
+    let reader = range.reader(&store, &query, args.backward)?;
     let mut printing = Printing::new(out, true);
-    printing.all(reader.limit(count), |event| {
-        let at = if by_version { event.version.get() } else { event.position.get() };
-        at > after && at <= until
-    })?;
+    printing.all(reader.limit(args.limit.unwrap_or(u64::MAX)), |_| true)?;
     Ok(printing.exit())
 }
 
-fn version(store: &EventStore, stream: &StreamId) -> Result<StreamVersion, Failure> {
-    store.stream_version(stream).map_err(|error| Failure::usage("--stream").because(&error))
+fn query(args: &ReadArgs) -> Query {
+    let mut item = QueryItem::new().types(&args.event_type);
+    for prefix in &args.type_prefix {
+        item = item.type_prefix(prefix);
+    }
+    for tag in &args.tag {
+        item = item.tag(tag);
+    }
+    for stream in &args.stream {
+        item = item.stream(stream);
+    }
+    for prefix in &args.stream_prefix {
+        item = item.stream_prefix(prefix);
+    }
+    if item == QueryItem::new() { Query::All } else { item.into() }
 }
 
-fn reader(store: &EventStore, stream: Option<&StreamId>, from: u64) -> Result<Reader, Failure> {
-    match stream {
-        None => Ok(store.read_all(Position::new(from))),
-        Some(stream) => store
-            .read_stream(stream, StreamVersion::new(from))
-            .map_err(|error| Failure::usage("--stream").because(&error)),
+/// Which part of the log.
+struct Range {
+    after: Position,
+    until: Position,
+    recorded: Option<(i64, i64)>,
+}
+
+impl Range {
+    fn new(store: &EventStore, args: &ReadArgs) -> Result<Range, ReadError> {
+        let head = store.head();
+        let (after, until) = match &*args.stream {
+            [stream] if args.stream_prefix.is_empty() => {
+                let stream = StreamId::new(stream)?;
+                let after = args.after.map(|version| after_version(store, &stream, StreamVersion::new(version)));
+                let until = args.until.map(|version| up_to_version(store, &stream, StreamVersion::new(version)));
+                (after.transpose()?, until.transpose()?)
+            }
+            _ => (args.after.map(Position::new), args.until.map(Position::new)),
+        };
+        let after = after.unwrap_or(store.oldest().before());
+        let recorded = (args.since.is_some() || args.before.is_some())
+            .then(|| (args.since.unwrap_or(i64::MIN), args.before.unwrap_or(i64::MAX)));
+        Ok(Range { after, until: until.unwrap_or(head).min(head), recorded })
     }
+
+    fn reader(&self, store: &EventStore, query: &Query, backward: bool) -> Result<Reader, Failure> {
+        let (from, until) = if backward { (self.until.plus(1), self.after.plus(1)) } else { (self.after, self.until) };
+        let reader = store.read(query.clone(), from).map_err(|error| open::unread(&error.into()))?.until(until);
+        let reader = if backward { reader.backward() } else { reader };
+        Ok(match self.recorded {
+            Some((since, before)) => reader.recorded_between(since, before),
+            None => reader,
+        })
+    }
+}
+
+/// The position of the last event of a stream up to a version, of those that can be read:
+/// if another was damaged, it comes after it.
+fn after_version(store: &EventStore, stream: &StreamId, version: StreamVersion) -> Result<Position, ReadError> {
+    let found = readable(store.read_stream(stream, version.plus(1))?.backward())?;
+    Ok(found.map_or(Position::START, |event| event.position()))
+}
+
+/// The position of a version in a stream; of one that cannot be read, or is not there, the
+/// one before the next that can: if it was damaged, it comes up to there.
+fn up_to_version(store: &EventStore, stream: &StreamId, version: StreamVersion) -> Result<Position, ReadError> {
+    let found = readable(store.read_stream(stream, version.before())?)?;
+    match found {
+        Some(event) if event.version() > version => Ok(event.position().before()),
+        Some(event) => Ok(event.position()),
+        None => Ok(Position::END),
+    }
+}
+
+/// The first event that can be read. What cannot be is told when it is met in its turn.
+fn readable(reader: Reader) -> Result<Option<RecordedEvent>, ReadError> {
+    let mut found = reader.skip_damaged().filter(|event| !matches!(event, Err(ReadError::Corrupt(_))));
+    found.next().transpose()
 }
