@@ -434,10 +434,11 @@ impl EventStore {
     ///
     /// # Errors
     ///
-    /// [`NameError`] when the name cannot be that of a stream.
-    pub fn stream_version(&self, stream: impl IntoName<StreamId>) -> Result<StreamVersion, NameError> {
+    /// [`ReadError::InvalidName`] when the name cannot be that of a stream; otherwise, for a store
+    /// opened read-only, as [`refresh`](EventStore::refresh).
+    pub fn stream_version(&self, stream: impl IntoName<StreamId>) -> Result<StreamVersion, ReadError> {
         let stream = stream.into_name()?;
-        let _ = self.follow();
+        self.follow()?;
         let view = self.inner.published.view();
         let newest = view.segments.iter().rev().find_map(|segment| segment.index.span(&stream));
         Ok(newest.map_or(StreamVersion::EMPTY, |span| span.last))
@@ -479,10 +480,11 @@ impl EventStore {
     ///
     /// # Errors
     ///
-    /// [`NameError`] when the name cannot be that of a source.
-    pub fn tracking(&self, source: impl IntoName<SourceName>) -> Result<Option<u64>, NameError> {
+    /// [`ReadError::InvalidName`] when the name cannot be that of a source; otherwise, for a store
+    /// opened read-only, as [`refresh`](EventStore::refresh).
+    pub fn tracking(&self, source: impl IntoName<SourceName>) -> Result<Option<u64>, ReadError> {
         let source = source.into_name()?;
-        let _ = self.follow();
+        self.follow()?;
         let view = self.inner.published.view();
         Ok(view.segments.iter().rev().find_map(|segment| segment.index.tracking(&source)))
     }
