@@ -432,3 +432,37 @@ fn bounds_given_while_reading_hold_from_there_on() {
         assert_eq!(positions(reader.until(pos(3))), [3]);
     }
 }
+
+#[test]
+fn around_a_gap_every_pair_of_bounds_gives_what_lies_within_and_no_more() {
+    let disk = SimDisk::new(9);
+    let (options, clock) = timed();
+    let store = EventStore::open_on(Arc::new(disk.clone()), &options).unwrap();
+    let log = fill(&store, &clock, 2, 20);
+    store.close().unwrap();
+    damage(&disk, 10);
+    let store = EventStore::open_read_only_on(Arc::new(disk)).unwrap();
+    let gaps = &store.recovery_report().gaps;
+    let (before, behind) = (gaps[0].from.get() as usize - 2, gaps[0].to.unwrap().get() as usize);
+    assert!(log[before].recorded_at < log[behind].recorded_at, "time passes over the gap");
+    let (any, order) = (Item::default(), Item { streams: vec![("order-".to_owned(), true)], ..Item::default() });
+    for (start, until, backward) in (0..23 * 23 * 2).map(|n| (n % 23, n / 23 % 23, n / 23 / 23 == 1)) {
+        for item in [&any, &order] {
+            let items = Some(vec![item.clone()]);
+            let ask = Ask { items, start, until: Some(until), between: None, limit: u64::MAX, backward };
+            let reader = || bounded(store.read(item.build(), pos(start)).unwrap(), &ask);
+            assert_eq!(given(reader(), gaps), expected(&log, gaps, &ask), "{ask:?}");
+            // Going through the log, the error names what was asked for and no more.
+            for error in reader().filter_map(Result::err).filter(|_| item.streams.is_empty()) {
+                let ReadError::Corrupt(damage) = error else { panic!("{error:?}") };
+                let (low, high) = if backward { (until, start - 1) } else { (start + 1, until) };
+                let named = damage.from.get()..=damage.to.unwrap().get();
+                assert!(low <= *named.start() && *named.end() <= high, "{ask:?}: {named:?}");
+            }
+        }
+    }
+    for time in -1..100 {
+        let nothing = store.read_all(Position::START).recorded_between(time, time);
+        assert_eq!(nothing.count(), 0, "no time passes at {time}");
+    }
+}
