@@ -7,7 +7,7 @@
 use std::io;
 use std::sync::Arc;
 
-use annals_codec::scan::{Source, Totals};
+use annals_codec::scan::{SealedEnd, Source, Totals};
 use annals_codec::{Epoch, LogId, Position, SEGMENT_HEADER_LEN, SegmentNumber, StoreMeta, Watermark, seal_room};
 
 use super::decide::{Cut, Usable};
@@ -145,11 +145,6 @@ pub(crate) fn carry_out(
     storage.sync_dir(names::SEGMENTS).doing("sync", || storage.describe(names::SEGMENTS))?;
     storage.sync_dir("").doing("sync", || storage.describe(""))?;
 
-    let watermark = plan
-        .watermark_exists
-        .then(|| WatermarkFile::open(&**storage, plan.watermark))
-        .transpose()
-        .doing("open", || storage.describe(names::WATERMARK))?;
     let renewed = if is_unused(last, plan) { renew(&**storage, last)? } else { None };
     let is_renewed = renewed.is_some();
     let place = renewed.unwrap_or_else(|| SegmentPlace {
@@ -159,65 +154,33 @@ pub(crate) fn carry_out(
         shown: last.display.clone(),
         file: Arc::clone(last.last_file()),
     });
-    let (mut meta, mut watermark) = match plan.meta {
+    let (mut meta, mut watermark) = small_files(&**storage, plan, &place, is_renewed, now)?;
+    report.finished_creation = plan.meta.is_none();
+    let active = match plan.finish_roll {
         None => {
-            report.finished_creation = true;
-            finish_creation(&**storage, &place, plan.log_id, now, watermark)?
-        }
-        Some(meta) => {
-            let mut meta = MetaFile::open(&**storage, meta).doing("open", || storage.describe(names::META))?;
-            let watermark = match watermark {
-                Some(watermark) => watermark,
-                None => WatermarkFile::create(&**storage).doing("create", || storage.describe(names::WATERMARK))?,
-            };
-            if is_renewed {
-                name_active(&mut meta, &place).doing("update", || storage.describe(names::META))?;
+            let capacity = segment_bytes.max(plan.end.offset + seal_room(plan.end.totals.events));
+            Active {
+                file: Arc::clone(&place.file),
+                segment: Segment::growing(place, capacity).doing("map", doing)?,
+                capacity,
+                written: plan.end.offset,
+                totals: plan.end.totals,
+                sealed_len: None,
             }
-            (meta, watermark)
-        }
-    };
-    let mut file = Arc::clone(&place.file);
-    let mut written = plan.end.offset;
-    let mut totals = plan.end.totals;
-    let mut sealed_len = None;
-    let (segment, capacity) = match plan.finish_roll {
-        None => {
-            let capacity = segment_bytes.max(plan.end.offset + seal_room(totals.events));
-            (Segment::growing(place, capacity), capacity)
         }
         Some(sealed) => {
             if last.len != sealed.trailer.file_len {
                 trim(&**storage, last, sealed.trailer.file_len)?;
             }
-            let new = NewSegment {
-                log_id: plan.log_id,
-                number: last.number.next(),
-                base: plan.end.position,
-                epoch: plan.end.epoch,
-                created_at: now,
-                predecessor_len: sealed.trailer.file_len,
-                chain: sealed.seal.chain,
-            };
-            match create_segment(&**storage, &new, None) {
-                Ok(successor) => {
-                    report.finished_roll = true;
-                    name_active(&mut meta, &successor).doing("update", || storage.describe(names::META))?;
-                    written = SEGMENT_HEADER_LEN as u64;
-                    totals = Totals::default();
-                    file = Arc::clone(&successor.file);
-                    (Segment::growing(successor, segment_bytes), segment_bytes)
-                }
-                // A full disk does not keep a store from opening: the first append tries again.
-                Err(CreateError::BeforeName(error)) if is_full(&error) => {
-                    report.notes.push("the disk is full: there is no space for the next segment yet".to_owned());
-                    sealed_len = Some(sealed.trailer.file_len);
-                    (Segment::sealed(place, &sealed.trailer, plan.end.position), segment_bytes)
-                }
-                Err(error) => return Err(cannot_create(&**storage, error)),
+            let finished = finish_roll(&**storage, plan, place, &sealed, segment_bytes, now, &mut meta)?;
+            report.finished_roll = finished.sealed_len.is_none();
+            if !report.finished_roll {
+                report.notes.push("the disk is full: there is no space for the next segment yet".to_owned());
             }
+            finished
         }
     };
-    let segment = segment.doing("map", doing)?;
+    let Active { segment, file, capacity, written, totals, sealed_len } = active;
     segment.publish(written, plan.end.position);
     tell_others(&mut watermark, plan, &segment, written);
     let state = LogState {
@@ -234,6 +197,90 @@ pub(crate) fn carry_out(
         watermark,
     };
     Ok((state, report))
+}
+
+/// Opens WATERMARK and `store.meta`, making what is missing of them. `is_renewed` when the
+/// segment at `place` is a new file, which `store.meta` names then.
+fn small_files(
+    storage: &dyn Storage,
+    plan: &Usable,
+    place: &SegmentPlace,
+    is_renewed: bool,
+    now: i64,
+) -> Result<(MetaFile, WatermarkFile), OpenError> {
+    let watermark = plan
+        .watermark_exists
+        .then(|| WatermarkFile::open(storage, plan.watermark))
+        .transpose()
+        .doing("open", || storage.describe(names::WATERMARK))?;
+    let Some(meta) = plan.meta else {
+        return finish_creation(storage, place, plan.log_id, now, watermark);
+    };
+    let mut meta = MetaFile::open(storage, meta).doing("open", || storage.describe(names::META))?;
+    let watermark = match watermark {
+        Some(watermark) => watermark,
+        None => WatermarkFile::create(storage).doing("create", || storage.describe(names::WATERMARK))?,
+    };
+    if is_renewed {
+        name_active(&mut meta, place).doing("update", || storage.describe(names::META))?;
+    }
+    Ok((meta, watermark))
+}
+
+/// The segment that the writer goes on with.
+struct Active {
+    segment: Segment,
+    file: Arc<dyn File>,
+    capacity: u64,
+    written: u64,
+    totals: Totals,
+    /// Its length, when it is sealed and its successor could not be made.
+    sealed_len: Option<u64>,
+}
+
+/// Makes the successor of the last segment, which is sealed. A full disk does not keep a
+/// store from opening: the first append tries again.
+fn finish_roll(
+    storage: &dyn Storage,
+    plan: &Usable,
+    sealed_place: SegmentPlace,
+    sealed: &SealedEnd,
+    segment_bytes: u64,
+    now: i64,
+    meta: &mut MetaFile,
+) -> Result<Active, OpenError> {
+    let doing = || storage.describe(names::SEGMENTS);
+    let new = NewSegment {
+        log_id: plan.log_id,
+        number: sealed_place.number.next(),
+        base: plan.end.position,
+        epoch: plan.end.epoch,
+        created_at: now,
+        predecessor_len: sealed.trailer.file_len,
+        chain: sealed.seal.chain,
+    };
+    match create_segment(storage, &new, None) {
+        Ok(successor) => {
+            name_active(meta, &successor).doing("update", || storage.describe(names::META))?;
+            Ok(Active {
+                file: Arc::clone(&successor.file),
+                segment: Segment::growing(successor, segment_bytes).doing("map", doing)?,
+                capacity: segment_bytes,
+                written: SEGMENT_HEADER_LEN as u64,
+                totals: Totals::default(),
+                sealed_len: None,
+            })
+        }
+        Err(CreateError::BeforeName(error)) if is_full(&error) => Ok(Active {
+            file: Arc::clone(&sealed_place.file),
+            segment: Segment::sealed(sealed_place, &sealed.trailer, plan.end.position).doing("map", doing)?,
+            capacity: segment_bytes,
+            written: plan.end.offset,
+            totals: plan.end.totals,
+            sealed_len: Some(sealed.trailer.file_len),
+        }),
+        Err(error) => Err(cannot_create(storage, error)),
+    }
 }
 
 /// What is shown was synced just now: readers in other processes may see it too, and if
