@@ -14,8 +14,9 @@ use annals_codec::{Commit, Event, HeaderFault, LogId, Position, SegmentNumber, S
 use hashbrown::HashMap;
 
 use crate::error::{Doing, OpenError};
-use crate::log::recover::decide::{Mode, Plan, decide};
-use crate::log::recover::survey::{Content, Facts, Purpose, SegmentFacts, survey};
+use crate::log::recover::decide::Plan;
+use crate::log::recover::survey::{Content, Facts, SegmentFacts};
+use crate::log::recover::survey_beside_writer;
 use crate::log::source::FileSource;
 use crate::storage::Storage;
 use crate::storage::disk::DiskStorage;
@@ -138,7 +139,7 @@ pub fn verify(dir: impl AsRef<Path>, progress: impl FnMut(u64, u64)) -> Result<V
 ///
 /// As [`verify`].
 pub fn verify_on(storage: &dyn Storage, mut progress: impl FnMut(u64, u64)) -> Result<VerifyReport, OpenError> {
-    let facts = survey(storage, Purpose::Read)?;
+    let (facts, decided) = survey_beside_writer(storage)?;
     if facts.meta.is_none() && facts.segments.is_empty() {
         return Err(OpenError::NotFound { path: storage.describe("").into() });
     }
@@ -160,7 +161,7 @@ pub fn verify_on(storage: &dyn Storage, mut progress: impl FnMut(u64, u64)) -> R
         let successor = facts.segments.get(index + 1);
         pass.segment(storage, &facts, segment, successor, &mut |done| progress(done, all))?;
     }
-    pass.relations(&facts)?;
+    pass.relations(decided)?;
     Ok(pass.report)
 }
 
@@ -171,8 +172,8 @@ struct Pass {
 
 impl Pass {
     /// What only shows when the files are seen together.
-    fn relations(&mut self, facts: &Facts) -> Result<(), OpenError> {
-        let damage = match decide(facts, Mode::Lenient) {
+    fn relations(&mut self, decided: Result<Plan, OpenError>) -> Result<(), OpenError> {
+        let damage = match decided {
             Ok(Plan::Use(plan)) => plan.damage,
             Ok(Plan::Create) => Vec::new(),
             Err(OpenError::Inconsistent { problem }) => {

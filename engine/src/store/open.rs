@@ -20,9 +20,9 @@ use crate::index::load::{self, Loader};
 use crate::index::memory::MemoryIndex;
 use crate::log::active::{ActiveLog, PreparedSlot};
 use crate::log::names;
-use crate::log::recover::carry_out;
 use crate::log::recover::decide::{Mode, Plan, Usable, decide};
 use crate::log::recover::survey::{Content, Facts, LastFacts, Purpose, SegmentFacts, survey};
+use crate::log::recover::{carry_out, survey_beside_writer};
 use crate::log::segment::Segment;
 use crate::options::Options;
 use crate::poison::Poison;
@@ -105,7 +105,7 @@ impl Inner {
     /// Opens a store for reading.
     pub(super) fn open_follower(storage: Arc<dyn Storage>) -> Result<Inner, OpenError> {
         refuse_missing(&*storage)?;
-        let (facts, plan) = survey_to_read(&storage)?;
+        let (facts, plan) = survey_to_read(&*storage)?;
         let mut loader = Loader::default();
         let mut segments = load_older(&*storage, &mut loader, &facts, &plan, Mode::Lenient)?;
         let (newest, tail) = load_shown(&mut loader, &facts, &plan)?;
@@ -141,22 +141,12 @@ fn refuse_missing(storage: &dyn Storage) -> Result<(), OpenError> {
     }
 }
 
-/// Surveys a store that somebody may be writing to.
-fn survey_to_read(storage: &Arc<dyn Storage>) -> Result<(Facts, Box<Usable>), OpenError> {
-    /// A scan beside a writer can meet old bytes before new ones and take that for damage.
-    /// Real damage is still there the next time.
-    const TRIES: usize = 3;
-    let mut tries = 0;
-    loop {
-        tries += 1;
-        let facts = survey(&**storage, Purpose::Read)?;
-        match decide(&facts, Mode::Lenient) {
-            Ok(Plan::Use(plan)) if plan.damage.is_empty() || tries == TRIES => return Ok((facts, plan)),
-            Ok(Plan::Create) => return Err(OpenError::NotFound { path: storage.describe("").into() }),
-            Err(error) if tries == TRIES => return Err(error),
-            Ok(Plan::Use(_)) | Err(_) => {}
-        }
-        std::thread::sleep(std::time::Duration::from_millis(2));
+/// Surveys a store that is only to be read, and finds that there is one.
+fn survey_to_read(storage: &dyn Storage) -> Result<(Facts, Box<Usable>), OpenError> {
+    let (facts, decided) = survey_beside_writer(storage)?;
+    match decided? {
+        Plan::Use(plan) => Ok((facts, plan)),
+        Plan::Create => Err(OpenError::NotFound { path: storage.describe("").into() }),
     }
 }
 

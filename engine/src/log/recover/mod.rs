@@ -14,3 +14,37 @@
 pub(crate) mod carry_out;
 pub(crate) mod decide;
 pub(crate) mod survey;
+
+use std::time::Duration;
+
+use self::decide::{Mode, Plan, decide};
+use self::survey::{Facts, Purpose, survey};
+use crate::error::OpenError;
+use crate::storage::Storage;
+
+/// Surveys a store that somebody may be writing to, and decides what a reader makes of it.
+///
+/// A survey beside a writer can meet old bytes before new ones and take that for
+/// damage, each time at another place, for the log moves on. So damage is believed
+/// when it is found twice, the same.
+pub(crate) fn survey_beside_writer(storage: &dyn Storage) -> Result<(Facts, Result<Plan, OpenError>), OpenError> {
+    /// More than any writer can outrun; then what was found last is told.
+    const TRIES: usize = 20;
+    const PAUSE: Duration = Duration::from_millis(2);
+    let (mut before, mut tries) = (None, 0);
+    loop {
+        let facts = survey(storage, Purpose::Read)?;
+        let decided = decide(&facts, Mode::Lenient);
+        let doubt = match &decided {
+            Ok(Plan::Use(plan)) if !plan.damage.is_empty() => Some(format!("{:?}", plan.damage)),
+            Ok(Plan::Use(_) | Plan::Create) => None,
+            Err(error) => Some(error.to_string()),
+        };
+        tries += 1;
+        if doubt.is_none() || doubt == before || tries == TRIES {
+            return Ok((facts, decided));
+        }
+        before = doubt;
+        std::thread::sleep(PAUSE);
+    }
+}
