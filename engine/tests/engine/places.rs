@@ -195,6 +195,9 @@ pub(crate) struct Hold {
     /// While it is locked, syncs of segments wait.
     door: std::sync::Mutex<()>,
     waiting: AtomicU64,
+    /// Ranges of segments that read as zeros once, the last one first: what a reader sees
+    /// that is overtaken by a writer.
+    pub(crate) late: std::sync::Mutex<Vec<std::ops::Range<u64>>>,
 }
 
 impl Hold {
@@ -270,7 +273,13 @@ impl File for HeldFile {
         self.file.len()
     }
     fn read_at(&self, offset: u64, buf: &mut [u8]) -> io::Result<usize> {
-        self.file.read_at(offset, buf)
+        let read = self.file.read_at(offset, buf)?;
+        let mut late = self.hold.late.lock().unwrap();
+        let end = offset + read as u64;
+        if let Some(range) = late.pop_if(|range| range.start >= offset && range.end <= end) {
+            buf[(range.start - offset) as usize..(range.end - offset) as usize].fill(0);
+        }
+        Ok(read)
     }
     fn write_at(&self, offset: u64, bytes: &[u8]) -> io::Result<usize> {
         self.file.write_at(offset, bytes)
