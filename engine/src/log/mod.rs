@@ -5,6 +5,7 @@
 //! streams exist.
 //!
 //! - [`names`]: which file is which.
+//! - [`growing`]: an array that readers use while the writer adds to it.
 //! - [`segment`]: one segment as readers share it, active or sealed.
 //! - [`active`]: the end of the log, where the writer appends, syncs and rolls.
 //! - [`zero_ahead`]: the frontier of the space that was zeroed before it is needed.
