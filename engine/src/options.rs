@@ -140,7 +140,8 @@ impl Options {
 
     /// Whether segments are read with `pread` instead of through a memory mapping. Default: no.
     ///
-    /// Slower, but a sector that cannot be read becomes an error instead of a signal.
+    /// Slower, and it keeps a file descriptor for each segment; but a sector that cannot be read
+    /// becomes an error instead of a signal.
     #[must_use]
     pub fn pread(mut self, pread: bool) -> Options {
         self.pread = pread;
