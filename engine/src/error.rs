@@ -166,6 +166,13 @@ pub enum AppendError {
         #[source]
         cause: Arc<io::Error>,
     },
+    /// What the append has to be checked against cannot be read: an event, or the index of a
+    /// segment that is damaged itself. Nothing was written. Restore the file from a backup.
+    #[error("what the append has to be checked against cannot be read: {cause}")]
+    Unreadable {
+        /// Why. An error of a file, or damage in it.
+        cause: ReadError,
+    },
     /// The store was opened read-only.
     #[error("the store is open read-only")]
     ReadOnly,

@@ -14,6 +14,7 @@ use annals_codec::{
 };
 
 use crate::error::{Damage, ReadError};
+use crate::index::IndexedSegment;
 use crate::index::build::IndexBuilder;
 use crate::index::load::Loader;
 use crate::index::memory::MemoryIndex;
@@ -22,12 +23,22 @@ use crate::log::segment::{Segment, SegmentPlace};
 use crate::log::small_files::read_whole;
 use crate::log::source::FileSource;
 use crate::storage::{Access, File, Storage};
-use crate::view::{IndexedSegment, Published, View};
+use crate::view::{Published, View};
 
 /// How much of a growing segment a follower maps: it cannot know how large the
 /// writer lets it grow, and address space that is never touched costs nothing.
 /// No segment is larger: offsets are stored divided by 8, in 32 bits.
 pub(crate) const MOST_SEGMENT_LEN: u64 = 32 << 30;
+
+/// The newest segment as a follower takes it in.
+#[derive(Debug)]
+pub(crate) struct Newest {
+    pub(crate) segment: IndexedSegment,
+    pub(crate) index: Arc<MemoryIndex>,
+    pub(crate) file: Arc<dyn File>,
+    /// How far it was taken in.
+    pub(crate) tail: Tail,
+}
 
 /// Where a follower stands.
 #[derive(Debug)]
@@ -36,6 +47,8 @@ pub(crate) struct Follower {
     log_id: LogId,
     loader: Loader,
     newest: IndexedSegment,
+    /// The newest segment's index, which grows as it does.
+    index: Arc<MemoryIndex>,
     /// The newest segment's file; readers have its mapping.
     file: Arc<dyn File>,
     tail: Tail,
@@ -44,16 +57,9 @@ pub(crate) struct Follower {
 }
 
 impl Follower {
-    pub(crate) fn new(
-        storage: Arc<dyn Storage>,
-        log_id: LogId,
-        loader: Loader,
-        newest: IndexedSegment,
-        file: Arc<dyn File>,
-        tail: Tail,
-        seen: u64,
-    ) -> Follower {
-        Follower { storage, log_id, loader, newest, file, tail, seen }
+    pub(crate) fn new(storage: Arc<dyn Storage>, log_id: LogId, loader: Loader, newest: Newest, seen: u64) -> Follower {
+        let Newest { segment, index, file, tail } = newest;
+        Follower { storage, log_id, loader, newest: segment, index, file, tail, seen }
     }
 
     /// Looks for the writer's progress and shows it.
@@ -97,7 +103,7 @@ impl Follower {
         let segment = Arc::clone(&self.newest.log);
         let mut source = FileSource::cached(Arc::clone(&self.file), end);
         loop {
-            let mut builder = IndexBuilder::new(&self.newest.index, &mut self.loader.names).placing_in(&segment);
+            let mut builder = IndexBuilder::new(&self.index, &mut self.loader.names).placing_in(&segment);
             let found = scan::scan(&mut source, segment.seed, self.tail, &mut builder)
                 .map_err(|error| read_error(segment.shown.clone(), self.tail.offset, error))?;
             self.tail = found.tail;
@@ -132,7 +138,7 @@ impl Follower {
         let end = self.file.len().map_err(failed)?;
         let base = self.base_of(segment.number.next())?;
         let sealed = self.catch_up(end, base)?;
-        let (file, next, tail) = self.open_segment(segment.number.next(), base)?;
+        let next = self.open_segment(segment.number.next(), base)?;
         let finished = match sealed {
             // Mapped anew, at its own length: that of a growing one is as long as a segment can be, and
             // there is not address space for many.
@@ -152,33 +158,36 @@ impl Follower {
                 segment
             }
         };
-        let shown = IndexedSegment { log: finished, index: Arc::clone(&self.newest.index) };
-        let newest = next.clone();
+        let shown = IndexedSegment { log: finished, index: self.newest.index.clone() };
+        let newest = next.segment.clone();
         published.replace(|view| {
             let mut segments = view.segments.clone();
             segments.pop();
             segments.extend([shown, newest]);
             View { segments, gaps: self.loader.gaps.clone() }
         });
-        self.newest = next;
-        self.file = file;
-        self.tail = tail;
+        self.stand_at(next);
         Ok(())
     }
 
     /// Opens the newest segment once more, which nothing was read from yet: a recovery makes one
     /// that is still empty anew, under the same name.
     fn open_again(&mut self, published: &Published) -> Result<(), ReadError> {
-        let (file, newest, tail) = self.open_segment(self.newest.log.number, self.newest.log.base)?;
-        let shown = newest.clone();
+        let newest = self.open_segment(self.newest.log.number, self.newest.log.base)?;
+        let shown = newest.segment.clone();
         published.replace(|view| {
             let mut segments = view.segments.clone();
             segments.pop();
             segments.push(shown);
             View { segments, gaps: view.gaps.clone() }
         });
-        (self.file, self.newest, self.tail) = (file, newest, tail);
+        self.stand_at(newest);
         Ok(())
+    }
+
+    fn stand_at(&mut self, newest: Newest) {
+        let Newest { segment, index, file, tail } = newest;
+        (self.newest, self.index, self.file, self.tail) = (segment, index, file, tail);
     }
 
     /// The base position of a segment that must be there, as its file's name says.
@@ -192,11 +201,7 @@ impl Follower {
         })
     }
 
-    fn open_segment(
-        &self,
-        number: SegmentNumber,
-        base: Position,
-    ) -> Result<(Arc<dyn File>, IndexedSegment, Tail), ReadError> {
+    fn open_segment(&self, number: SegmentNumber, base: Position) -> Result<Newest, ReadError> {
         let path = names::segment(number, base);
         let shown = self.storage.describe(&path);
         let failed = |error| read_error(shown.clone(), 0, error);
@@ -213,7 +218,8 @@ impl Follower {
         let segment = Segment::growing(place, MOST_SEGMENT_LEN).map_err(failed)?;
         segment.publish(SEGMENT_HEADER_LEN as u64, base);
         let index = Arc::new(MemoryIndex::default());
-        Ok((file, IndexedSegment { log: Arc::new(segment), index }, scan::first_tail(&header)))
+        let segment = IndexedSegment::in_memory(Arc::new(segment), Arc::clone(&index));
+        Ok(Newest { segment, index, file, tail: scan::first_tail(&header) })
     }
 }
 

@@ -18,8 +18,6 @@ pub struct Stats {
     pub total_events: u64,
     /// How many of them are still there.
     pub retained_events: u64,
-    /// How many streams have events.
-    pub streams: u64,
     /// What the log takes, without what is reserved ahead, in bytes.
     pub bytes: u64,
     /// The segments, oldest first.

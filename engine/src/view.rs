@@ -16,15 +16,7 @@ use annals_codec::{Epoch, Position};
 use parking_lot::RwLock;
 
 use crate::error::Damage;
-use crate::index::memory::MemoryIndex;
-use crate::log::segment::Segment;
-
-/// One segment with its index.
-#[derive(Clone, Debug)]
-pub(crate) struct IndexedSegment {
-    pub(crate) log: Arc<Segment>,
-    pub(crate) index: Arc<MemoryIndex>,
-}
+use crate::index::IndexedSegment;
 
 /// The segments of a log, oldest first.
 #[derive(Debug, Default)]
@@ -38,6 +30,11 @@ impl View {
     /// The index of the segment in which `position` lies, if it is one of an event.
     pub(crate) fn segment_of(&self, position: Position) -> Option<usize> {
         self.segments.partition_point(|segment| segment.log.base < position).checked_sub(1)
+    }
+
+    /// The segments in the order in which something is looked for that may be anywhere.
+    pub(crate) fn newest_first(&self) -> impl Iterator<Item = usize> + use<> {
+        (0..self.segments.len()).rev()
     }
 
     /// The position of the oldest event that can be read, were there one.

@@ -20,6 +20,7 @@ use super::{Appended, ExpectedVersion, Outcome};
 use crate::bell::Bell;
 use crate::clock::Clock;
 use crate::error::AppendError;
+use crate::index::IndexedSegment;
 use crate::index::heads::Heads;
 use crate::index::memory::{MemoryIndex, Run};
 use crate::log::active::{ActiveLog, Group, LogError, room_for};
@@ -27,7 +28,7 @@ use crate::log::segment::Segment;
 use crate::options::Durability;
 use crate::poison::Poison;
 use crate::storage::LockGuard;
-use crate::view::{IndexedSegment, Published, View};
+use crate::view::{Published, View};
 
 /// What stays allocated for the next group, in bytes.
 const KEPT_BUFFER: usize = 1 << 20;
@@ -283,7 +284,7 @@ impl CommitState {
         }
         let segment = writer.log.begin_successor(room)?;
         writer.index = Arc::new(MemoryIndex::default());
-        let added = IndexedSegment { log: segment, index: Arc::clone(&writer.index) };
+        let added = IndexedSegment::in_memory(segment, Arc::clone(&writer.index));
         self.published.replace(|view| {
             let mut segments = view.segments.clone();
             segments.push(added);
@@ -296,7 +297,7 @@ impl CommitState {
 
     /// Replaces the newest segment of the view by another picture of the same one.
     fn show_instead(&self, writer: &Writer, segment: &Arc<Segment>) {
-        let shown = IndexedSegment { log: Arc::clone(segment), index: Arc::clone(&writer.index) };
+        let shown = IndexedSegment::in_memory(Arc::clone(segment), Arc::clone(&writer.index));
         self.published.replace(|view| {
             let mut segments = view.segments.clone();
             segments.pop();

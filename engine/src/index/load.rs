@@ -9,6 +9,7 @@ use annals_codec::scan::{self, Bad, Scan, Source, Stop};
 use annals_codec::{Position, SEGMENT_HEADER_LEN, Seed, StreamId, Tail};
 use hashbrown::HashSet;
 
+use super::IndexedSegment;
 use super::build::IndexBuilder;
 use super::heads::Heads;
 use super::memory::MemoryIndex;
@@ -18,7 +19,6 @@ use crate::log::recover::survey::SegmentFacts;
 use crate::log::segment::{Segment, SegmentPlace};
 use crate::log::source::FileSource;
 use crate::storage::{File, Storage};
-use crate::view::IndexedSegment;
 
 /// What is taken in while segments are loaded.
 #[derive(Debug, Default)]
@@ -47,7 +47,7 @@ impl Loader {
             // Of a file that is cut within its header there is less.
             segment.publish(facts.len.min(SEGMENT_HEADER_LEN as u64), end);
             self.leave_out(facts, 0, facts.base, end, "its header is damaged");
-            return Ok(IndexedSegment { log: Arc::new(segment), index });
+            return Ok(IndexedSegment::in_memory(Arc::new(segment), index));
         };
         let mut source = FileSource::cached(Arc::clone(&file), facts.len);
         let start = scan::first_tail(header);
@@ -59,7 +59,7 @@ impl Loader {
             self.take_time(&whole);
             index.shrink();
             let segment = Segment::sealed(place(facts, *seed, file), &sealed.trailer, end).doing("map", doing)?;
-            return Ok(IndexedSegment { log: Arc::new(segment), index });
+            return Ok(IndexedSegment::in_memory(Arc::new(segment), index));
         }
         if mode == Mode::Strict {
             return Err(OpenError::Corrupt(damage_in(facts, &whole, end)));
@@ -72,7 +72,7 @@ impl Loader {
             self.leave_out(facts, reached.offset, reached.position, end, "the rest of the segment is damaged");
         }
         segment.publish(source.len(), end);
-        Ok(IndexedSegment { log: Arc::new(segment), index })
+        Ok(IndexedSegment::in_memory(Arc::new(segment), index))
     }
 
     /// Loads what the last segment holds up to `limit`, into `segment`.

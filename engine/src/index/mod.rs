@@ -1,19 +1,27 @@
 //! Finding events by something other than their position.
 //!
-//! Each segment has an index of its own, asked through [`SegmentIndex`]: the
-//! active segment's is in memory, and so, for now, is every sealed segment's,
-//! rebuilt when the store is opened. A stream is found by asking segments from
-//! the newest to the oldest. Index entries hold the place of an event in its
-//! segment, not its position: one look-up less for each event read.
+//! Each segment has an index of its own, asked through [`IndexedSegment`]. What is
+//! looked for is found by asking segments from the newest to the oldest. Index
+//! entries hold the place of an event in its segment, not its position: one
+//! look-up less for each event read.
+//!
+//! What is always true: an index gives candidates, and the frame decides. For ids, keys,
+//! types and tags it may name an event that is not the one; it never leaves one out.
+//! What it cannot know, because events cannot be read, is an error and no answer.
 
 pub(crate) mod build;
 pub(crate) mod heads;
 pub(crate) mod load;
 pub(crate) mod memory;
 
-use std::fmt::Debug;
+use std::ops::Range;
+use std::sync::Arc;
 
-use annals_codec::{StreamId, StreamVersion};
+use annals_codec::StreamVersion;
+
+use self::memory::MemoryIndex;
+use crate::error::ReadError;
+use crate::log::segment::Segment;
 
 /// What one segment holds of one stream.
 #[derive(Clone, Copy, Debug, Eq, PartialEq)]
@@ -33,20 +41,57 @@ impl Span {
     }
 }
 
-/// The index of one segment.
-pub(crate) trait SegmentIndex: Send + Sync + Debug {
+/// One segment with its index.
+#[derive(Clone, Debug)]
+pub(crate) struct IndexedSegment {
+    pub(crate) log: Arc<Segment>,
+    pub(crate) index: SegmentIndex,
+}
+
+/// Where the index of a segment is kept.
+#[derive(Clone, Debug)]
+pub(crate) enum SegmentIndex {
+    /// In memory, growing with the segment.
+    Memory(Arc<MemoryIndex>),
+}
+
+#[allow(clippy::unnecessary_wraps, reason = "what is kept on disk may not be readable")]
+impl IndexedSegment {
+    /// A segment whose index is in memory.
+    pub(crate) fn in_memory(log: Arc<Segment>, index: Arc<MemoryIndex>) -> IndexedSegment {
+        IndexedSegment { log, index: SegmentIndex::Memory(index) }
+    }
+
     /// Which versions of a stream the segment holds.
-    fn span(&self, stream: &str) -> Option<Span>;
+    pub(crate) fn span(&self, stream: &str) -> Result<Option<Span>, ReadError> {
+        match &self.index {
+            SegmentIndex::Memory(index) => Ok(index.span(stream)),
+        }
+    }
 
     /// Appends to `out` the offsets, divided by 8, of a range of a stream's
     /// events in the segment, as far as they exist. The first one is number 0.
-    fn offsets(&self, stream: &str, range: std::ops::Range<u64>, out: &mut Vec<u32>);
+    pub(crate) fn offsets(&self, stream: &str, range: Range<u64>, out: &mut Vec<u32>) -> Result<(), ReadError> {
+        match &self.index {
+            SegmentIndex::Memory(index) => index.offsets(stream, range, out),
+        }
+        Ok(())
+    }
 
     /// Calls `each` with every stream of the segment whose name begins with `prefix`, in no order.
-    fn streams(&self, prefix: &str, each: &mut dyn FnMut(&StreamId, Span));
+    pub(crate) fn streams(&self, prefix: &str, each: &mut dyn FnMut(&str, Span)) -> Result<(), ReadError> {
+        match &self.index {
+            SegmentIndex::Memory(index) => index.streams(prefix, each),
+        }
+        Ok(())
+    }
 
     /// The latest position that the segment records for a foreign source.
-    fn tracking(&self, source: &str) -> Option<u64>;
+    pub(crate) fn tracking(&self, source: &str) -> Result<Option<u64>, ReadError> {
+        match &self.index {
+            SegmentIndex::Memory(index) => Ok(index.tracking(source)),
+        }
+    }
 }
 
 #[cfg(test)]

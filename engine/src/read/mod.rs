@@ -106,11 +106,12 @@ impl Reader {
 
     /// The query must be valid.
     pub(crate) fn query(view: Arc<View>, head: Position, query: Query, after: Position) -> Reader {
-        let cursor = match few_streams(&query, &view) {
-            Some(streams) => Cursor::Streams(StreamsCursor::new(streams, after)),
-            None => Cursor::All(AllCursor::new(after)),
+        let (cursor, failed) = match few_streams(&query, &view) {
+            Ok(Some(streams)) => (Cursor::Streams(StreamsCursor::new(streams, after)), None),
+            Ok(None) => (Cursor::All(AllCursor::new(after)), None),
+            Err(error) => (Cursor::All(AllCursor::new(after)), Some(error)),
         };
-        let mut reader = Reader::with(view, head, cursor);
+        let mut reader = Reader::with(view, head, cursor).failing_first(failed);
         reader.query = Some(query).filter(|query| *query != Query::All).map(Box::new);
         reader
     }
@@ -134,7 +135,7 @@ impl Reader {
 
     /// Tells this error before anything else.
     pub(crate) fn failing_first(mut self, error: Option<ReadError>) -> Reader {
-        self.failed = error;
+        self.failed = self.failed.or(error);
         self
     }
 

@@ -12,7 +12,7 @@ use super::Direction;
 use super::frames::{Frames, Place};
 use super::window::Gaps;
 use crate::error::ReadError;
-use crate::index::{SegmentIndex, Span};
+use crate::index::Span;
 
 /// How many offsets are taken from an index in one go.
 const CHUNK: u64 = 256;
@@ -52,11 +52,11 @@ impl StreamCursor {
 
     pub(crate) fn next(&mut self, frames: &mut Frames, direction: Direction) -> Result<Option<Place>, ReadError> {
         if !self.started {
-            self.start(frames, direction);
+            self.start(frames, direction)?;
             self.started = true;
         }
         loop {
-            let Some(offset) = self.next_offset(frames, direction) else {
+            let Some(offset) = self.next_offset(frames, direction)? else {
                 return self.gaps.rest(frames, direction).map_or(Ok(None), Err);
             };
             let place = Place::new(self.segment, u64::from(offset) * FRAME_ALIGN);
@@ -81,9 +81,10 @@ impl StreamCursor {
     }
 
     /// Collects the segments to visit.
-    fn start(&mut self, frames: &Frames, direction: Direction) {
+    fn start(&mut self, frames: &Frames, direction: Direction) -> Result<(), ReadError> {
+        self.todo.clear();
         for (index, segment) in frames.view.segments.iter().enumerate().rev() {
-            let Some(span) = segment.index.span(&self.stream) else { continue };
+            let Some(span) = segment.span(&self.stream)? else { continue };
             match direction {
                 Direction::Forward => {
                     if span.last <= self.bound {
@@ -101,15 +102,16 @@ impl StreamCursor {
                 }
             }
         }
+        Ok(())
     }
 
-    fn next_offset(&mut self, frames: &Frames, direction: Direction) -> Option<u32> {
+    fn next_offset(&mut self, frames: &Frames, direction: Direction) -> Result<Option<u32>, ReadError> {
         loop {
             if let Some(offset) = self.offsets.pop() {
-                return Some(offset);
+                return Ok(Some(offset));
             }
             if self.numbers.is_empty() {
-                let (segment, span) = self.todo.pop()?;
+                let Some((segment, span)) = self.todo.pop() else { return Ok(None) };
                 self.segment = segment;
                 self.published = frames.offsets_in_window(segment);
                 self.numbers = match direction {
@@ -121,19 +123,19 @@ impl StreamCursor {
                     },
                 };
             }
-            let index = &frames.view.segments[self.segment].index;
+            let index = &frames.view.segments[self.segment];
             let len = CHUNK.min(self.numbers.end - self.numbers.start);
             match direction {
                 Direction::Forward => {
                     let range = self.numbers.start..self.numbers.start + len;
                     self.numbers.start += len;
-                    index.offsets(&self.stream, range, &mut self.offsets);
+                    index.offsets(&self.stream, range, &mut self.offsets)?;
                     self.offsets.reverse();
                 }
                 Direction::Backward => {
                     let range = self.numbers.end - len..self.numbers.end;
                     self.numbers.end -= len;
-                    index.offsets(&self.stream, range, &mut self.offsets);
+                    index.offsets(&self.stream, range, &mut self.offsets)?;
                 }
             }
         }

@@ -13,7 +13,6 @@ use super::Direction;
 use super::frames::{Frames, Place};
 use super::window::Gaps;
 use crate::error::ReadError;
-use crate::index::SegmentIndex;
 use crate::query::{Query, Rule};
 use crate::view::View;
 
@@ -22,26 +21,27 @@ use crate::view::View;
 const FEW: usize = 1024;
 
 /// The streams of which all events that a query describes must be, when they are few.
-pub(crate) fn few_streams(query: &Query, view: &View) -> Option<BTreeSet<StreamId>> {
+pub(crate) fn few_streams(query: &Query, view: &View) -> Result<Option<BTreeSet<StreamId>>, ReadError> {
     let mut names = BTreeSet::new();
-    for rule in query.streams()? {
+    let Some(rules) = query.streams() else { return Ok(None) };
+    for rule in rules {
         match rule {
             Rule::Exact(stream) => drop(names.insert(stream.clone())),
             Rule::Prefix(prefix) => {
                 for segment in &view.segments {
-                    segment.index.streams(prefix, &mut |stream, _| {
+                    segment.streams(prefix, &mut |stream, _| {
                         if names.len() <= FEW && !names.contains(stream) {
-                            names.insert(stream.clone());
+                            names.insert(StreamId::stored(stream));
                         }
-                    });
+                    })?;
                 }
             }
         }
         if names.len() > FEW {
-            return None;
+            return Ok(None);
         }
     }
-    Some(names)
+    Ok(Some(names))
 }
 
 #[derive(Debug)]
@@ -71,7 +71,7 @@ impl StreamsCursor {
             self.started = true;
         }
         loop {
-            let Some(offset) = self.next_offset(frames, direction) else {
+            let Some(offset) = self.next_offset(frames, direction)? else {
                 return self.gaps.rest(frames, direction).map_or(Ok(None), Err);
             };
             let place = Place::new(self.segment, u64::from(offset) * FRAME_ALIGN);
@@ -97,19 +97,20 @@ impl StreamsCursor {
         }
     }
 
-    fn next_offset(&mut self, frames: &Frames, direction: Direction) -> Option<u32> {
+    fn next_offset(&mut self, frames: &Frames, direction: Direction) -> Result<Option<u32>, ReadError> {
         loop {
             if let Some(offset) = self.offsets.pop() {
-                return Some(offset);
+                return Ok(Some(offset));
             }
             let next = match direction {
                 Direction::Forward => self.todo.next(),
                 Direction::Backward => self.todo.next_back(),
             };
-            self.segment = next?;
-            let index = &frames.view.segments[self.segment].index;
+            let Some(next) = next else { return Ok(None) };
+            self.segment = next;
+            let index = &frames.view.segments[self.segment];
             for stream in &self.streams {
-                index.offsets(stream, 0..u64::MAX, &mut self.offsets);
+                index.offsets(stream, 0..u64::MAX, &mut self.offsets)?;
             }
             let range = frames.offsets_in_window(self.segment);
             self.offsets.retain(|offset| range.contains(&(u64::from(*offset) * FRAME_ALIGN)));

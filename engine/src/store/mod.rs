@@ -4,6 +4,7 @@ mod batch;
 mod open;
 mod query;
 
+use std::collections::BTreeSet;
 use std::fmt;
 use std::io;
 use std::path::Path;
@@ -22,7 +23,6 @@ use crate::bell::Bell;
 use crate::error::{AppendError, Doing, OpenError, ReadError};
 use crate::event::{NewEvent, RecordedEvent};
 use crate::follow::Follower;
-use crate::index::SegmentIndex;
 use crate::log::active::PreparedSlot;
 use crate::log::names;
 use crate::options::Options;
@@ -440,8 +440,12 @@ impl EventStore {
         let stream = stream.into_name()?;
         self.follow()?;
         let view = self.inner.published.view();
-        let newest = view.segments.iter().rev().find_map(|segment| segment.index.span(&stream));
-        Ok(newest.map_or(StreamVersion::EMPTY, |span| span.last))
+        for segment in view.newest_first() {
+            if let Some(span) = view.segments[segment].span(&stream)? {
+                return Ok(span.last);
+            }
+        }
+        Ok(StreamVersion::EMPTY)
     }
 
     /// What is known of a stream; `None` when it was never written.
@@ -465,14 +469,36 @@ impl EventStore {
     pub fn streams(&self, prefix: &str) -> Result<Vec<StreamInfo>, ReadError> {
         self.follow()?;
         let view = self.inner.published.view();
-        let mut names = std::collections::BTreeSet::new();
+        let mut names = BTreeSet::new();
         for segment in &view.segments {
-            segment.index.streams(prefix, &mut |stream, _| {
-                names.insert(stream.clone());
-            });
+            segment.streams(prefix, &mut |stream, _| {
+                if !names.contains(stream) {
+                    names.insert(StreamId::stored(stream));
+                }
+            })?;
         }
         let infos = names.into_iter().map(|stream| self.stream_info(stream));
         infos.filter_map(Result::transpose).collect()
+    }
+
+    /// How many streams have events.
+    ///
+    /// Not among the [`stats`](EventStore::stats), which are cheap: every name in the index of each
+    /// segment is looked at, and kept in memory meanwhile.
+    ///
+    /// # Errors
+    ///
+    /// As [`Reader::next_event`].
+    pub fn stream_count(&self) -> Result<u64, ReadError> {
+        self.follow()?;
+        let view = self.inner.published.view();
+        let mut names = hashbrown::HashSet::new();
+        for segment in &view.segments {
+            segment.streams("", &mut |stream, _| {
+                names.get_or_insert_with(stream, |stream| Box::from(stream));
+            })?;
+        }
+        Ok(names.len() as u64)
     }
 
     /// How far a foreign source was processed, as [`BatchBuilder::tracking`] recorded it;
@@ -486,19 +512,18 @@ impl EventStore {
         let source = source.into_name()?;
         self.follow()?;
         let view = self.inner.published.view();
-        Ok(view.segments.iter().rev().find_map(|segment| segment.index.tracking(&source)))
+        for segment in view.newest_first() {
+            if let Some(upstream) = view.segments[segment].tracking(&source)? {
+                return Ok(Some(upstream));
+            }
+        }
+        Ok(None)
     }
 
     /// Facts about the store, all of one moment.
     pub fn stats(&self) -> Stats {
         let _ = self.follow();
         let (head, view) = self.inner.published.pin();
-        let mut streams = hashbrown::HashSet::new();
-        for segment in &view.segments {
-            segment.index.streams("", &mut |stream, _| {
-                streams.insert(stream.clone());
-            });
-        }
         let segments: Vec<SegmentStats> = view
             .segments
             .iter()
@@ -521,7 +546,6 @@ impl EventStore {
             oldest,
             total_events: head.get(),
             retained_events: head.get() + 1 - oldest.get(),
-            streams: streams.len() as u64,
             bytes: segments.iter().map(|segment| segment.bytes).sum(),
             segments,
             epoch,

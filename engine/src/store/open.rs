@@ -15,7 +15,8 @@ use crate::append::queue::Queue;
 use crate::background::{Background, Beside};
 use crate::bell::Bell;
 use crate::error::{Doing, OpenError};
-use crate::follow::{Follower, MOST_SEGMENT_LEN, behind};
+use crate::follow::{Follower, MOST_SEGMENT_LEN, Newest, behind};
+use crate::index::IndexedSegment;
 use crate::index::load::{self, Loader};
 use crate::index::memory::MemoryIndex;
 use crate::log::active::{ActiveLog, PreparedSlot};
@@ -28,7 +29,7 @@ use crate::options::Options;
 use crate::poison::Poison;
 use crate::report::RecoveryReport;
 use crate::storage::{LockError, Storage};
-use crate::view::{IndexedSegment, Published, View};
+use crate::view::{Published, View};
 
 impl Inner {
     /// Opens a store for writing; the options were checked.
@@ -59,7 +60,7 @@ impl Inner {
         };
         // A sealed one without a successor is among the older ones already.
         if !state.segment.sealed {
-            view.segments.push(IndexedSegment { log: Arc::clone(&state.segment), index: Arc::clone(&index) });
+            view.segments.push(IndexedSegment::in_memory(Arc::clone(&state.segment), Arc::clone(&index)));
         }
         tracing::info!(head = %state.position, segment = %state.segment.number, clean = report.is_clean(), "opened");
 
@@ -108,8 +109,9 @@ impl Inner {
         let (facts, plan) = survey_to_read(&*storage)?;
         let mut loader = Loader::default();
         let mut segments = load_older(&*storage, &mut loader, &facts, &plan, Mode::Lenient)?;
-        let (newest, tail) = load_shown(&mut loader, &facts, &plan)?;
-        segments.push(newest.clone());
+        let newest = load_shown(&mut loader, &facts, &plan)?;
+        let tail = newest.tail;
+        segments.push(newest.segment.clone());
         let view = View { segments, gaps: loader.gaps.clone() };
         let report = RecoveryReport {
             head: tail.position,
@@ -120,8 +122,7 @@ impl Inner {
         };
         let published = Arc::new(Published::new(view, tail.position, plan.end.epoch));
         let seen = plan.watermark.map_or(0, |watermark| watermark.sequence);
-        let file = Arc::clone(last_segment(&facts).0.last_file());
-        let follower = Follower::new(storage, plan.log_id, loader, newest, file, tail, seen);
+        let follower = Follower::new(storage, plan.log_id, loader, newest, seen);
         let role = Role::Follower(Box::new(Mutex::new(follower)));
         Ok(Inner { log_id: plan.log_id, options: Options::new(), report, published, role })
     }
@@ -192,15 +193,11 @@ fn load_last(
 }
 
 /// Loads what a reader may be shown of the last segment: what is durable.
-fn load_shown(
-    loader: &mut Loader,
-    facts: &Facts,
-    plan: &Usable,
-) -> Result<(IndexedSegment, annals_codec::Tail), OpenError> {
+fn load_shown(loader: &mut Loader, facts: &Facts, plan: &Usable) -> Result<Newest, OpenError> {
     let (last, last_facts) = last_segment(facts);
     let place = load::place(last, last_facts.seed, Arc::clone(last.last_file()));
     let segment = Segment::growing(place, MOST_SEGMENT_LEN).doing("map", || last.display.clone())?;
-    let index = MemoryIndex::default();
+    let index = Arc::new(MemoryIndex::default());
     let watermark = plan.watermark.filter(|watermark| watermark.segment == last.number);
     let durable = last_facts.durable_offset().max(watermark.map_or(0, |watermark| watermark.offset));
     let mut reached = loader.last(last, last_facts.start, durable.min(last.len), &segment, &index)?;
@@ -211,7 +208,12 @@ fn load_shown(
         segment.publish(reached.offset, watermark.position);
         reached = behind(&watermark);
     }
-    Ok((IndexedSegment { log: Arc::new(segment), index: Arc::new(index) }, reached))
+    Ok(Newest {
+        segment: IndexedSegment::in_memory(Arc::new(segment), Arc::clone(&index)),
+        index,
+        file: Arc::clone(last.last_file()),
+        tail: reached,
+    })
 }
 
 fn last_segment(facts: &Facts) -> (&SegmentFacts, &LastFacts) {

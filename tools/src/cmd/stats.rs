@@ -17,7 +17,8 @@ struct Shown {
     events: u64,
     /// Events that the log ever took in.
     total_events: u64,
-    streams: u64,
+    /// `null` when they cannot be counted.
+    streams: Option<u64>,
     head: u64,
     durable_head: u64,
     oldest: u64,
@@ -50,6 +51,7 @@ struct Row {
 pub(crate) fn run(path: &Path, out: &mut Out) -> Ended {
     let store = open::for_reading(path)?;
     let stats = store.stats();
+    let streams = store.stream_count();
     let damage = &store.recovery_report().gaps;
     let gaps = damage.iter().map(|gap| Gap {
         segment: gap.segment.get(),
@@ -69,7 +71,7 @@ pub(crate) fn run(path: &Path, out: &mut Out) -> Ended {
         log_id: stats.log_id.to_string(),
         events: stats.retained_events,
         total_events: stats.total_events,
-        streams: stats.streams,
+        streams: streams.as_ref().ok().copied(),
         head: stats.head.get(),
         durable_head: stats.durable_head.get(),
         oldest: stats.oldest.get(),
@@ -79,7 +81,7 @@ pub(crate) fn run(path: &Path, out: &mut Out) -> Ended {
         gaps: gaps.collect(),
         segment_list: segments.collect(),
     };
-    let exit = if shown.gaps.is_empty() { Exit::Fine } else { Exit::Findings };
+    let exit = if shown.gaps.is_empty() && streams.is_ok() { Exit::Fine } else { Exit::Findings };
     if out.is_json() {
         out.object(&shown)?;
         return Ok(exit);
@@ -88,7 +90,7 @@ pub(crate) fn run(path: &Path, out: &mut Out) -> Ended {
     let facts = [
         ("log id", shown.log_id.clone()),
         ("events", count(shown.events)),
-        ("streams", count(shown.streams)),
+        ("streams", shown.streams.map_or_else(|| "unknown".to_owned(), count)),
         ("positions", format!("{} to {}", count(shown.oldest), count(shown.head))),
         ("size", format!("{} in {}", bytes(shown.bytes), counted(shown.segments as u64, "segment"))),
         ("epoch", count(u64::from(shown.epoch))),
@@ -114,6 +116,9 @@ pub(crate) fn run(path: &Path, out: &mut Out) -> Ended {
     }
     for gap in damage {
         out.say(format_args!("{BAD}{}{BAD:#}", printable(&gap.to_string())))?;
+    }
+    if let Err(error) = streams {
+        out.say(format_args!("{BAD}streams cannot be counted: {}{BAD:#}", printable(&error.to_string())))?;
     }
     Ok(exit)
 }

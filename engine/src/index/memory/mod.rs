@@ -11,7 +11,7 @@ use hashbrown::HashMap;
 use parking_lot::RwLock;
 use smallvec::SmallVec;
 
-use super::{SegmentIndex, Span};
+use crate::index::Span;
 
 #[derive(Debug, Default)]
 pub(crate) struct MemoryIndex {
@@ -83,21 +83,19 @@ impl MemoryIndex {
             postings.offsets.shrink_to_fit();
         }
     }
-}
 
-impl SegmentIndex for MemoryIndex {
-    fn span(&self, stream: &str) -> Option<Span> {
+    pub(super) fn span(&self, stream: &str) -> Option<Span> {
         self.inner.read().streams.get(stream).map(Postings::span)
     }
 
-    fn offsets(&self, stream: &str, range: Range<u64>, out: &mut Vec<u32>) {
+    pub(super) fn offsets(&self, stream: &str, range: Range<u64>, out: &mut Vec<u32>) {
         let inner = self.inner.read();
         let Some(postings) = inner.streams.get(stream) else { return };
         let end = postings.offsets.len().min(range.end as usize);
         out.extend_from_slice(postings.offsets.get(range.start as usize..end).unwrap_or_default());
     }
 
-    fn streams(&self, prefix: &str, each: &mut dyn FnMut(&StreamId, Span)) {
+    pub(super) fn streams(&self, prefix: &str, each: &mut dyn FnMut(&str, Span)) {
         for (stream, postings) in &self.inner.read().streams {
             if stream.starts_with(prefix) {
                 each(stream, postings.span());
@@ -105,7 +103,7 @@ impl SegmentIndex for MemoryIndex {
         }
     }
 
-    fn tracking(&self, source: &str) -> Option<u64> {
+    pub(super) fn tracking(&self, source: &str) -> Option<u64> {
         self.inner.read().tracking.get(source).copied()
     }
 }
