@@ -150,7 +150,7 @@ impl Follower {
                     shown: segment.shown.clone(),
                     file: Arc::clone(&self.file),
                 };
-                Arc::new(Segment::sealed(place, &sealed.trailer, base).map_err(failed)?)
+                Arc::new(Segment::sealed(place, &sealed).map_err(failed)?)
             }
             // Its own index is not to be trusted. What was collected is.
             None => {

@@ -12,11 +12,11 @@
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU32, AtomicU64, Ordering};
 
-use annals_codec::{Epoch, Position};
+use annals_codec::{Epoch, FRAME_ALIGN, Position};
 use parking_lot::RwLock;
 
-use crate::error::Damage;
-use crate::index::IndexedSegment;
+use crate::error::{Damage, ReadError};
+use crate::index::{IndexedSegment, Span};
 
 /// The segments of a log, oldest first.
 #[derive(Debug, Default)]
@@ -35,6 +35,35 @@ impl View {
     /// The segments in the order in which something is looked for that may be anywhere.
     pub(crate) fn newest_first(&self) -> impl Iterator<Item = usize> + use<> {
         (0..self.segments.len()).rev()
+    }
+
+    /// The newest segment that holds events of a stream, and what it holds of it.
+    pub(crate) fn newest_span(&self, stream: &str) -> Result<Option<(usize, Span)>, ReadError> {
+        for index in self.newest_first() {
+            if let Some(span) = self.segments[index].span(stream)? {
+                return Ok(Some((index, span)));
+            }
+        }
+        Ok(None)
+    }
+
+    /// The position of a stream's last event; `None` when it has none.
+    pub(crate) fn last_of(&self, stream: &str) -> Result<Option<Position>, ReadError> {
+        let Some((index, span)) = self.newest_span(stream)? else { return Ok(None) };
+        let mut offsets = Vec::new();
+        self.segments[index].offsets(stream, span.events - 1..span.events, &mut offsets)?;
+        let Some(offset) = offsets.pop() else { return Ok(None) };
+        self.segments[index].position_at(u64::from(offset) * FRAME_ALIGN).map(Some)
+    }
+
+    /// The latest position that is recorded for a foreign source.
+    pub(crate) fn tracking(&self, source: &str) -> Result<Option<u64>, ReadError> {
+        for index in self.newest_first() {
+            if let Some(upstream) = self.segments[index].tracking(source)? {
+                return Ok(Some(upstream));
+            }
+        }
+        Ok(None)
     }
 
     /// The position of the oldest event that can be read, were there one.

@@ -16,7 +16,7 @@ use parking_lot::Mutex;
 
 use super::queue::{Committer, Few, Reply};
 use super::request::Request;
-use super::{Appended, ExpectedVersion, Outcome};
+use super::{Appended, Outcome};
 use crate::bell::Bell;
 use crate::clock::Clock;
 use crate::error::AppendError;
@@ -340,23 +340,23 @@ impl Writer {
         Decided::Encoded { appended: self.encode(request, clock) }
     }
 
-    fn check(&self, request: &Request) -> Result<(), AppendError> {
+    fn check(&mut self, request: &Request) -> Result<(), AppendError> {
+        let unreadable = |cause| AppendError::Unreadable { cause };
         if let Some((source, given)) = &request.tracking
-            && let Some(recorded) = self.heads.tracking(source).filter(|recorded| given <= recorded)
+            && let Some(recorded) =
+                self.heads.tracking(source).map_err(unreadable)?.filter(|recorded| given <= recorded)
         {
             return Err(AppendError::TrackingConflict { source_name: source.to_string(), given: *given, recorded });
         }
         for (stream, expected) in &request.streams {
-            if *expected == ExpectedVersion::Any {
-                continue; // Not worth a look-up.
-            }
-            let head = self.heads.head(stream);
+            // Also where anything is expected: who writes it has to know where it ends.
+            let head = self.heads.head(stream).map_err(unreadable)?;
             if !expected.is_met_by(head.version) {
                 return Err(AppendError::ConcurrencyConflict {
                     stream: stream.clone(),
                     expected: *expected,
                     actual: head.version,
-                    last_position: head.last,
+                    last_position: self.heads.last(stream, head).map_err(unreadable)?,
                 });
             }
         }

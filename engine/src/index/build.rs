@@ -1,4 +1,4 @@
-//! Rebuilding what is derived from the log: indexes, heads, and offsets.
+//! Rebuilding what is derived from the log: indexes and offsets.
 //!
 //! A segment is scanned from its first frame; what the scan accepts, and only
 //! that, is taken in, batch by batch.
@@ -7,7 +7,6 @@ use annals_codec::scan::Sink;
 use annals_codec::{Commit, Event, FRAME_ALIGN, Position, SourceName, StreamId};
 use hashbrown::HashSet;
 
-use super::heads::{Head, Heads};
 use super::memory::{MemoryIndex, Run};
 use crate::log::segment::Segment;
 
@@ -17,7 +16,6 @@ pub(crate) struct IndexBuilder<'a> {
     index: &'a MemoryIndex,
     /// Of a segment without a dense index of its own.
     offsets: Option<&'a Segment>,
-    heads: Option<&'a mut Heads>,
     /// Streams met before, so that each name is kept once.
     names: &'a mut HashSet<StreamId>,
     /// The batch at hand: its runs, the offset/8 of each event, and the position of the first.
@@ -28,26 +26,12 @@ pub(crate) struct IndexBuilder<'a> {
 
 impl<'a> IndexBuilder<'a> {
     pub(crate) fn new(index: &'a MemoryIndex, names: &'a mut HashSet<StreamId>) -> IndexBuilder<'a> {
-        IndexBuilder {
-            index,
-            offsets: None,
-            heads: None,
-            names,
-            runs: Vec::new(),
-            places: Vec::new(),
-            first: Position::START,
-        }
+        IndexBuilder { index, offsets: None, names, runs: Vec::new(), places: Vec::new(), first: Position::START }
     }
 
     /// Also tells `segment` where each event stands.
     pub(crate) fn placing_in(mut self, segment: &'a Segment) -> IndexBuilder<'a> {
         self.offsets = Some(segment);
-        self
-    }
-
-    /// Also moves the heads of the streams.
-    pub(crate) fn moving(mut self, heads: &'a mut Heads) -> IndexBuilder<'a> {
-        self.heads = Some(heads);
         self
     }
 
@@ -89,16 +73,6 @@ impl Sink for IndexBuilder<'_> {
         }
         let tracking =
             commit.tracking.and_then(|tracking| Some((SourceName::new(tracking.source).ok()?, tracking.upstream)));
-        if let Some(heads) = &mut self.heads {
-            for run in &self.runs {
-                let version = run.first.plus(run.offsets.len() as u64).before();
-                let last = self.first.plus(run.offsets.end as u64).before();
-                heads.restore(&run.stream, Head { version, last });
-            }
-            if let Some((source, upstream)) = &tracking {
-                heads.restore_tracking(source, *upstream);
-            }
-        }
         self.index.add(self.runs.drain(..), &self.places, tracking.into_iter());
         self.places.clear();
     }

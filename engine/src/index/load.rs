@@ -11,7 +11,6 @@ use hashbrown::HashSet;
 
 use super::IndexedSegment;
 use super::build::IndexBuilder;
-use super::heads::Heads;
 use super::memory::MemoryIndex;
 use crate::error::{Damage, Doing, OpenError, explain};
 use crate::log::recover::decide::Mode;
@@ -23,7 +22,6 @@ use crate::storage::{File, Storage};
 /// What is taken in while segments are loaded.
 #[derive(Debug, Default)]
 pub(crate) struct Loader {
-    pub(crate) heads: Heads,
     pub(crate) names: HashSet<StreamId>,
     pub(crate) gaps: Vec<Damage>,
     pub(crate) recorded_at: i64,
@@ -51,14 +49,15 @@ impl Loader {
         };
         let mut source = FileSource::cached(Arc::clone(&file), facts.len);
         let start = scan::first_tail(header);
-        let mut builder = IndexBuilder::new(&index, &mut self.names).moving(&mut self.heads);
+        let mut builder = IndexBuilder::new(&index, &mut self.names);
         let whole = scan::scan(&mut source, *seed, start, &mut builder).doing("read", doing)?;
         if let Stop::Sealed(sealed) = &whole.stop
             && whole.tail.position == end
         {
-            self.take_time(&whole);
             index.shrink();
-            let segment = Segment::sealed(place(facts, *seed, file), &sealed.trailer, end).doing("map", doing)?;
+            let segment = Segment::sealed(place(facts, *seed, file), sealed).doing("map", doing)?;
+            let (_, latest) = segment.recorded_at().unwrap_or_default();
+            self.recorded_at = self.recorded_at.max(latest);
             return Ok(IndexedSegment::in_memory(Arc::new(segment), index));
         }
         if mode == Mode::Strict {
@@ -106,7 +105,7 @@ impl Loader {
             None => "what was written after it says that it was durable",
         };
         loop {
-            let mut builder = IndexBuilder::new(index, &mut self.names).placing_in(segment).moving(&mut self.heads);
+            let mut builder = IndexBuilder::new(index, &mut self.names).placing_in(segment);
             let found = scan::scan(source, seed, tail, &mut builder).doing("read", doing)?;
             self.take_time(&found);
             let gap = match &found.stop {

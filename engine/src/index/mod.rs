@@ -13,11 +13,13 @@ pub(crate) mod build;
 pub(crate) mod heads;
 pub(crate) mod load;
 pub(crate) mod memory;
+mod recent;
 
+use std::io;
 use std::ops::Range;
 use std::sync::Arc;
 
-use annals_codec::StreamVersion;
+use annals_codec::{Position, StreamVersion};
 
 use self::memory::MemoryIndex;
 use crate::error::ReadError;
@@ -84,6 +86,16 @@ impl IndexedSegment {
             SegmentIndex::Memory(index) => index.streams(prefix, each),
         }
         Ok(())
+    }
+
+    /// The position of the event that stands at `offset`.
+    pub(crate) fn position_at(&self, offset: u64) -> Result<Position, ReadError> {
+        self.log.position_at(offset).map_err(|error| self.unreadable(offset, error))
+    }
+
+    /// What the operating system refused to read of the segment.
+    pub(crate) fn unreadable(&self, offset: u64, error: io::Error) -> ReadError {
+        ReadError::Io { path: self.log.shown.clone(), offset, source: Arc::new(error) }
     }
 
     /// The latest position that the segment records for a foreign source.

@@ -399,7 +399,7 @@ impl ActiveLog {
         file.set_len(trailer.file_len).map_err(|error| self.poisoned(error))?;
         self.sync()?;
         self.sealed_len = Some(trailer.file_len);
-        self.segment = Arc::new(self.segment.as_sealed(&trailer));
+        self.segment = Arc::new(self.segment.as_sealed(&seal, &trailer));
         tracing::info!(segment = %self.segment.number, events = self.totals.events, bytes = trailer.file_len, "sealed");
         Ok(Arc::clone(&self.segment))
     }

@@ -5,6 +5,7 @@
 //! streams exist.
 //!
 //! - [`names`]: which file is which.
+//! - [`dense`]: where each event of a sealed segment stands, verified at first look.
 //! - [`growing`]: an array that readers use while the writer adds to it.
 //! - [`segment`]: one segment as readers share it, active or sealed.
 //! - [`active`]: the end of the log, where the writer appends, syncs and rolls.
@@ -14,6 +15,7 @@
 //! - [`recover`]: survey, decide, carry out.
 
 pub(crate) mod active;
+pub(crate) mod dense;
 pub(crate) mod growing;
 pub(crate) mod names;
 pub(crate) mod recover;

@@ -14,13 +14,17 @@
 
 use std::io;
 use std::sync::Arc;
-use std::sync::OnceLock;
 use std::sync::atomic::{AtomicU32, AtomicU64, Ordering};
 
-use annals_codec::{FRAME_ALIGN, FrameHeader, Position, Seed, SegmentNumber, Trailer, u32_at};
+use annals_codec::scan::{self, Scan, SealedEnd, Sink, Source};
+use annals_codec::{
+    FRAME_ALIGN, FrameHeader, Position, SEGMENT_HEADER_LEN, Seal, Seed, SegmentHeader, SegmentNumber, Tail, Trailer,
+};
 use bytes::Bytes;
 
+use crate::log::dense::Dense;
 use crate::log::growing::Growing;
+use crate::log::source::FileSource;
 use crate::storage::{File, LockGuard, Mapping};
 
 /// Events whose verification one bit remembers.
@@ -41,6 +45,8 @@ pub(crate) struct Segment {
     offsets: Offsets,
     verified: Growing<AtomicU64>,
     pub(crate) sealed: bool,
+    /// The least and greatest time of recording, where its seal says them.
+    recorded_at: Option<(i64, i64)>,
 }
 
 /// How it is read. Not both: a log may have more segments than a process may have files open,
@@ -56,8 +62,8 @@ enum Access {
 enum Offsets {
     /// In memory: of the active segment, and of a sealed one whose own index is damaged.
     Growing(Box<Growing<AtomicU32>>),
-    /// In the sealed file itself, and loaded once where that cannot be mapped.
-    Dense { at: u64, loaded: OnceLock<Box<[u8]>> },
+    /// In the sealed file itself.
+    Dense(Dense),
 }
 
 /// What identifies a segment and where it is read.
@@ -87,18 +93,17 @@ impl Segment {
         Ok(Segment::with(place, access, Offsets::Growing(Box::new(Growing::new())), false))
     }
 
-    /// A sealed segment, with the dense index that stands in its file and was verified.
-    pub(crate) fn sealed(place: SegmentPlace, trailer: &Trailer, last: Position) -> io::Result<Segment> {
-        let access = place.access(trailer.file_len)?;
-        let offsets = Offsets::Dense { at: trailer.index_offset, loaded: OnceLock::new() };
-        let segment = Segment::with(place, access, offsets, true);
-        segment.publish(trailer.file_len, last);
+    /// A sealed segment, which ends as `end` says. Nothing else of it is read.
+    pub(crate) fn sealed(place: SegmentPlace, end: &SealedEnd) -> io::Result<Segment> {
+        let access = place.access(end.trailer.file_len)?;
+        let mut segment = Segment::with(place, access, Offsets::Dense(Dense::new(&end.trailer)), true);
+        segment.recorded_at = recorded_at(&end.seal);
+        segment.publish(end.trailer.file_len, end.seal.last);
         Ok(segment)
     }
 
     /// This segment, sealed now: the offsets move from memory to the file's own index.
-    pub(crate) fn as_sealed(&self, trailer: &Trailer) -> Segment {
-        let offsets = Offsets::Dense { at: trailer.index_offset, loaded: OnceLock::new() };
+    pub(crate) fn as_sealed(&self, seal: &Seal, trailer: &Trailer) -> Segment {
         let segment = Segment {
             number: self.number,
             base: self.base,
@@ -107,9 +112,10 @@ impl Segment {
             access: self.access.clone(),
             committed: AtomicU64::new(0),
             last: AtomicU64::new(self.base.get()),
-            offsets,
+            offsets: Offsets::Dense(Dense::new(trailer)),
             verified: Growing::new(),
             sealed: true,
+            recorded_at: recorded_at(seal),
         };
         segment.publish(trailer.file_len, self.last());
         segment
@@ -127,6 +133,7 @@ impl Segment {
             offsets,
             verified: Growing::new(),
             sealed,
+            recorded_at: None,
         }
     }
 
@@ -134,7 +141,7 @@ impl Segment {
     pub(crate) fn place_event(&self, position: Position, offset: u64) {
         match &self.offsets {
             Offsets::Growing(offsets) => offsets.store(self.index_of(position), (offset / FRAME_ALIGN) as u32),
-            Offsets::Dense { .. } => unreachable!("a sealed segment takes no more events"),
+            Offsets::Dense(_) => unreachable!("a sealed segment takes no more events"),
         }
     }
 
@@ -168,33 +175,58 @@ impl Segment {
         let index = self.index_of(position);
         let offset = match &self.offsets {
             Offsets::Growing(offsets) => offsets.load(index),
-            Offsets::Dense { at, loaded } => match &self.access {
-                Access::Mapped(map) => map.slice(at + index * 4, 4).map_or(0, |bytes| u32_at(bytes, 0)),
-                Access::Read(file) => self.loaded_offset(&**file, *at, loaded, index)?,
-            },
+            Offsets::Dense(dense) => dense.offset(self, index)?,
         };
         Ok((offset != 0).then_some(u64::from(offset) * FRAME_ALIGN))
     }
 
-    fn loaded_offset(&self, file: &dyn File, at: u64, loaded: &OnceLock<Box<[u8]>>, index: u64) -> io::Result<u32> {
-        let bytes = if let Some(bytes) = loaded.get() {
-            bytes
-        } else {
-            let events = self.last().get() - self.base.get();
-            let mut bytes = vec![0; events as usize * 4];
-            let read = file.read_at(at, &mut bytes)?;
-            bytes.truncate(read);
-            loaded.get_or_init(|| bytes.into_boxed_slice())
+    /// The position of the event that stands at `offset`, as the offsets of the others tell:
+    /// of the first event that does not stand before it.
+    pub(crate) fn position_at(&self, offset: u64) -> io::Result<Position> {
+        let (mut low, mut high) = (self.base.get() + 1, self.last().get());
+        while low < high {
+            let middle = low + (high - low) / 2;
+            if self.offset_of(Position::new(middle))?.unwrap_or(0) < offset { low = middle + 1 } else { high = middle }
+        }
+        Ok(Position::new(low))
+    }
+
+    /// The least and greatest time of recording of its events; `None` of a segment
+    /// without events, of the active one, and of one whose end is damaged.
+    pub(crate) fn recorded_at(&self) -> Option<(i64, i64)> {
+        self.recorded_at
+    }
+
+    /// Scans what is committed, from its first frame or from where an earlier scan can go on;
+    /// `None` when its header cannot be read any more.
+    pub(crate) fn scan(&self, from: Option<Tail>, sink: &mut impl Sink) -> io::Result<Option<Scan>> {
+        match &self.access {
+            Access::Mapped(map) => self.scan_in(&mut Mapped(map), from, sink),
+            Access::Read(file) => self.scan_in(&mut FileSource::cached(Arc::clone(file), self.committed()), from, sink),
+        }
+    }
+
+    fn scan_in(
+        &self,
+        source: &mut impl Source<Error = io::Error>,
+        from: Option<Tail>,
+        sink: &mut impl Sink,
+    ) -> io::Result<Option<Scan>> {
+        let from = match from {
+            Some(from) => from,
+            None => match SegmentHeader::decode(source.bytes(0, SEGMENT_HEADER_LEN)?) {
+                Ok((header, seed)) if seed == self.seed => scan::first_tail(&header),
+                _ => return Ok(None),
+            },
         };
-        let start = index as usize * 4;
-        Ok(bytes.get(start..start + 4).map_or(0, |bytes| u32_at(bytes, 0)))
+        scan::scan(source, self.seed, from, sink).map(Some)
     }
 
     /// The offsets of all its events, in order.
     pub(crate) fn growing_offsets(&self, events: u64) -> impl Iterator<Item = u32> {
         (0..events).map(|index| match &self.offsets {
             Offsets::Growing(offsets) => offsets.load(index),
-            Offsets::Dense { .. } => unreachable!("a sealed segment is not sealed again"),
+            Offsets::Dense(_) => unreachable!("a sealed segment is not sealed again"),
         })
     }
 
@@ -257,6 +289,15 @@ impl Segment {
         self.map().map(Mapping::bytes)
     }
 
+    /// Reads bytes with `pread`; fewer than asked for when the file ends, none when the segment is mapped.
+    pub(crate) fn read_bytes(&self, offset: u64, len: usize) -> io::Result<Vec<u8>> {
+        let Access::Read(file) = &self.access else { return Ok(Vec::new()) };
+        let mut bytes = vec![0; len];
+        let read = file.read_at(offset, &mut bytes)?;
+        bytes.truncate(read);
+        Ok(bytes)
+    }
+
     /// Reads a frame into `buffer` with `pread`; `false` when it is not all committed, or the
     /// segment is mapped.
     pub(crate) fn read_frame(&self, offset: u64, buffer: &mut Vec<u8>) -> io::Result<bool> {
@@ -280,4 +321,23 @@ impl Segment {
         }
         Ok(true)
     }
+}
+
+/// The committed bytes of a mapping, as a scan reads them.
+struct Mapped<'a>(&'a Mapping);
+
+impl Source for Mapped<'_> {
+    type Error = io::Error;
+
+    fn len(&self) -> u64 {
+        self.0.committed()
+    }
+
+    fn bytes(&mut self, offset: u64, _least: usize) -> io::Result<&[u8]> {
+        Ok(self.0.slice_from(offset).unwrap_or_default())
+    }
+}
+
+fn recorded_at(seal: &Seal) -> Option<(i64, i64)> {
+    (seal.events > 0).then_some((seal.min_recorded_at, seal.max_recorded_at))
 }

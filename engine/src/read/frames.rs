@@ -99,22 +99,12 @@ impl Frames {
         match self.verify(place, None)? {
             Found::Event(place, position) => Ok(Some((place, position)).filter(|_| self.window.holds(position))),
             Found::Damaged(fault) => {
-                let position = self.position_of(place)?;
+                // Its frame cannot tell.
+                let position =
+                    self.segment(place.segment).position_at(place.offset).map_err(|error| self.io(place, error))?;
                 if self.window.holds(position) { Err(self.damage(place, position, position, fault)) } else { Ok(None) }
             }
         }
-    }
-
-    /// The position of the event that should stand at `place`: its frame cannot tell.
-    fn position_of(&self, place: Place) -> Result<Position, ReadError> {
-        let segment = self.segment(place.segment);
-        let (mut low, mut high) = (segment.base.get() + 1, segment.last().get());
-        while low < high {
-            let middle = low + (high - low) / 2;
-            let offset = segment.offset_of(Position::new(middle)).map_err(|error| self.io(place, error))?;
-            if offset.unwrap_or(0) < place.offset { low = middle + 1 } else { high = middle }
-        }
-        Ok(Position::new(low))
     }
 
     /// Where in a segment the wanted positions lie, as narrowly as its own index tells

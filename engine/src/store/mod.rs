@@ -440,12 +440,7 @@ impl EventStore {
         let stream = stream.into_name()?;
         self.follow()?;
         let view = self.inner.published.view();
-        for segment in view.newest_first() {
-            if let Some(span) = view.segments[segment].span(&stream)? {
-                return Ok(span.last);
-            }
-        }
-        Ok(StreamVersion::EMPTY)
+        Ok(view.newest_span(&stream)?.map_or(StreamVersion::EMPTY, |(_, span)| span.last))
     }
 
     /// What is known of a stream; `None` when it was never written.
@@ -511,13 +506,7 @@ impl EventStore {
     pub fn tracking(&self, source: impl IntoName<SourceName>) -> Result<Option<u64>, ReadError> {
         let source = source.into_name()?;
         self.follow()?;
-        let view = self.inner.published.view();
-        for segment in view.newest_first() {
-            if let Some(upstream) = view.segments[segment].tracking(&source)? {
-                return Ok(Some(upstream));
-            }
-        }
-        Ok(None)
+        self.inner.published.view().tracking(&source)
     }
 
     /// Facts about the store, all of one moment.

@@ -17,6 +17,7 @@ use crate::bell::Bell;
 use crate::error::{Doing, OpenError};
 use crate::follow::{Follower, MOST_SEGMENT_LEN, Newest, behind};
 use crate::index::IndexedSegment;
+use crate::index::heads::Heads;
 use crate::index::load::{self, Loader};
 use crate::index::memory::MemoryIndex;
 use crate::log::active::{ActiveLog, PreparedSlot};
@@ -77,7 +78,7 @@ impl Inner {
             options.segment_bytes,
             state,
         );
-        let writer = Writer::new(log, loader.heads, index, loader.recorded_at, u64_at(&salt, 0));
+        let writer = Writer::new(log, Heads::new(Arc::clone(&published)), index, loader.recorded_at, u64_at(&salt, 0));
         let bell = Arc::new(Bell::default());
         let commit = Arc::new(CommitState {
             writer: Mutex::new(writer),

@@ -273,7 +273,7 @@ fn finish_roll(
         }
         Err(CreateError::BeforeName(error)) if is_full(&error) => Ok(Active {
             file: Arc::clone(&sealed_place.file),
-            segment: Segment::sealed(sealed_place, &sealed.trailer, plan.end.position).doing("map", doing)?,
+            segment: Segment::sealed(sealed_place, sealed).doing("map", doing)?,
             capacity: segment_bytes,
             written: plan.end.offset,
             totals: plan.end.totals,
