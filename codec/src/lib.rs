@@ -12,7 +12,8 @@
 //! - [`Frame`]: the checksummed unit; [`Event`], [`Commit`] and [`Seal`]: what frames hold;
 //! - [`SegmentHeader`]: how a segment file begins; [`Trailer`]: how a sealed one ends;
 //! - [`Batches`]: what makes a batch exist; [`scan`](scan::scan): the judgement over a whole segment;
-//! - [`StoreMeta`] and [`Watermark`]: the two small files beside the segments.
+//! - [`StoreMeta`] and [`Watermark`]: the two small files beside the segments;
+//! - [`index`]: what is derived from a sealed segment, to search it.
 
 // For `testing`, which the golden tests include from outside.
 #[cfg(test)]
@@ -23,6 +24,8 @@ mod commit;
 mod event;
 mod frame;
 mod ids;
+pub mod index;
+mod made;
 mod meta;
 mod name;
 pub mod scan;
@@ -38,8 +41,10 @@ pub use commit::{Chain, Commit, CommitFault, Tracking};
 pub use event::{ContentType, Event, EventFault, Tags, push_tag};
 pub use frame::{FRAME_ALIGN, FRAME_HEADER_LEN, Frame, FrameFault, FrameHeader, FrameKind, Seed, padded};
 pub use ids::{Epoch, EventId, LogId, ParseIdError, Position, SegmentNumber, StreamVersion};
+pub use made::{IdMaker, MadeIds};
 pub use meta::{META_FILE_LEN, META_SLOT_LEN, MetaFault, StoreMeta};
 pub use name::{EventType, IdempotencyKey, IntoName, NameError, NameProblem, SourceName, StreamId, Tag};
+pub use roaring::RoaringBitmap;
 pub use seal::{SEAL_LEN, Seal, TRAILER_LEN, Trailer, index_len, seal_room};
 pub use segment::{FORMAT_MAJOR, FORMAT_MINOR, HeaderFault, SEGMENT_HEADER_LEN, SEGMENT_MAGIC, SegmentHeader};
 pub use watermark::{WATERMARK_FILE_LEN, WATERMARK_SLOT_LEN, Watermark};

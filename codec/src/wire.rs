@@ -29,6 +29,12 @@ pub fn u64_at(bytes: &[u8], at: usize) -> u64 {
     u64::from_le_bytes(array_at(bytes, at))
 }
 
+/// Reads eight bytes in the order of RFC 9562, which is not the format's: half of a UUID.
+#[inline]
+pub(crate) fn uuid_half_at(bytes: &[u8; 16], at: usize) -> u64 {
+    u64::from_be_bytes(array_at(bytes, at))
+}
+
 /// Reads a counter that later ones are made from by adding: `None` when its
 /// highest bit is set, which none ever reaches, so that adding cannot overflow.
 #[inline]

@@ -1,0 +1,174 @@
+//! Sorted names: entries of one length, each of which begins with the place of its name in a heap.
+//!
+//! ```text
+//!  entries  | place 6 · len 2 | facts ... | place 6 · len 2 | facts ... | ...    ascending by name
+//!                  |                              |
+//!  heap     order-1order-17order-2 ...            +--> heap[place..place + len], UTF-8
+//! ```
+//!
+//! The place and the length are one number of 64 bits: the length in its low 16, the place above.
+//!
+//! What is always true:
+//!
+//! - All names with one prefix stand together, so a prefix is a range of entries.
+//! - Whatever the bytes are, a name that is not in the heap or not UTF-8 is a
+//!   fault, and names in a wrong order are only not found.
+
+use std::ops::Range;
+
+use twox_hash::XxHash3_64;
+
+use super::{IndexFault, Section, Sections};
+use crate::wire;
+
+/// Appends a name, in parts, to a heap; returns the number that tells its place.
+pub(super) fn put_name(heap: &mut Vec<u8>, name: &[&str]) -> u64 {
+    let place = heap.len() as u64;
+    for part in name {
+        heap.extend_from_slice(part.as_bytes());
+    }
+    place << 16 | (heap.len() as u64 - place)
+}
+
+/// Sorted names where they lie.
+#[derive(Clone, Copy, Debug)]
+pub(super) struct Names<'a, const ENTRY: usize> {
+    entries: &'a [[u8; ENTRY]],
+    heap: &'a [u8],
+    section: Section,
+}
+
+impl<'a, const ENTRY: usize> Names<'a, ENTRY> {
+    /// The names whose entries are one section, and whose heap is another.
+    pub(super) fn of<S: Sections>(index: &'a S, entries: Section, heap: Section) -> Result<Self, S::Error> {
+        Ok(Names { entries: index.section(entries)?.as_chunks().0, heap: index.section(heap)?, section: entries })
+    }
+
+    pub(super) fn len(self) -> usize {
+        self.entries.len()
+    }
+
+    pub(super) fn fault(self) -> IndexFault {
+        IndexFault::Content { section: self.section }
+    }
+
+    pub(super) fn entry(self, number: usize) -> Result<&'a [u8; ENTRY], IndexFault> {
+        self.entries.get(number).ok_or(self.fault())
+    }
+
+    pub(super) fn name(self, entry: &[u8; ENTRY]) -> Result<&'a str, IndexFault> {
+        let number = wire::u64_at(entry, 0);
+        let (place, len) = ((number >> 16) as usize, (number & 0xFFFF) as usize);
+        let bytes = self.heap.get(place..).and_then(|bytes| bytes.get(..len)).ok_or(self.fault())?;
+        std::str::from_utf8(bytes).map_err(|_| self.fault())
+    }
+
+    /// The number of the entry with this name.
+    pub(super) fn find(self, name: &str) -> Result<Option<usize>, IndexFault> {
+        let number = self.first_not(0, |other| other < name)?;
+        let Some(entry) = self.entries.get(number) else { return Ok(None) };
+        Ok((self.name(entry)? == name).then_some(number))
+    }
+
+    /// The numbers of the entries whose names begin with `prefix`.
+    pub(super) fn with_prefix(self, prefix: &str) -> Result<Range<usize>, IndexFault> {
+        let first = self.first_not(0, |name| name < prefix)?;
+        Ok(first..self.first_not(first, |name| name.starts_with(prefix))?)
+    }
+
+    /// The first entry from `from` on for which `is_before` does not hold, if it holds for none behind that.
+    fn first_not(self, mut from: usize, is_before: impl Fn(&str) -> bool) -> Result<usize, IndexFault> {
+        let mut to = self.len();
+        while from < to {
+            let middle = from + (to - from) / 2;
+            if is_before(self.name(&self.entries[middle])?) {
+                from = middle + 1;
+            } else {
+                to = middle;
+            }
+        }
+        Ok(from)
+    }
+}
+
+/// Gives each name a number, from 0 on, in the order in which they come.
+#[derive(Debug)]
+pub(super) struct Interner {
+    heap: String,
+    /// Where each name ends in the heap.
+    ends: Vec<usize>,
+    /// Open addressing in a power of two. The upper half of a slot is that of the name's hash, the lower its number plus one; 0 is free.
+    slots: Vec<u64>,
+    /// Drawn for each interner, so that nobody can choose names that meet in one slot.
+    seed: u64,
+}
+
+impl Interner {
+    pub(super) fn new() -> Interner {
+        let seed = std::hash::BuildHasher::hash_one(&std::hash::RandomState::new(), 0);
+        Interner { heap: String::new(), ends: Vec::new(), slots: vec![0; 64], seed }
+    }
+
+    pub(super) fn len(&self) -> usize {
+        self.ends.len()
+    }
+
+    pub(super) fn name(&self, number: u32) -> &str {
+        let number = number as usize;
+        let start = number.checked_sub(1).map_or(0, |before| self.ends[before]);
+        &self.heap[start..self.ends[number]]
+    }
+
+    /// The number of this name.
+    #[inline]
+    pub(super) fn intern(&mut self, name: &str) -> u32 {
+        let hash = self.hash(name);
+        let mut at = self.slot(hash);
+        while self.slots[at] != 0 {
+            let number = self.slots[at] as u32 - 1;
+            if self.slots[at] >> 32 == hash >> 32 && self.name(number) == name {
+                return number;
+            }
+            at = (at + 1) & (self.slots.len() - 1);
+        }
+        let number = u32::try_from(self.len()).expect("names of four thousand million events are no index");
+        self.heap.push_str(name);
+        self.ends.push(self.heap.len());
+        self.slots[at] = slot_for(hash, number);
+        if self.len() > self.slots.len() / 2 {
+            self.grow();
+        }
+        number
+    }
+
+    /// All numbers, in the order of their names.
+    pub(super) fn sorted(&self) -> Vec<u32> {
+        let mut numbers = (0..self.len() as u32).collect::<Vec<_>>();
+        numbers.sort_unstable_by_key(|&number| self.name(number));
+        numbers
+    }
+
+    fn grow(&mut self) {
+        self.slots = vec![0; 2 * self.slots.len()];
+        for number in 0..self.len() as u32 {
+            let hash = self.hash(self.name(number));
+            let mut at = self.slot(hash);
+            while self.slots[at] != 0 {
+                at = (at + 1) & (self.slots.len() - 1);
+            }
+            self.slots[at] = slot_for(hash, number);
+        }
+    }
+
+    fn hash(&self, name: &str) -> u64 {
+        XxHash3_64::oneshot_with_seed(self.seed, name.as_bytes())
+    }
+
+    fn slot(&self, hash: u64) -> usize {
+        hash as usize & (self.slots.len() - 1)
+    }
+}
+
+fn slot_for(hash: u64, number: u32) -> u64 {
+    (hash >> 32 << 32) | (u64::from(number) + 1)
+}
