@@ -19,8 +19,8 @@
 //!   covers all of it. Section follows section, each a multiple of 8 long with its
 //!   padding; so every byte of the file is under a checksum.
 //! - The checksum of a section begins with the segment's seed: one of another segment's index is refused.
-//! - No content makes a search panic, allocate more than the section holds or run long, not even under a good
-//!   checksum. An impossible number is a fault; a number that is possible and wrong leads to a frame that says so.
+//! - No content makes a search panic or believe a length, not even under a good checksum. A number that is
+//!   impossible is a fault; one that is possible and wrong leads to a frame that says so.
 
 use std::ops::Range;
 
@@ -47,8 +47,8 @@ pub use level::{
     LEVEL_FAN, LEVEL_HEADER_LEN, LevelHeader, LevelIdentity, LevelWriter, MOST_LEVELS, level_span, seeds_digest,
 };
 pub use search::{
-    Label, StreamEntry, candidates_of_id, find_stream, for_each_label, for_each_made_run, for_each_stream, labelled,
-    markers_of_key, may_hold, offsets, tracking,
+    Label, StreamEntry, candidates_of_id, find_stream, for_each_label, for_each_made_run, for_each_source,
+    for_each_stream, labelled, markers_of_key, may_hold, offsets, tracking,
 };
 
 const MAGIC: [u8; 8] = *b"\x89ANNIDX\n";

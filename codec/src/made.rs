@@ -93,7 +93,8 @@ struct Parts {
 impl Parts {
     /// `None` when `id` is not a UUID of version 7.
     fn of(id: EventId) -> Option<Parts> {
-        let (high, low) = (wire::uuid_half_at(id.as_bytes(), 0), wire::uuid_half_at(id.as_bytes(), 8));
+        let half = |at| wire::big_endian_u64(wire::array_at(id.as_bytes(), at));
+        let (high, low) = (half(0), half(8));
         let is_version_7 = high >> 12 & 0xF == 7 && low >> 62 == 0b10;
         is_version_7.then_some(Parts { rand_a: high & 0xFFF, rand_b: low & LOW_62 })
     }

@@ -29,10 +29,11 @@ pub fn u64_at(bytes: &[u8], at: usize) -> u64 {
     u64::from_le_bytes(array_at(bytes, at))
 }
 
-/// Reads eight bytes in the order of RFC 9562, which is not the format's: half of a UUID.
+/// Eight bytes as a number that sorts as they do. Not the format's order: that
+/// of RFC 9562, and of names in a dictionary.
 #[inline]
-pub(crate) fn uuid_half_at(bytes: &[u8; 16], at: usize) -> u64 {
-    u64::from_be_bytes(array_at(bytes, at))
+pub(crate) fn big_endian_u64(bytes: [u8; 8]) -> u64 {
+    u64::from_be_bytes(bytes)
 }
 
 /// Reads a counter that later ones are made from by adding: `None` when its

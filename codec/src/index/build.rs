@@ -38,11 +38,11 @@ pub struct IndexBuilder {
     /// The first and the last version of each stream; nothing of those that only a discarded batch named.
     versions: Vec<Option<(StreamVersion, StreamVersion)>>,
     /// For each event: its stream, and its offset/8.
-    postings: Pairs,
-    /// For each event: its type, and its number.
-    typed: Pairs,
+    postings: Vec<(u32, u32)>,
+    /// For each event: its type.
+    types_of: Vec<u32>,
     /// For each tag of each event: the tag, and the event's number.
-    tagged: Pairs,
+    tagged: Vec<(u32, u32)>,
     /// The last event that has each tag: a tag that is there twice counts once.
     last_tagged: Vec<Option<u32>>,
     ids: TableBuilder,
@@ -74,9 +74,9 @@ impl IndexBuilder {
             types: Interner::new(),
             tags: Interner::new(),
             versions: Vec::new(),
-            postings: Pairs::default(),
-            typed: Pairs::default(),
-            tagged: Pairs::default(),
+            postings: Vec::new(),
+            types_of: Vec::new(),
+            tagged: Vec::new(),
             last_tagged: Vec::new(),
             ids: TableBuilder::default(),
             made: MadeIds::default(),
@@ -126,7 +126,7 @@ impl IndexBuilder {
     }
 
     fn put_streams(&mut self, file: &mut Building) {
-        let postings = std::mem::take(&mut self.postings).grouped(self.streams.len());
+        let postings = grouped(self.postings.iter().copied(), self.streams.len());
         let mut sorted = self.streams.sorted();
         sorted.retain(|&stream| !postings.of(stream).is_empty());
         let (mut heap, mut table, mut first_posting) = (Vec::new(), TableBuilder::default(), 0);
@@ -154,8 +154,8 @@ impl IndexBuilder {
     }
 
     fn put_labels(&mut self, file: &mut Building) {
-        let typed = std::mem::take(&mut self.typed).grouped(self.types.len());
-        let tagged = std::mem::take(&mut self.tagged).grouped(self.tags.len());
+        let typed = grouped((0..).zip(&self.types_of).map(|(number, &name)| (name, number)), self.types.len());
+        let tagged = grouped(self.tagged.iter().copied(), self.tags.len());
         let mut labels = Labels::default();
         file.put(Section::Labels, |out| {
             labels.put(out, TYPE_KIND, &self.types, &typed, KeyHash::event_type);
@@ -192,8 +192,8 @@ impl Sink for IndexBuilder {
     fn commit(&mut self, offset: u64, commit: &Commit<'_>) {
         self.versions.resize(self.streams.len(), None);
         for event in self.pending.drain(..) {
-            self.postings.push(event.stream, event.offset);
-            self.typed.push(event.event_type, self.events);
+            self.postings.push((event.stream, event.offset));
+            self.types_of.push(event.event_type);
             let (_, last) = self.versions[event.stream as usize].get_or_insert((event.version, event.version));
             *last = event.version;
             if !self.made.push(event.position, event.id) {
@@ -201,7 +201,7 @@ impl Sink for IndexBuilder {
             }
             self.events += 1;
         }
-        self.tagged.pairs.append(&mut self.pending_tags);
+        self.tagged.append(&mut self.pending_tags);
         if let Some(key) = commit.key {
             self.keys.push(KeyHash::key(key), (offset / FRAME_ALIGN) as u32);
         }
@@ -306,37 +306,25 @@ impl Labels {
     }
 }
 
-/// Numbers of names, each with a number that belongs to it.
-#[derive(Debug, Default)]
-struct Pairs {
-    pairs: Vec<(u32, u32)>,
-}
-
-impl Pairs {
-    fn push(&mut self, name: u32, value: u32) {
-        self.pairs.push((name, value));
+/// What belongs to each of so many names, in the order in which it comes.
+fn grouped(pairs: impl Iterator<Item = (u32, u32)> + Clone, names: usize) -> Grouped {
+    let mut ends = vec![0; names];
+    for (name, _) in pairs.clone() {
+        ends[name as usize] += 1;
     }
-
-    /// What belongs to each of so many names, in the order in which it came.
-    fn grouped(self, names: usize) -> Grouped {
-        let mut ends = vec![0; names];
-        for &(name, _) in &self.pairs {
-            ends[name as usize] += 1;
-        }
-        let mut end = 0;
-        for slot in &mut ends {
-            // The start of the name for now; it moves to the end with each value.
-            let count = std::mem::replace(slot, end);
-            end += count;
-        }
-        let mut values = vec![0; self.pairs.len()];
-        for (name, value) in self.pairs {
-            let slot = &mut ends[name as usize];
-            values[*slot] = value;
-            *slot += 1;
-        }
-        Grouped { ends, values }
+    let mut end = 0;
+    for slot in &mut ends {
+        // The start of the name for now; it moves to the end with each value.
+        let count = std::mem::replace(slot, end);
+        end += count;
     }
+    let mut values = vec![0; end];
+    for (name, value) in pairs {
+        let slot = &mut ends[name as usize];
+        values[*slot] = value;
+        *slot += 1;
+    }
+    Grouped { ends, values }
 }
 
 struct Grouped {

@@ -1,7 +1,7 @@
 //! 32 bits that stand for a name: XXH3, 64 bits, seeded by the kind of name; the upper half.
 //!
 //! ```text
-//!  stream "order-7"  --XXH3, seed 1-->  d1f0 5a27 | 4c0e 8b91     kept: d1f05a27
+//!  stream "order-7"  --XXH3, seed 1-->  13a98a51 301cdc84     kept: 13a98a51
 //! ```
 //!
 //! What is always true:
@@ -68,5 +68,29 @@ impl KeyHash {
 
     fn of(kind: u64, bytes: &[u8]) -> KeyHash {
         KeyHash((XxHash3_64::oneshot_with_seed(kind, bytes) >> 32) as u32)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_hash_of_each_kind_stays_what_it_is() {
+        // XXH3_64bits_withSeed of the reference implementation, version 0.8.4; the upper half.
+        let id = EventId::from_bytes(*b"order-7 and more");
+        let hashes = [
+            KeyHash::stream("order-7"),
+            KeyHash::event_type("order-7"),
+            KeyHash::tag("order-7"),
+            KeyHash::key("order-7"),
+            KeyHash::source("order-7"),
+            KeyHash::id(id),
+            KeyHash::stream(""),
+            KeyHash::stream(&"s".repeat(512)),
+        ];
+        let expected =
+            [0x13A9_8A51, 0x5626_CC31, 0x10A1_B6B4, 0x70EC_2EA9, 0x0369_A607, 0x0FD3_4CC9, 0x4DC5_B0CC, 0x070E_3500];
+        assert_eq!(hashes.map(KeyHash::get), expected);
     }
 }

@@ -193,3 +193,132 @@ impl LevelWriter {
         }
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::index::{Filter, Merge};
+    use crate::testing::{Rng, for_each_flip};
+
+    fn identity(level: u32, group: u64) -> LevelIdentity {
+        LevelIdentity {
+            log_id: LogId::from_bytes(*b"the log under te"),
+            level,
+            first: SegmentNumber::new(group * level_span(level)),
+            seeds: seeds_digest((0..3).map(Seed::new)),
+        }
+    }
+
+    /// Ascending hashes of a child, some of them twice.
+    fn child(rng: &mut Rng, count: usize) -> Vec<KeyHash> {
+        let mut hashes = (0..count).map(|_| KeyHash::new(rng.next() as u32)).collect::<Vec<_>>();
+        hashes.extend_from_within(..count / 3);
+        hashes.sort_unstable();
+        hashes
+    }
+
+    fn written(identity: LevelIdentity, children: &[Vec<KeyHash>]) -> (LevelHeader, Vec<u8>) {
+        let keys = children.iter().map(|child| child.len() as u64).sum();
+        let (mut writer, mut filter, mut out) = (LevelWriter::new(identity, keys), Vec::new(), Vec::new());
+        let parts = children.iter().map(|child| child.iter().map(|&hash| Ok::<_, IndexFault>(hash)));
+        for hash in Merge::new(parts) {
+            writer.push(hash.unwrap(), &mut out);
+            if out.len() > 100 {
+                filter.append(&mut out);
+            }
+        }
+        let header = writer.finish(&mut out);
+        filter.append(&mut out);
+        (header, filter)
+    }
+
+    /// The header of an empty filter with some bytes replaced and a good checksum.
+    fn forged(at: usize, bytes: &[u8]) -> Result<LevelHeader, IndexFault> {
+        let (header, filter) = written(identity(1, 3), &[]);
+        let mut bytes_of_header = header.encode();
+        bytes_of_header[at..at + bytes.len()].copy_from_slice(bytes);
+        let crc = crc32fast::hash(&bytes_of_header[..CRC_AT]);
+        wire::set_u32(&mut bytes_of_header, CRC_AT, crc);
+        LevelHeader::decode(&bytes_of_header, (LEVEL_HEADER_LEN + filter.len()) as u64)
+    }
+
+    #[test]
+    fn a_merged_filter_holds_what_its_segments_hold_and_few_strangers() {
+        for (seed, counts) in
+            [(1, vec![]), (2, vec![0, 0]), (3, vec![1]), (4, vec![100; 16]), (5, vec![3, 9_000, 0, 700])]
+        {
+            let mut rng = Rng::new(seed);
+            let children = counts.iter().map(|&count| child(&mut rng, count)).collect::<Vec<_>>();
+            let (header, bytes) = written(identity(1, 2), &children);
+            assert_eq!(LevelHeader::decode(&header.encode(), (LEVEL_HEADER_LEN + bytes.len()) as u64), Ok(header));
+            assert!(header.is_good(&bytes));
+            assert_eq!(header.keys, children.iter().map(|child| child.len() as u64).sum());
+            let filter = Filter::read(&bytes).unwrap();
+            assert!(children.iter().flatten().all(|&hash| filter.may_hold(hash)), "seed {seed}");
+            let passed = (0..10_000).filter(|_| filter.may_hold(KeyHash::new(rng.next() as u32))).count();
+            assert!(passed < 100, "seed {seed}: {passed} of 10,000");
+        }
+    }
+
+    #[test]
+    fn it_is_the_filter_that_one_segment_with_all_of_it_would_have() {
+        let mut rng = Rng::new(6);
+        let children = (0..5).map(|_| child(&mut rng, 200)).collect::<Vec<_>>();
+        let mut all = children.concat();
+        all.sort_unstable();
+        assert!(written(identity(1, 0), &children) == written(identity(1, 0), &[all]));
+    }
+
+    #[test]
+    fn any_flipped_bit_and_any_cut_is_noticed() {
+        let (header, filter) = written(identity(2, 1), &[child(&mut Rng::new(7), 50)]);
+        let file = [&header.encode()[..], &filter].concat();
+        let is_read = |file: &[u8]| {
+            let header = LevelHeader::decode(file, file.len() as u64);
+            header.is_ok_and(|header| header.is_good(&file[LEVEL_HEADER_LEN..]))
+        };
+        assert!(is_read(&file));
+        for_each_flip(&file, 0..file.len(), |bit, file| assert!(!is_read(file), "bit {bit}"));
+        assert!((0..file.len()).all(|len| !is_read(&file[..len])));
+        assert!(!is_read(&[&file[..], &[0; 32]].concat()));
+    }
+
+    #[test]
+    fn headers_that_no_writer_makes_are_refused_though_their_checksum_is_good() {
+        assert!(forged(0, &[]).is_ok());
+        assert_eq!(forged(0, b"\x89ANNIDX\n"), Err(IndexFault::Magic));
+        assert_eq!(forged(8, &[2]), Err(IndexFault::Version { major: 2, minor: 0 }));
+        assert_eq!(forged(10, &[1]), Err(IndexFault::Version { major: 1, minor: 1 }));
+        assert_eq!(forged(12, &[0]), Err(IndexFault::Field), "level 0 is the segments themselves");
+        assert_eq!(forged(12, &[2]), Err(IndexFault::Field), "segment 48 begins no group of level 2");
+        assert_eq!(forged(12, &[16]), Err(IndexFault::Field));
+        assert_eq!(forged(12, &[0xFF; 4]), Err(IndexFault::Field));
+        assert_eq!(forged(32, &[49]), Err(IndexFault::Field), "segment 49 begins no group");
+        assert_eq!(forged(32, &[0xF0, 0xFF, 0xFF, 0xFF, 0xFF, 0xFF, 0xFF, 0xFF]), Err(IndexFault::Field));
+        assert_eq!(forged(56, &[0]), Err(IndexFault::Lengths));
+        assert_eq!(forged(56, &[31]), Err(IndexFault::Lengths));
+        assert_eq!(forged(56, &[64]), Err(IndexFault::Lengths));
+        assert_eq!(forged(56, &[0xFF; 8]), Err(IndexFault::Lengths));
+        assert_eq!(forged(64, &[1]), Err(IndexFault::Field));
+    }
+
+    #[test]
+    fn the_digest_tells_other_seeds_and_another_order() {
+        let digest = |seeds: &[u32]| seeds_digest(seeds.iter().copied().map(Seed::new));
+        let all = [digest(&[]), digest(&[1]), digest(&[1, 2]), digest(&[2, 1]), digest(&[1, 2, 0]), digest(&[0, 1, 2])];
+        for (place, one) in all.iter().enumerate() {
+            assert!(!all[..place].contains(one), "{place}");
+        }
+        assert_eq!(digest(&[u32::from_le_bytes(*b"1234"), u32::from_le_bytes(*b"5678")]), crc32fast::hash(b"12345678"));
+    }
+
+    #[test]
+    fn a_merge_ends_with_the_first_fault() {
+        let fault = Err(IndexFault::Lengths);
+        let hash = |value| Ok(KeyHash::new(value));
+        let merge = Merge::new([vec![hash(1), hash(5), fault, hash(7)], vec![hash(2), hash(9)]].map(Vec::into_iter));
+        assert_eq!(merge.collect::<Vec<_>>(), [hash(1), hash(2), fault]);
+        let merge = Merge::new([vec![hash(1)], vec![fault]].map(Vec::into_iter));
+        assert_eq!(merge.collect::<Vec<_>>(), [fault]);
+    }
+}

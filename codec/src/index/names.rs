@@ -30,6 +30,9 @@ pub(super) fn put_name(heap: &mut Vec<u8>, name: &[&str]) -> u64 {
     place << 16 | (heap.len() as u64 - place)
 }
 
+/// An entry and its name.
+pub(super) type Named<'a, const ENTRY: usize> = Result<(&'a str, &'a [u8; ENTRY]), IndexFault>;
+
 /// Sorted names where they lie.
 #[derive(Clone, Copy, Debug)]
 pub(super) struct Names<'a, const ENTRY: usize> {
@@ -70,10 +73,15 @@ impl<'a, const ENTRY: usize> Names<'a, ENTRY> {
         Ok((self.name(entry)? == name).then_some(number))
     }
 
-    /// The numbers of the entries whose names begin with `prefix`.
-    pub(super) fn with_prefix(self, prefix: &str) -> Result<Range<usize>, IndexFault> {
+    /// The entries whose names begin with `prefix`, and their names.
+    pub(super) fn with_prefix(self, prefix: &str) -> Result<impl Iterator<Item = Named<'a, ENTRY>>, IndexFault> {
         let first = self.first_not(0, |name| name < prefix)?;
-        Ok(first..self.first_not(first, |name| name.starts_with(prefix))?)
+        let end = self.first_not(first, |name| name.starts_with(prefix))?;
+        // Names in a wrong order can lie between.
+        Ok(self.entries[first..end].iter().map(move |entry| {
+            let name = self.name(entry)?;
+            if name.starts_with(prefix) { Ok((name, entry)) } else { Err(self.fault()) }
+        }))
     }
 
     /// The first entry from `from` on for which `is_before` does not hold, if it holds for none behind that.
@@ -114,9 +122,20 @@ impl Interner {
     }
 
     pub(super) fn name(&self, number: u32) -> &str {
+        &self.heap[self.place(number)]
+    }
+
+    /// The name, without a look whether it begins and ends between characters.
+    #[inline]
+    fn bytes(&self, number: u32) -> &[u8] {
+        &self.heap.as_bytes()[self.place(number)]
+    }
+
+    #[inline]
+    fn place(&self, number: u32) -> Range<usize> {
         let number = number as usize;
         let start = number.checked_sub(1).map_or(0, |before| self.ends[before]);
-        &self.heap[start..self.ends[number]]
+        start..self.ends[number]
     }
 
     /// The number of this name.
@@ -126,7 +145,7 @@ impl Interner {
         let mut at = self.slot(hash);
         while self.slots[at] != 0 {
             let number = self.slots[at] as u32 - 1;
-            if self.slots[at] >> 32 == hash >> 32 && self.name(number) == name {
+            if self.slots[at] >> 32 == hash >> 32 && self.bytes(number) == name.as_bytes() {
                 return number;
             }
             at = (at + 1) & (self.slots.len() - 1);
@@ -143,9 +162,26 @@ impl Interner {
 
     /// All numbers, in the order of their names.
     pub(super) fn sorted(&self) -> Vec<u32> {
-        let mut numbers = (0..self.len() as u32).collect::<Vec<_>>();
-        numbers.sort_unstable_by_key(|&number| self.name(number));
-        numbers
+        let mut keyed = (0..self.len() as u32).map(|number| (0, number)).collect::<Vec<_>>();
+        self.sort(&mut keyed, 0);
+        keyed.into_iter().map(|(_, number)| number).collect()
+    }
+
+    /// Sorts names that have their first `depth` bytes in common, by eight bytes at
+    /// a time: numbers that lie side by side are compared faster than names that do not.
+    fn sort(&self, keyed: &mut [(u64, u32)], depth: usize) {
+        for (key, number) in &mut *keyed {
+            *key = leading(self.bytes(*number).get(depth..).unwrap_or_default());
+        }
+        keyed.sort_unstable();
+        for run in keyed.chunk_by_mut(|(one, _), (next, _)| one == next).filter(|run| run.len() > 1) {
+            if run.iter().any(|&(_, number)| self.bytes(number).len() > depth + KEYED_BYTES) {
+                self.sort(run, depth + KEYED_BYTES);
+            } else {
+                // They differ in bytes that are zero and bytes that are not there.
+                run.sort_unstable_by_key(|&(_, number)| self.bytes(number));
+            }
+        }
     }
 
     fn grow(&mut self) {
@@ -169,6 +205,64 @@ impl Interner {
     }
 }
 
+/// How many bytes of a name are compared as one number.
+const KEYED_BYTES: usize = 8;
+
+/// The first bytes as a number that sorts as they do.
+fn leading(bytes: &[u8]) -> u64 {
+    match bytes.first_chunk::<KEYED_BYTES>() {
+        Some(first) => wire::big_endian_u64(*first),
+        None => {
+            let mut first = [0; KEYED_BYTES];
+            first[..bytes.len()].copy_from_slice(bytes);
+            wire::big_endian_u64(first)
+        }
+    }
+}
+
 fn slot_for(hash: u64, number: u32) -> u64 {
     (hash >> 32 << 32) | (u64::from(number) + 1)
+}
+
+#[cfg(test)]
+mod tests {
+    use std::collections::BTreeSet;
+
+    use super::*;
+    use crate::testing::Rng;
+
+    fn random_name(rng: &mut Rng) -> String {
+        let part = ["customer-", "a", "", "\0", "\u{e9}", "00000000", "zzzzzzz", "\u{10FFFF}"];
+        (0..rng.below(6)).map(|_| part[rng.below(part.len())]).collect()
+    }
+
+    #[test]
+    fn a_name_keeps_its_number_and_no_two_share_one() {
+        let mut rng = Rng::new(1);
+        let (mut interner, mut numbers) = (Interner::new(), std::collections::HashMap::new());
+        for _ in 0..20_000 {
+            let name = random_name(&mut rng);
+            let number = interner.intern(&name);
+            assert_eq!(*numbers.entry(name.clone()).or_insert(number), number, "{name:?}");
+            assert_eq!(interner.name(number), name);
+        }
+        assert_eq!(numbers.len(), interner.len());
+        assert_eq!(numbers.into_values().collect::<BTreeSet<_>>().len(), interner.len());
+    }
+
+    #[test]
+    fn names_are_sorted_as_their_bytes_are() {
+        for seed in 0..200 {
+            let mut rng = Rng::new(seed);
+            let mut interner = Interner::new();
+            let names = (0..rng.below(300)).map(|_| random_name(&mut rng)).collect::<BTreeSet<_>>();
+            let mut shuffled = names.iter().collect::<Vec<_>>();
+            shuffled.sort_by_cached_key(|_| rng.next());
+            for name in shuffled {
+                interner.intern(name);
+            }
+            let sorted = interner.sorted();
+            assert!(sorted.iter().map(|&number| interner.name(number)).eq(&names), "seed {seed}");
+        }
+    }
 }

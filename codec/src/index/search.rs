@@ -66,13 +66,14 @@ pub struct StreamEntry {
 }
 
 impl StreamEntry {
-    fn read(bytes: &[u8; STREAM_LEN]) -> StreamEntry {
-        StreamEntry {
+    fn read(bytes: &[u8; STREAM_LEN]) -> Result<StreamEntry, IndexFault> {
+        let entry = StreamEntry {
             first: StreamVersion::new(wire::u64_at(bytes, 8)),
             last: StreamVersion::new(wire::u64_at(bytes, 16)),
             events: u64::from(wire::u32_at(bytes, 24)),
             posting: wire::u32_at(bytes, 28),
-        }
+        };
+        if entry.events == 0 { Err(IndexFault::Content { section: Section::Streams }) } else { Ok(entry) }
     }
 }
 
@@ -90,7 +91,7 @@ pub fn find_stream<S: Sections>(index: &S, name: &str) -> Result<Option<StreamEn
         let streams = streams(index)?;
         let entry = streams.entry(number as usize)?;
         if streams.name(entry)? == name {
-            return Ok(Some(StreamEntry::read(entry)));
+            return Ok(Some(StreamEntry::read(entry)?));
         }
     }
     Ok(None)
@@ -109,8 +110,9 @@ pub fn offsets<S: Sections>(
     out: &mut Vec<u32>,
 ) -> Result<(), S::Error> {
     let (postings, _) = index.section(Section::Postings)?.as_chunks::<4>();
-    let from = entry.posting as usize;
-    let all = postings.get(from..).and_then(|postings| postings.get(..entry.events as usize));
+    // What is behind the last event's is padding.
+    let postings = postings.get(..index.identity().events as usize).unwrap_or_default();
+    let all = postings.get(entry.posting as usize..).and_then(|postings| postings.get(..entry.events as usize));
     let all = all.ok_or(IndexFault::Content { section: Section::Postings })?;
     let end = range.end.min(entry.events) as usize;
     if let Some(part) = all.get(range.start.min(entry.events) as usize..end) {
@@ -130,10 +132,9 @@ pub fn for_each_stream<S: Sections>(
     prefix: &str,
     each: &mut dyn FnMut(&str, StreamEntry),
 ) -> Result<(), S::Error> {
-    let streams = streams(index)?;
-    for number in streams.with_prefix(prefix)? {
-        let entry = streams.entry(number)?;
-        each(streams.name(entry)?, StreamEntry::read(entry));
+    for stream in streams(index)?.with_prefix(prefix)? {
+        let (name, entry) = stream?;
+        each(name, StreamEntry::read(entry)?);
     }
     Ok(())
 }
@@ -196,10 +197,10 @@ pub fn labelled<S: Sections>(index: &S, label: Label<'_>) -> Result<RoaringBitma
         Label::Type(name) => (KeyHash::event_type(name), TYPE_KIND, name),
         Label::Tag(name) => (KeyHash::tag(name), TAG_KIND, name),
         Label::TypePrefix(prefix) => {
-            let labels = labels(index)?;
             let mut all = RoaringBitmap::new();
-            for number in labels.with_prefix(&[TYPE_KIND, prefix].concat())? {
-                all |= LabelEntry::read(labels.entry(number)?).numbers(index)?;
+            for label in labels(index)?.with_prefix(&[TYPE_KIND, prefix].concat())? {
+                let (_, entry) = label?;
+                all |= LabelEntry::read(entry).numbers(index)?;
             }
             return Ok(all);
         }
@@ -221,9 +222,8 @@ pub fn labelled<S: Sections>(index: &S, label: Label<'_>) -> Result<RoaringBitma
 /// See [`may_hold`].
 pub fn for_each_label<S: Sections>(index: &S, each: &mut dyn FnMut(Label<'_>, u64)) -> Result<(), S::Error> {
     let labels = labels(index)?;
-    for number in 0..labels.len() {
-        let entry = labels.entry(number)?;
-        let name = labels.name(entry)?;
+    for label in labels.with_prefix("")? {
+        let (name, entry) = label?;
         let of_type = name.strip_prefix(TYPE_KIND).map(Label::Type);
         let label = of_type.or_else(|| name.strip_prefix(TAG_KIND).map(Label::Tag)).ok_or(labels.fault())?;
         each(label, u64::from(LabelEntry::read(entry).events));
@@ -303,13 +303,24 @@ pub fn tracking<S: Sections>(index: &S, source: &str) -> Result<Option<u64>, S::
     Ok(Some(wire::u64_at(sources.entry(number)?, 8)))
 }
 
+/// Hands out every source that is tracked with its position in the last batch
+/// of the segment that says one, in the order of names.
+///
+/// # Errors
+///
+/// See [`may_hold`].
+pub fn for_each_source<S: Sections>(index: &S, each: &mut dyn FnMut(&str, u64)) -> Result<(), S::Error> {
+    for source in sources(index)?.with_prefix("")? {
+        let (name, entry) = source?;
+        each(name, wire::u64_at(entry, 8));
+    }
+    Ok(())
+}
+
 /// The hashes of all sources, ascending.
 pub(super) fn source_hashes<S: Sections>(index: &S) -> Result<Vec<KeyHash>, S::Error> {
-    let sources = sources(index)?;
-    let mut hashes = Vec::with_capacity(sources.len());
-    for number in 0..sources.len() {
-        hashes.push(KeyHash::source(sources.name(sources.entry(number)?)?));
-    }
+    let mut hashes = Vec::new();
+    for_each_source(index, &mut |source, _| hashes.push(KeyHash::source(source)))?;
     hashes.sort_unstable();
     Ok(hashes)
 }

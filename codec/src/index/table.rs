@@ -138,3 +138,66 @@ fn scaled(hash: u32, len: usize) -> usize {
 fn hash_in(entry: [u8; ENTRY_LEN]) -> KeyHash {
     KeyHash::new(wire::u32_at(&entry, 0))
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::testing::Rng;
+
+    fn bytes_of(entries: &[(u32, u32)]) -> Vec<u8> {
+        let mut builder = TableBuilder::default();
+        for &(hash, value) in entries {
+            builder.push(KeyHash::new(hash), value);
+        }
+        let mut bytes = Vec::new();
+        builder.finish(&mut bytes);
+        bytes
+    }
+
+    fn check_table(mut entries: Vec<(u32, u32)>, what: &str) {
+        let bytes = bytes_of(&entries);
+        entries.sort_unstable();
+        let table = Table::new(&bytes);
+        let near = entries.iter().flat_map(|&(hash, _)| [hash.wrapping_sub(1), hash, hash.wrapping_add(1)]);
+        for hash in near.chain([0, 1, u32::MAX / 2, u32::MAX]) {
+            let found = table.find(KeyHash::new(hash)).collect::<Vec<_>>();
+            let expected = entries.iter().filter(|entry| entry.0 == hash).map(|entry| entry.1).collect::<Vec<_>>();
+            assert_eq!(found, expected, "{what}: {hash:#x} among {}", entries.len());
+        }
+        let hashes = table.hashes(Section::IdTable).map(|hash| hash.unwrap().get());
+        assert!(hashes.eq(entries.iter().map(|entry| entry.0)));
+    }
+
+    #[test]
+    fn every_hash_is_found_however_hashes_are_spread() {
+        for seed in 0..20 {
+            let mut rng = Rng::new(seed);
+            for len in [0, 1, 2, 7, 8, 9, 100, 700] {
+                let mut make = |hash: fn(&mut Rng) -> u64| {
+                    (0..len).map(|_| (hash(&mut rng) as u32, rng.next() as u32)).collect::<Vec<_>>()
+                };
+                check_table(make(Rng::next), "spread evenly");
+                check_table(make(|rng| rng.next() % 50), "all low, many equal");
+                check_table(make(|rng| !(rng.next() % 1_000)), "all high");
+                check_table(make(|rng| rng.next() & 0x8000_00FF), "in two heaps");
+                check_table(make(|_| 0x7777_7777), "all the same");
+            }
+        }
+    }
+
+    #[test]
+    fn bytes_that_are_no_table_end_every_search_and_are_a_fault_for_who_needs_their_order() {
+        let mut rng = Rng::new(1);
+        for _ in 0..2_000 {
+            let len = rng.below(400);
+            let bytes = rng.bytes(len);
+            let table = Table::new(&bytes);
+            for _ in 0..10 {
+                assert!(table.find(KeyHash::new(rng.next() as u32)).count() <= table.len());
+            }
+            let fault = IndexFault::Content { section: Section::KeyTable };
+            let is_sorted = table.entries.is_sorted_by_key(|&entry| hash_in(entry));
+            assert_eq!(table.hashes(Section::KeyTable).any(|hash| hash == Err(fault)), !is_sorted);
+        }
+    }
+}

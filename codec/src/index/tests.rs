@@ -5,10 +5,10 @@ use crate::event::push_tag;
 use crate::ids::{EventId, StreamVersion};
 use crate::made::IdMaker;
 use crate::name::Tag;
-use crate::scan;
+use crate::scan::{self, Sink as _};
 use crate::segment::SegmentHeader;
 use crate::testing::{Parts, Rng, Writer, for_each_flip, header};
-use crate::{RoaringBitmap, Tracking};
+use crate::{Commit, RoaringBitmap, Tracking};
 
 /// What a naive reader knows of a segment.
 #[derive(Debug, Default)]
@@ -264,6 +264,9 @@ fn check_segment(seed: u64, batches: usize) {
     check_labels(&index, &facts);
     check_ids_keys_and_sources(&index, &facts);
     check_hashes(&index, &facts);
+    let mut sources = BTreeMap::new();
+    for_each_source(&index, &mut |source, upstream| _ = sources.insert(source.to_owned(), upstream)).unwrap();
+    assert_eq!(sources, facts.tracking);
 }
 
 #[test]
@@ -296,4 +299,181 @@ fn any_flipped_bit_and_any_cut_is_noticed() {
     }
     let longer = [&bytes[..], &[0; 8]].concat();
     assert_eq!(WholeIndex::read(&longer).map(drop), Err(IndexFault::Lengths));
+}
+
+#[test]
+fn events_without_a_marker_are_in_no_index() {
+    for seed in 0..40 {
+        let (writer, _) = segment(seed, 1 + seed as usize / 3);
+        let (end, marker) = (writer.ends[writer.ends.len() - 2], *writer.markers.last().unwrap());
+        let whole = writer.offsets.iter().filter(|&&offset| u64::from(offset) * 8 < end).count() as u32;
+        // The next event gets the number again that the first of those without a marker had, and has all their tags.
+        let mut parts = Parts::plain(1, b"instead");
+        let tags = (0..40).map(|n| format!("customer:{n}")).chain(["Placed".to_owned()]);
+        tags.for_each(|tag| push_tag(&mut parts.tags, &Tag::new(&tag).unwrap()));
+        let event = parts.event(writer.header.base.plus(u64::from(whole) + 1));
+
+        let [cut_inside, cut_before] = [marker, end].map(|cut| {
+            let mut builder = IndexBuilder::new(writer.header.base);
+            let mut source = &writer.bytes[..cut as usize];
+            let Ok(_) = scan::scan(&mut source, writer.seed, scan::first_tail(&writer.header), &mut builder);
+            builder.event(end, &event);
+            builder.commit(end + 1_000, &Commit::new(writer.epoch, event.position, 1));
+            builder.finish(IndexIdentity { events: whole + 1, ..identity_of(&writer) })
+        });
+        assert!(cut_inside == cut_before, "seed {seed}");
+    }
+}
+
+#[test]
+#[should_panic(expected = "the segment that was scanned")]
+fn an_index_is_not_made_in_the_name_of_another_segment() {
+    let (writer, _) = segment(1, 3);
+    let identity = identity_of(&writer);
+    IndexBuilder::new(writer.header.base).finish(identity);
+}
+
+/// An index whose sections are whatever bytes.
+struct Forged {
+    identity: IndexIdentity,
+    sections: Vec<Vec<u8>>,
+}
+
+impl Sections for Forged {
+    type Error = IndexFault;
+
+    fn identity(&self) -> &IndexIdentity {
+        &self.identity
+    }
+
+    fn section(&self, section: Section) -> Result<&[u8], IndexFault> {
+        Ok(&self.sections[section.index()])
+    }
+}
+
+impl Forged {
+    fn of(bytes: &[u8]) -> Forged {
+        let index = WholeIndex::read(bytes).unwrap();
+        let sections = Section::ALL.map(|section| index.section(section).unwrap().to_vec());
+        Forged { identity: *index.identity(), sections: sections.to_vec() }
+    }
+
+    fn distort(&mut self, rng: &mut Rng) {
+        if rng.below(8) == 0 {
+            self.identity.events = [0, 1, rng.next() as u32][rng.below(3)];
+        }
+        for _ in 0..=rng.below(5) {
+            let section = &mut self.sections[rng.below(Section::ALL.len())];
+            if section.is_empty() {
+                continue;
+            }
+            let at = rng.below(section.len());
+            match rng.below(6) {
+                0 => section.truncate(at),
+                1 => section[at] ^= 1 << rng.below(8),
+                2 => section[at] = [0, 0xFF][rng.below(2)],
+                3 => section[at..].iter_mut().take(8).for_each(|byte| *byte = 0xFF),
+                4 => section[at..].iter_mut().take(8).for_each(|byte| *byte = rng.next() as u8),
+                _ => section.rotate_left(at),
+            }
+        }
+    }
+
+    /// Asks everything; what is answered must at least be possible.
+    fn ask(&self, facts: &Facts) {
+        let events = self.identity.events;
+        for fact in &facts.events {
+            if let Ok(Some(entry)) = find_stream(self, &fact.stream) {
+                let mut found = Vec::new();
+                let answer = offsets(self, &entry, 0..u64::MAX, &mut found);
+                assert!(answer.is_err() || found.len() as u64 == entry.events);
+            }
+            for label in [Label::Type(&fact.event_type), Label::Tag(fact.tags.first().map_or("", |tag| tag))] {
+                assert!(
+                    labelled(self, label).is_ok_and(|numbers| numbers.max() < Some(events))
+                        || labelled(self, label).is_err()
+                );
+            }
+            let _ = candidates_of_id(self, fact.id, &mut |number| assert!(number < events));
+            let _ = may_hold(self, KeyHash::stream(&fact.stream));
+        }
+        let _ = labelled(self, Label::TypePrefix("P")).map(|numbers| assert!(numbers.max() < Some(events)));
+        let _ = for_each_stream(self, "o", &mut |name, entry| assert!(name.starts_with('o') && entry.events > 0));
+        let _ = for_each_label(self, &mut |_, _| {});
+        let _ = for_each_made_run(self, &mut |_, first, last| assert!(first <= last));
+        let _ = for_each_source(self, &mut |_, _| {});
+        let _ = tracking(self, "shop");
+        for (key, _) in &facts.keys {
+            let _ = markers_of_key(self, key, &mut |_| {});
+        }
+        if let Ok(hashes) = hashes(self) {
+            let count = hashes.count_all();
+            let mut writer = LevelWriter::new(
+                LevelIdentity { log_id: self.identity.log_id, level: 1, first: SegmentNumber::FIRST, seeds: 0 },
+                count,
+            );
+            hashes.map_while(Result::ok).for_each(|hash| writer.push(hash, &mut Vec::new()));
+        }
+    }
+}
+
+#[test]
+fn no_content_makes_a_search_panic_or_say_what_cannot_be() {
+    for seed in 0..40 {
+        let (writer, facts) = segment(seed, 1 + seed as usize % 13);
+        let bytes = index_of(&writer);
+        let mut rng = Rng::new(seed);
+        for _ in 0..60 {
+            let mut forged = Forged::of(&bytes);
+            forged.distort(&mut rng);
+            forged.ask(&facts);
+        }
+    }
+}
+
+/// The directory of a small index with some bytes replaced and a good checksum.
+fn forged_directory(at: usize, bytes: &[u8]) -> Result<Directory, IndexFault> {
+    let (writer, _) = segment(5, 4);
+    let mut file = index_of(&writer);
+    file[at..at + bytes.len()].copy_from_slice(bytes);
+    let crc = crc32fast::hash(&file[..CRC_AT]);
+    wire::set_u32(&mut file, CRC_AT, crc);
+    Directory::decode(&file, file.len() as u64)
+}
+
+#[test]
+fn directories_that_no_builder_makes_are_refused_though_their_checksum_is_good() {
+    assert!(forged_directory(0, &[]).is_ok());
+    assert_eq!(forged_directory(0, b"\x89ANNSEG\n"), Err(IndexFault::Magic));
+    assert_eq!(forged_directory(8, &[2]), Err(IndexFault::Version { major: 2, minor: 0 }));
+    assert_eq!(forged_directory(10, &[1]), Err(IndexFault::Version { major: 1, minor: 1 }));
+    assert_eq!(forged_directory(12, &[13]), Err(IndexFault::Field), "the number of sections");
+    assert_eq!(forged_directory(32, &[0xFF; 8]), Err(IndexFault::Field), "the segment's number");
+    assert_eq!(forged_directory(40, &[0xFF; 8]), Err(IndexFault::Field), "the base position");
+    assert_eq!(forged_directory(288, &[1]), Err(IndexFault::Field));
+    for section in Section::ALL {
+        let at = SECTIONS_AT + section.index() * SECTION_LEN;
+        for len in [&[0xFF; 8][..], &[1], &[4], &[0xF8, 0xFF, 0xFF, 0xFF, 0xFF, 0xFF, 0xFF, 0x7F], &[0, 0xFF]] {
+            assert_eq!(forged_directory(at, len), Err(IndexFault::Lengths), "{section:?}, {len:?}");
+        }
+        assert_eq!(forged_directory(at + 12, &[1]), Err(IndexFault::Field), "{section:?}");
+    }
+}
+
+#[test]
+fn the_same_content_has_another_checksum_in_the_index_of_another_segment() {
+    let (writer, _) = segment(5, 4);
+    let file = index_of(&writer);
+    let mut builder = IndexBuilder::new(writer.header.base);
+    let mut source = &writer.bytes[..];
+    let Ok(_) = scan::scan(&mut source, writer.seed, scan::first_tail(&writer.header), &mut builder);
+    let other = builder.finish(IndexIdentity { seed: Seed::new(writer.seed.get() ^ 1), ..identity_of(&writer) });
+    let [one, two] = [&file, &other].map(|file| Directory::decode(file, file.len() as u64).unwrap());
+    let mut differ = 0;
+    for (one, two) in one.sections.iter().zip(&two.sections) {
+        // Nothing is nothing, whatever its checksum begins with.
+        assert!(one.len == two.len && (one.crc != two.crc || one.len == 0));
+        differ += u32::from(one.crc != two.crc);
+    }
+    assert!(differ > 10);
 }
