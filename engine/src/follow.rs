@@ -9,13 +9,12 @@ use std::io;
 use std::sync::Arc;
 
 use annals_codec::scan::{self, SealedEnd, Source, Stop};
-use annals_codec::{
-    LogId, Position, SEGMENT_HEADER_LEN, SegmentHeader, SegmentNumber, Tail, WATERMARK_FILE_LEN, Watermark,
-};
+use annals_codec::{Position, SEGMENT_HEADER_LEN, SegmentHeader, SegmentNumber, Tail, WATERMARK_FILE_LEN, Watermark};
 
 use crate::error::{Damage, ReadError};
 use crate::index::IndexedSegment;
 use crate::index::build::IndexBuilder;
+use crate::index::files::IndexFiles;
 use crate::index::load::Loader;
 use crate::index::memory::MemoryIndex;
 use crate::log::names;
@@ -44,7 +43,7 @@ pub(crate) struct Newest {
 #[derive(Debug)]
 pub(crate) struct Follower {
     storage: Arc<dyn Storage>,
-    log_id: LogId,
+    files: Arc<IndexFiles>,
     loader: Loader,
     newest: IndexedSegment,
     /// The newest segment's index, which grows as it does.
@@ -57,9 +56,15 @@ pub(crate) struct Follower {
 }
 
 impl Follower {
-    pub(crate) fn new(storage: Arc<dyn Storage>, log_id: LogId, loader: Loader, newest: Newest, seen: u64) -> Follower {
+    pub(crate) fn new(
+        storage: Arc<dyn Storage>,
+        files: Arc<IndexFiles>,
+        loader: Loader,
+        newest: Newest,
+        seen: u64,
+    ) -> Follower {
         let Newest { segment, index, file, tail } = newest;
-        Follower { storage, log_id, loader, newest: segment, index, file, tail, seen }
+        Follower { storage, files, loader, newest: segment, index, file, tail, seen }
     }
 
     /// Looks for the writer's progress and shows it.
@@ -68,7 +73,8 @@ impl Follower {
         let bytes = read_whole(&*self.storage, names::WATERMARK, WATERMARK_FILE_LEN)
             .map_err(|error| read_error(path(), 0, error))?;
         let watermark = bytes.and_then(|bytes| Watermark::decode(&bytes));
-        let Some(watermark) = watermark.filter(|mark| mark.log_id == self.log_id && mark.sequence != self.seen) else {
+        let Some(watermark) = watermark.filter(|mark| mark.log_id == self.files.log_id && mark.sequence != self.seen)
+        else {
             return Ok(());
         };
         if self.tail.offset == SEGMENT_HEADER_LEN as u64 {
@@ -163,11 +169,22 @@ impl Follower {
         published.replace(|view| {
             let mut segments = view.segments.clone();
             segments.pop();
+            self.settle(&mut segments);
             segments.extend([shown, newest]);
             View { segments, gaps: self.loader.gaps.clone() }
         });
         self.stand_at(next);
         Ok(())
+    }
+
+    /// Lets go of the indexes in memory of those segments whose index files the writer has made by now.
+    fn settle(&self, segments: &mut [IndexedSegment]) {
+        let there = self.files.list();
+        let has_file =
+            |segment: &IndexedSegment| there.iter().any(|name| names::index(segment.log.number).ends_with(name));
+        for segment in segments.iter_mut().filter(|segment| segment.is_waiting() && has_file(segment)) {
+            *segment = IndexedSegment::sealed(Arc::clone(&segment.log), &self.files);
+        }
     }
 
     /// Opens the newest segment once more, which nothing was read from yet: a recovery makes one
@@ -211,7 +228,7 @@ impl Follower {
         let mut source = FileSource::cached(Arc::clone(&file), SEGMENT_HEADER_LEN as u64);
         let bytes = source.bytes(0, SEGMENT_HEADER_LEN).map_err(failed)?;
         let (header, seed) = SegmentHeader::decode(bytes).map_err(|fault| invalid(fault.into()))?;
-        if (header.log_id, header.number, header.base) != (self.log_id, number, base) {
+        if (header.log_id, header.number, header.base) != (self.files.log_id, number, base) {
             return Err(invalid("its header speaks of another segment".into()));
         }
         let place = SegmentPlace { number, base, seed, shown: shown.clone(), file: Arc::clone(&file) };

@@ -137,6 +137,17 @@ impl Published {
         self.watermark_errors.store(watermark_errors, Ordering::Relaxed);
     }
 
+    /// Replaces one segment of the list by another picture of the same one.
+    pub(crate) fn replace_segment(&self, segment: IndexedSegment) {
+        self.replace(|view| {
+            let mut segments = view.segments.clone();
+            if let Some(shown) = segments.iter_mut().find(|shown| shown.log.number == segment.log.number) {
+                *shown = segment;
+            }
+            View { segments, gaps: view.gaps.clone() }
+        });
+    }
+
     /// Replaces the list of segments.
     pub(crate) fn replace(&self, change: impl FnOnce(&View) -> View) {
         let mut view = self.view.write();

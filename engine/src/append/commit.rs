@@ -21,7 +21,9 @@ use crate::bell::Bell;
 use crate::clock::Clock;
 use crate::error::AppendError;
 use crate::index::IndexedSegment;
+use crate::index::files::IndexFiles;
 use crate::index::heads::Heads;
+use crate::index::indexer::{self, Sealed};
 use crate::index::memory::{MemoryIndex, Run};
 use crate::log::active::{ActiveLog, Group, LogError, room_for};
 use crate::log::segment::Segment;
@@ -109,6 +111,9 @@ pub(crate) struct CommitState {
     /// What zeroing keeps ahead of the writer, in bytes.
     pub(crate) zero_ahead: u64,
     pub(crate) bell: Arc<Bell>,
+    pub(crate) files: Arc<IndexFiles>,
+    /// Wakes who makes the indexes of sealed segments; without it the writer does.
+    pub(crate) sealed: Option<Sealed>,
     /// The store's lock. Let go when the store is closed, and not only when this is
     /// dropped: a ticket that nobody waits for may keep this alive for long.
     pub(crate) lock: Mutex<Option<Box<dyn LockGuard>>>,
@@ -292,7 +297,21 @@ impl CommitState {
         });
         writer.log.advance_watermark();
         self.bell.look_ahead();
+        self.index_sealed();
         Ok(())
+    }
+
+    /// Has the indexes made of the segments that were sealed.
+    fn index_sealed(&self) {
+        match &self.sealed {
+            // When it was told before and has not heard it yet, it finds these too.
+            Some(sealed) => drop(sealed.try_send(())),
+            None => {
+                for segment in self.published.view().segments.iter().filter(|segment| segment.is_waiting()) {
+                    indexer::settle(&self.files, &self.published, segment);
+                }
+            }
+        }
     }
 
     /// Replaces the newest segment of the view by another picture of the same one.

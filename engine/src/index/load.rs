@@ -1,19 +1,20 @@
 //! From surveyed files to segments that can be read, with their indexes.
 //!
-//! For now every segment is scanned from its first frame, which also verifies
-//! every checksum. A writer refuses damage; a reader leaves it out and says so.
+//! A sealed segment is taken as its end describes it, and nothing else of it is read. The last
+//! one is scanned, and so is one whose end is damaged: a writer refuses that, a reader leaves
+//! out what it cannot read and says so.
 
 use std::sync::Arc;
 
-use annals_codec::scan::{self, Bad, Scan, Source, Stop};
+use annals_codec::scan::{self, Bad, Scan, SealedEnd, Source, Stop};
 use annals_codec::{Position, SEGMENT_HEADER_LEN, Seed, StreamId, Tail};
 use hashbrown::HashSet;
 
 use super::IndexedSegment;
 use super::build::IndexBuilder;
+use super::files::IndexFiles;
 use super::memory::MemoryIndex;
 use crate::error::{Damage, Doing, OpenError, explain};
-use crate::log::recover::decide::Mode;
 use crate::log::recover::survey::SegmentFacts;
 use crate::log::segment::{Segment, SegmentPlace};
 use crate::log::source::FileSource;
@@ -28,44 +29,45 @@ pub(crate) struct Loader {
 }
 
 impl Loader {
-    /// Loads a segment that has a successor, which begins behind `end`.
-    pub(crate) fn older(
+    /// Takes a sealed segment as its end describes it: what it holds is looked at when it is asked for.
+    pub(crate) fn sealed(
+        &mut self,
+        storage: &dyn Storage,
+        facts: &SegmentFacts,
+        end: &SealedEnd,
+        files: &Arc<IndexFiles>,
+    ) -> Result<IndexedSegment, OpenError> {
+        let doing = || facts.display.clone();
+        let (_, seed) = facts.header.as_ref().expect("the end of a segment is judged by its header");
+        let segment = Segment::sealed(place(facts, *seed, facts.open(storage)?), end).doing("map", doing)?;
+        if let Some((_, latest)) = segment.recorded_at() {
+            self.recorded_at = self.recorded_at.max(latest);
+        }
+        Ok(IndexedSegment::sealed(Arc::new(segment), files))
+    }
+
+    /// Loads what can be read of a segment with a successor, which begins behind `end`, and whose
+    /// header or end is damaged: what is left out is told.
+    pub(crate) fn damaged(
         &mut self,
         storage: &dyn Storage,
         facts: &SegmentFacts,
         end: Position,
-        mode: Mode,
     ) -> Result<IndexedSegment, OpenError> {
         let doing = || facts.display.clone();
         let file = facts.open(storage)?;
         let index = Arc::new(MemoryIndex::default());
         let Ok((header, seed)) = &facts.header else {
-            // Only a reader comes here: a writer has refused it.
             let segment = Segment::growing(place(facts, Seed::default(), file), facts.len).doing("map", doing)?;
             // Of a file that is cut within its header there is less.
             segment.publish(facts.len.min(SEGMENT_HEADER_LEN as u64), end);
             self.leave_out(facts, 0, facts.base, end, "its header is damaged");
             return Ok(IndexedSegment::in_memory(Arc::new(segment), index));
         };
+        // Its own index of offsets cannot be trusted, so they are collected in memory.
         let mut source = FileSource::cached(Arc::clone(&file), facts.len);
-        let start = scan::first_tail(header);
-        let mut builder = IndexBuilder::new(&index, &mut self.names);
-        let whole = scan::scan(&mut source, *seed, start, &mut builder).doing("read", doing)?;
-        if let Stop::Sealed(sealed) = &whole.stop
-            && whole.tail.position == end
-        {
-            index.shrink();
-            let segment = Segment::sealed(place(facts, *seed, file), sealed).doing("map", doing)?;
-            let (_, latest) = segment.recorded_at().unwrap_or_default();
-            self.recorded_at = self.recorded_at.max(latest);
-            return Ok(IndexedSegment::in_memory(Arc::new(segment), index));
-        }
-        if mode == Mode::Strict {
-            return Err(OpenError::Corrupt(damage_in(facts, &whole, end)));
-        }
-        // Its own index cannot be trusted, so the offsets are collected in memory.
         let segment = Segment::growing(place(facts, *seed, file), facts.len).doing("map", doing)?;
-        let index = Arc::new(MemoryIndex::default());
+        let start = scan::first_tail(header);
         let reached = self.scan_over_gaps(facts, &mut source, *seed, start, Some(end), &segment, &index)?;
         if reached.position < end {
             self.leave_out(facts, reached.offset, reached.position, end, "the rest of the segment is damaged");
@@ -143,19 +145,4 @@ impl Loader {
 /// Where the segment of these facts is read.
 pub(crate) fn place(facts: &SegmentFacts, seed: Seed, file: Arc<dyn File>) -> SegmentPlace {
     SegmentPlace { number: facts.number, base: facts.base, seed, shown: facts.display.clone(), file }
-}
-
-fn damage_in(facts: &SegmentFacts, scan: &Scan, end: Position) -> Damage {
-    let (offset, fault) = match &scan.stop {
-        Stop::Bad(bad) => (bad.at, bad.fault.to_string()),
-        Stop::End | Stop::Sealed(_) => (scan.tail.offset, "the segment ends too early".to_owned()),
-    };
-    Damage {
-        segment: facts.number,
-        file: facts.display.clone(),
-        offset,
-        from: scan.tail.position.plus(1),
-        to: Some(end).filter(|to| *to > scan.tail.position),
-        fault: format!("{fault}; it was synced before the next segment began"),
-    }
 }

@@ -10,10 +10,13 @@
 //! What it cannot know, because events cannot be read, is an error and no answer.
 
 pub(crate) mod build;
+pub(crate) mod files;
 pub(crate) mod heads;
+pub(crate) mod indexer;
 pub(crate) mod load;
 pub(crate) mod memory;
 mod recent;
+pub(crate) mod sealed;
 
 use std::io;
 use std::ops::Range;
@@ -21,7 +24,9 @@ use std::sync::Arc;
 
 use annals_codec::{Position, StreamVersion};
 
+use self::files::IndexFiles;
 use self::memory::MemoryIndex;
+use self::sealed::SealedIndex;
 use crate::error::ReadError;
 use crate::log::segment::Segment;
 
@@ -55,19 +60,26 @@ pub(crate) struct IndexedSegment {
 pub(crate) enum SegmentIndex {
     /// In memory, growing with the segment.
     Memory(Arc<MemoryIndex>),
+    /// In a file, of a segment that is sealed.
+    Sealed(Arc<SealedIndex>),
 }
 
-#[allow(clippy::unnecessary_wraps, reason = "what is kept on disk may not be readable")]
 impl IndexedSegment {
     /// A segment whose index is in memory.
     pub(crate) fn in_memory(log: Arc<Segment>, index: Arc<MemoryIndex>) -> IndexedSegment {
         IndexedSegment { log, index: SegmentIndex::Memory(index) }
     }
 
+    /// A sealed segment, whose index is in a file, or will be.
+    pub(crate) fn sealed(log: Arc<Segment>, files: &Arc<IndexFiles>) -> IndexedSegment {
+        IndexedSegment { log, index: SegmentIndex::Sealed(Arc::new(SealedIndex::new(Arc::clone(files)))) }
+    }
+
     /// Which versions of a stream the segment holds.
     pub(crate) fn span(&self, stream: &str) -> Result<Option<Span>, ReadError> {
         match &self.index {
             SegmentIndex::Memory(index) => Ok(index.span(stream)),
+            SegmentIndex::Sealed(index) => index.span(&self.log, stream),
         }
     }
 
@@ -75,17 +87,23 @@ impl IndexedSegment {
     /// events in the segment, as far as they exist. The first one is number 0.
     pub(crate) fn offsets(&self, stream: &str, range: Range<u64>, out: &mut Vec<u32>) -> Result<(), ReadError> {
         match &self.index {
-            SegmentIndex::Memory(index) => index.offsets(stream, range, out),
+            SegmentIndex::Memory(index) => {
+                index.offsets(stream, range, out);
+                Ok(())
+            }
+            SegmentIndex::Sealed(index) => index.offsets(&self.log, stream, range, out),
         }
-        Ok(())
     }
 
     /// Calls `each` with every stream of the segment whose name begins with `prefix`, in no order.
     pub(crate) fn streams(&self, prefix: &str, each: &mut dyn FnMut(&str, Span)) -> Result<(), ReadError> {
         match &self.index {
-            SegmentIndex::Memory(index) => index.streams(prefix, each),
+            SegmentIndex::Memory(index) => {
+                index.streams(prefix, each);
+                Ok(())
+            }
+            SegmentIndex::Sealed(index) => index.streams(&self.log, prefix, each),
         }
-        Ok(())
     }
 
     /// The position of the event that stands at `offset`.
@@ -102,6 +120,7 @@ impl IndexedSegment {
     pub(crate) fn tracking(&self, source: &str) -> Result<Option<u64>, ReadError> {
         match &self.index {
             SegmentIndex::Memory(index) => Ok(index.tracking(source)),
+            SegmentIndex::Sealed(index) => index.tracking(&self.log, source),
         }
     }
 }

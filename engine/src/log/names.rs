@@ -6,6 +6,7 @@ pub(crate) const META: &str = "store.meta";
 pub(crate) const WATERMARK: &str = "WATERMARK";
 pub(crate) const SEGMENTS: &str = "seg";
 pub(crate) const QUARANTINE: &str = "quarantine";
+pub(crate) const INDEXES: &str = "idx";
 /// What ends in this is the garbage of a crash, and removed at the next open.
 pub(crate) const TEMPORARY: &str = ".tmp";
 
@@ -15,6 +16,11 @@ const DIGITS: usize = 20;
 /// The path of a segment.
 pub(crate) fn segment(number: SegmentNumber, base: Position) -> String {
     format!("{SEGMENTS}/{:020}-{:020}.seg", number.get(), base.get())
+}
+
+/// The path of a sealed segment's index.
+pub(crate) fn index(number: SegmentNumber) -> String {
+    format!("{INDEXES}/{:020}.idx", number.get())
 }
 
 /// The path of a segment while it is made.

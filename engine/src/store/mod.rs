@@ -23,6 +23,7 @@ use crate::bell::Bell;
 use crate::error::{AppendError, Doing, OpenError, ReadError};
 use crate::event::{NewEvent, RecordedEvent};
 use crate::follow::Follower;
+use crate::index::indexer::Indexer;
 use crate::log::active::PreparedSlot;
 use crate::log::names;
 use crate::options::Options;
@@ -94,6 +95,8 @@ struct WriterSide {
     storage: Arc<dyn Storage>,
     /// Taken before everything else is closed.
     background: Option<Background>,
+    /// Likewise.
+    indexer: Option<Indexer>,
 }
 
 impl EventStore {
@@ -587,7 +590,9 @@ impl EventStore {
 impl Drop for WriterSide {
     fn drop(&mut self) {
         self.background = None;
+        self.indexer = None;
         self.queue.drain(&*self.commit);
+        self.commit.files.close();
         if let Some(prepared) = self.prepared.lock().take() {
             // Best effort: what stays is removed at the next open.
             let _ = self.storage.remove(&prepared.path);

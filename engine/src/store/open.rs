@@ -17,7 +17,9 @@ use crate::bell::Bell;
 use crate::error::{Doing, OpenError};
 use crate::follow::{Follower, MOST_SEGMENT_LEN, Newest, behind};
 use crate::index::IndexedSegment;
+use crate::index::files::IndexFiles;
 use crate::index::heads::Heads;
+use crate::index::indexer::Indexer;
 use crate::index::load::{self, Loader};
 use crate::index::memory::MemoryIndex;
 use crate::log::active::{ActiveLog, PreparedSlot};
@@ -46,17 +48,18 @@ impl Inner {
         let now = options.clock.now();
         let mut loader = Loader::default();
         let mut view = View::default();
-        let (state, report, index) = match decide(&facts, Mode::Strict)? {
+        let (state, report, index, files) = match decide(&facts, Mode::Strict)? {
             Plan::Create => {
                 let (state, report) = carry_out::create(&storage, &facts, options.segment_bytes, now)?;
-                (state, report, Arc::new(MemoryIndex::default()))
+                let files = IndexFiles::new(Arc::clone(&storage), state.meta.meta().log_id, true);
+                (state, report, Arc::new(MemoryIndex::default()), files)
             }
             Plan::Use(plan) => {
-                // Loaded before anything is changed: damage found here refuses the store as it was.
-                view.segments = load_older(&*storage, &mut loader, &facts, &plan, Mode::Strict)?;
+                let files = IndexFiles::new(Arc::clone(&storage), plan.log_id, true);
+                view.segments = load_older(&*storage, &mut loader, &files, &facts, &plan)?;
                 let (state, report) = carry_out::carry_out(&storage, &facts, &plan, options.segment_bytes, now)?;
                 let index = load_last(&mut loader, &facts, &plan, &state.segment)?;
-                (state, report, index)
+                (state, report, index, files)
             }
         };
         // A sealed one without a successor is among the older ones already.
@@ -80,6 +83,7 @@ impl Inner {
         );
         let writer = Writer::new(log, Heads::new(Arc::clone(&published)), index, loader.recorded_at, u64_at(&salt, 0));
         let bell = Arc::new(Bell::default());
+        let indexer = options.background.then(|| Indexer::start(&files, &published)).flatten();
         let commit = Arc::new(CommitState {
             writer: Mutex::new(writer),
             published: Arc::clone(&published),
@@ -87,6 +91,8 @@ impl Inner {
             clock: Arc::clone(&options.clock),
             zero_ahead: if options.background { options.zero_ahead } else { 0 },
             bell: Arc::clone(&bell),
+            files,
+            sealed: indexer.as_ref().map(Indexer::news),
             lock: Mutex::new(Some(lock)),
         });
         let queue = Arc::new(Queue::default());
@@ -99,7 +105,7 @@ impl Inner {
             zero_ahead: options.zero_ahead.min(options.segment_bytes),
         };
         let background = options.background.then(|| Background::start(&bell, beside)).flatten();
-        let side = WriterSide { queue, commit, bell, prepared, storage, background };
+        let side = WriterSide { queue, commit, bell, prepared, storage, background, indexer };
         let role = Role::Writer(side);
         Ok(Inner { log_id, options: options.clone(), report, published, role })
     }
@@ -109,7 +115,8 @@ impl Inner {
         refuse_missing(&*storage)?;
         let (facts, plan) = survey_to_read(&*storage)?;
         let mut loader = Loader::default();
-        let mut segments = load_older(&*storage, &mut loader, &facts, &plan, Mode::Lenient)?;
+        let files = IndexFiles::new(Arc::clone(&storage), plan.log_id, false);
+        let mut segments = load_older(&*storage, &mut loader, &files, &facts, &plan)?;
         let newest = load_shown(&mut loader, &facts, &plan)?;
         let tail = newest.tail;
         segments.push(newest.segment.clone());
@@ -123,7 +130,7 @@ impl Inner {
         };
         let published = Arc::new(Published::new(view, tail.position, plan.end.epoch));
         let seen = plan.watermark.map_or(0, |watermark| watermark.sequence);
-        let follower = Follower::new(storage, plan.log_id, loader, newest, seen);
+        let follower = Follower::new(storage, files, loader, newest, seen);
         let role = Role::Follower(Box::new(Mutex::new(follower)));
         Ok(Inner { log_id: plan.log_id, options: Options::new(), report, published, role })
     }
@@ -152,23 +159,26 @@ fn survey_to_read(storage: &dyn Storage) -> Result<(Facts, Box<Usable>), OpenErr
     }
 }
 
-/// Loads every segment that has a successor.
+/// Makes every segment that has a successor ready to be read. Nothing of their events is.
 fn load_older(
     storage: &dyn Storage,
     loader: &mut Loader,
+    files: &Arc<IndexFiles>,
     facts: &Facts,
     plan: &Usable,
-    mode: Mode,
 ) -> Result<Vec<IndexedSegment>, OpenError> {
     let mut segments = Vec::with_capacity(facts.segments.len() + 1);
     for (segment, successor) in facts.segments.iter().zip(facts.segments.iter().skip(1)) {
-        segments.push(loader.older(storage, segment, successor.base, mode)?);
+        segments.push(match segment.sealed_end(successor.base) {
+            Some(end) => loader.sealed(storage, segment, &end, files)?,
+            // Only a reader comes here: a writer has refused it.
+            None => loader.damaged(storage, segment, successor.base)?,
+        });
     }
-    if plan.finish_roll.is_some()
-        && mode == Mode::Strict
-        && let Some(last) = facts.segments.last()
+    if let (Some(end), Some(last)) = (plan.finish_roll, facts.segments.last())
+        && files.is_writable()
     {
-        segments.push(loader.older(storage, last, plan.end.position, mode)?);
+        segments.push(loader.sealed(storage, last, &end, files)?);
     }
     Ok(segments)
 }

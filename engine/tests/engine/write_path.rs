@@ -318,7 +318,11 @@ fn a_roll_seals_trims_and_syncs_before_the_successor_gets_its_name() {
         "write_at store.meta",
         "sync store.meta",
         "write_at WATERMARK", // the log goes on in the new segment
-        "allocate seg.tmp",   // named by now: the journal calls a file as it was opened
+        "create_dir idx",
+        "create idx.tmp", // the index, which nothing waits for, and so without a sync
+        "write_at idx.tmp",
+        "rename idx.tmp",
+        "allocate seg.tmp", // named by now: the journal calls a file as it was opened
         "write_at seg.tmp",
         "sync seg.tmp",
         "write_at WATERMARK",

@@ -76,6 +76,14 @@ impl SegmentFacts {
         }
     }
 
+    /// How it ends, if it is whole and its last event is at `last`, behind which its successor begins.
+    pub(crate) fn sealed_end(&self, last: Position) -> Option<SealedEnd> {
+        match (&self.header, &self.content) {
+            (Ok(_), Content::Older(Some(end))) if end.seal.last == last => Some(*end),
+            _ => None,
+        }
+    }
+
     /// The file of the last segment, open for what the survey was made for.
     pub(crate) fn last_file(&self) -> &Arc<dyn File> {
         self.file.as_ref().expect("the last segment is kept open")
@@ -139,7 +147,7 @@ pub(crate) fn survey(storage: &dyn Storage, purpose: Purpose) -> Result<Facts, O
         .map(|bytes| StoreMeta::decode(&bytes));
     let mut temporaries = Vec::new();
     let mut found = Vec::new();
-    for dir in ["", names::SEGMENTS, names::QUARANTINE] {
+    for dir in ["", names::SEGMENTS, names::QUARANTINE, names::INDEXES] {
         let entries = match storage.list(dir) {
             Err(error) if error.kind() == io::ErrorKind::NotFound => continue,
             entries => entries.doing("list", || storage.describe(dir))?,

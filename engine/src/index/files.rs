@@ -1,0 +1,148 @@
+//! The files in `idx/`: how they are read, and how they are written.
+//!
+//! What is always true:
+//!
+//! - Everything in them follows from the segments, and says by checksums whether it is
+//!   whole. So nothing waits for them: they are not synced, an error is
+//!   the loss of a file that can be made again, and a full disk just has none.
+//! - A file is written under another name and then renamed. What is mapped is never changed.
+//! - Nothing is written once the store is closed, when another process may have it.
+
+use std::io;
+use std::ops::Range;
+use std::sync::Arc;
+
+use annals_codec::LogId;
+use parking_lot::RwLock;
+
+use crate::log::names;
+use crate::log::small_files::write_all;
+use crate::storage::{Access, File, Mapping, Storage};
+
+#[derive(Debug)]
+pub(crate) struct IndexFiles {
+    storage: Arc<dyn Storage>,
+    pub(crate) log_id: LogId,
+    /// Held while a file is written.
+    writable: RwLock<bool>,
+}
+
+impl IndexFiles {
+    /// The files of a log; they are only written by whoever holds its lock.
+    pub(crate) fn new(storage: Arc<dyn Storage>, log_id: LogId, writable: bool) -> Arc<IndexFiles> {
+        Arc::new(IndexFiles { storage, log_id, writable: RwLock::new(writable) })
+    }
+
+    /// Whether they are written here at all.
+    pub(crate) fn is_writable(&self) -> bool {
+        *self.writable.read()
+    }
+
+    /// Writes nothing from here on, and waits for who is about to.
+    pub(crate) fn close(&self) {
+        *self.writable.write() = false;
+    }
+
+    /// The names of the files that are there.
+    pub(crate) fn list(&self) -> Vec<String> {
+        self.storage.list(names::INDEXES).unwrap_or_default()
+    }
+
+    /// Opens a file; `None` when there is none.
+    pub(crate) fn open(&self, path: &str) -> Option<IndexFile> {
+        let opened = self.storage.open(path, Access::Read).and_then(|file| Ok(IndexFile { len: file.len()?, file }));
+        match opened {
+            Ok(file) => Some(file),
+            Err(error) => {
+                if error.kind() != io::ErrorKind::NotFound {
+                    tracing::warn!(path, %error, "an index file cannot be opened, and is made anew");
+                }
+                None
+            }
+        }
+    }
+
+    /// Writes a file with what `write` puts into it; whether it is there now.
+    pub(crate) fn write(&self, path: &str, write: impl FnOnce(&dyn File) -> io::Result<()>) -> bool {
+        let writable = self.writable.read();
+        if !*writable {
+            return false;
+        }
+        let temporary = format!("{path}{}", names::TEMPORARY);
+        let written = self
+            .storage
+            .create_dir(names::INDEXES)
+            .and_then(|()| self.create(&temporary))
+            .and_then(|file| write(&*file))
+            .and_then(|()| self.storage.rename(&temporary, path));
+        if let Err(error) = &written {
+            tracing::warn!(path, %error, "an index file cannot be written");
+            // Best effort: what stays is removed at the next open.
+            let _ = self.storage.remove(&temporary);
+        }
+        written.is_ok()
+    }
+
+    fn create(&self, temporary: &str) -> io::Result<Arc<dyn File>> {
+        match self.storage.create(temporary) {
+            // Of a try that could not be cleaned up.
+            Err(error) if error.kind() == io::ErrorKind::AlreadyExists => {
+                self.storage.remove(temporary)?;
+                self.storage.create(temporary)
+            }
+            created => created,
+        }
+    }
+
+    /// Writes a file with this content; whether it is there now.
+    pub(crate) fn write_whole(&self, path: &str, content: &[u8]) -> bool {
+        self.write(path, |file| write_all(file, 0, content))
+    }
+}
+
+/// An index file, open.
+pub(crate) struct IndexFile {
+    file: Arc<dyn File>,
+    len: u64,
+}
+
+impl IndexFile {
+    pub(crate) fn len(&self) -> u64 {
+        self.len
+    }
+
+    /// The first bytes of the file; fewer when it has no more.
+    pub(crate) fn head(&self, len: usize) -> io::Result<Vec<u8>> {
+        let mut bytes = vec![0; len];
+        let read = self.file.read_at(0, &mut bytes)?;
+        bytes.truncate(read);
+        Ok(bytes)
+    }
+
+    /// All of it: mapped, or read where files are not mapped. Its head has vouched for its length.
+    pub(crate) fn content(&self) -> io::Result<Content> {
+        if let Some(map) = self.file.map(self.len)? {
+            // It was renamed into its place when it was whole, and nobody writes it again.
+            map.commit_to(self.len);
+            return Ok(Content::Mapped(map));
+        }
+        Ok(Content::Loaded(self.head(self.len as usize)?.into_boxed_slice()))
+    }
+}
+
+/// The content of an index file.
+#[derive(Debug)]
+pub(crate) enum Content {
+    Mapped(Mapping),
+    Loaded(Box<[u8]>),
+}
+
+impl Content {
+    #[inline]
+    pub(crate) fn bytes(&self, range: Range<u64>) -> Option<&[u8]> {
+        match self {
+            Content::Mapped(map) => map.slice(range.start, (range.end - range.start) as usize),
+            Content::Loaded(bytes) => bytes.get(range.start as usize..range.end as usize),
+        }
+    }
+}

@@ -1,0 +1,105 @@
+//! Makes index files beside the writer: a thread that sleeps until a segment was sealed.
+//!
+//! Until it has made a segment's index, the one in memory is used, which the writer has
+//! filled; then the file takes its place in the view. Nothing here is needed for
+//! correctness: an index that is missing is made by whoever asks it.
+
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::mpsc::{Receiver, SyncSender, sync_channel};
+use std::thread::JoinHandle;
+
+use super::files::IndexFiles;
+use super::{IndexedSegment, SegmentIndex, sealed};
+use crate::log::names;
+use crate::view::Published;
+
+/// Wakes the thread. Sending never waits: one piece of news is as good as many.
+pub(crate) type Sealed = SyncSender<()>;
+
+/// The thread; dropping it stops and joins it.
+#[derive(Debug)]
+pub(crate) struct Indexer {
+    news: Sealed,
+    stop: Arc<AtomicBool>,
+    thread: Option<JoinHandle<()>>,
+}
+
+impl Indexer {
+    /// Starts the thread. `None` when the system has no thread to give: then the writer does it.
+    pub(crate) fn start(files: &Arc<IndexFiles>, published: &Arc<Published>) -> Option<Indexer> {
+        let (news, heard) = sync_channel(1);
+        let stop = Arc::new(AtomicBool::new(false));
+        let work = Work { files: Arc::clone(files), published: Arc::clone(published), stop: Arc::clone(&stop) };
+        let thread =
+            std::thread::Builder::new().name("annals-index".to_owned()).spawn(move || work.run(&heard)).ok()?;
+        Some(Indexer { news, stop, thread: Some(thread) })
+    }
+
+    pub(crate) fn news(&self) -> Sealed {
+        self.news.clone()
+    }
+}
+
+impl Drop for Indexer {
+    fn drop(&mut self) {
+        self.stop.store(true, Ordering::Relaxed);
+        let _ = self.news.try_send(());
+        if let Some(thread) = self.thread.take() {
+            // A panic in it has been printed, and there is nothing else to do about it.
+            let _ = thread.join();
+        }
+    }
+}
+
+struct Work {
+    files: Arc<IndexFiles>,
+    published: Arc<Published>,
+    stop: Arc<AtomicBool>,
+}
+
+impl Work {
+    fn run(&self, heard: &Receiver<()>) {
+        self.make_missing();
+        while heard.recv().is_ok() && !self.stop.load(Ordering::Relaxed) {
+            for segment in &self.published.view().segments {
+                if self.stop.load(Ordering::Relaxed) {
+                    return;
+                }
+                if segment.is_waiting() {
+                    settle(&self.files, &self.published, segment);
+                }
+            }
+        }
+    }
+
+    /// Makes the files that are not there: somebody has removed them, or the last writer
+    /// was stopped before it came to them.
+    fn make_missing(&self) {
+        let there: hashbrown::HashSet<String> = self.files.list().into_iter().collect();
+        for segment in &self.published.view().segments {
+            if self.stop.load(Ordering::Relaxed) {
+                return;
+            }
+            let path = names::index(segment.log.number);
+            let is_there = path.rsplit('/').next().is_some_and(|name| there.contains(name));
+            if matches!(segment.index, SegmentIndex::Sealed(_)) && !is_there {
+                sealed::prepare(&self.files, &segment.log);
+            }
+        }
+    }
+}
+
+impl IndexedSegment {
+    /// Whether it is sealed and its index is still in memory.
+    pub(crate) fn is_waiting(&self) -> bool {
+        self.log.sealed && matches!(self.index, SegmentIndex::Memory(_))
+    }
+}
+
+/// Makes the file of a sealed segment's index, and has it asked from here on instead of the one in memory.
+pub(crate) fn settle(files: &Arc<IndexFiles>, published: &Published, segment: &IndexedSegment) {
+    sealed::prepare(files, &segment.log);
+    let settled = IndexedSegment::sealed(Arc::clone(&segment.log), files);
+    published.replace_segment(settled);
+}

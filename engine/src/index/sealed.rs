@@ -1,0 +1,234 @@
+//! The index of a sealed segment: a file, searched where it lies.
+//!
+//! It is opened when it is first asked, and each of its sections is verified at its first touch.
+//! When the file is missing, damaged, or of another segment, the index is built again from
+//! the segment, in memory, and the file is written anew.
+//!
+//! What is always true:
+//!
+//! - What comes out was made from the segment whose seed the file names.
+//! - No state of the file is an error. The segment itself being damaged, when it has to be
+//!   read for its index, is one: an index that leaves events out would give wrong answers.
+
+use std::ops::Range;
+use std::sync::atomic::{AtomicU32, Ordering};
+use std::sync::{Arc, OnceLock};
+
+use annals_codec::index::{self, DIRECTORY_LEN, Directory, IndexBuilder, IndexFault, IndexIdentity, Section, Sections};
+use annals_codec::scan::Stop;
+use parking_lot::Mutex;
+
+use super::Span;
+use super::files::{Content, IndexFiles};
+use crate::error::{Damage, ReadError};
+use crate::log::names;
+use crate::log::segment::Segment;
+
+#[derive(Debug)]
+pub(crate) struct SealedIndex {
+    files: Arc<IndexFiles>,
+    /// What the file holds, once it was looked at; `None` when it is not fit for use.
+    file: OnceLock<Option<Image>>,
+    /// What was built instead, or why that cannot be.
+    built: OnceLock<Result<Image, Damage>>,
+    /// Held by who builds it.
+    building: Mutex<()>,
+}
+
+/// An index that can be asked.
+#[derive(Debug)]
+pub(super) struct Image {
+    content: Content,
+    directory: Directory,
+    /// A bit for each section: whether its checksum was verified.
+    verified: AtomicU32,
+}
+
+impl Image {
+    fn new(content: Content, directory: Directory) -> Image {
+        Image { content, directory, verified: AtomicU32::new(0) }
+    }
+}
+
+impl Sections for Image {
+    type Error = IndexFault;
+
+    fn identity(&self) -> &IndexIdentity {
+        self.directory.identity()
+    }
+
+    #[inline]
+    fn section(&self, section: Section) -> Result<&[u8], IndexFault> {
+        let bit = 1 << section.index();
+        let bytes = self.content.bytes(self.directory.place(section)).ok_or(IndexFault::Lengths)?;
+        // Relaxed: who does not see the bit verifies once more.
+        if self.verified.load(Ordering::Relaxed) & bit == 0 {
+            if !self.directory.is_good(section, bytes) {
+                return Err(IndexFault::Section { section });
+            }
+            self.verified.fetch_or(bit, Ordering::Relaxed);
+        }
+        Ok(bytes)
+    }
+}
+
+impl SealedIndex {
+    /// The index of a sealed segment. Nothing is looked at yet.
+    pub(crate) fn new(files: Arc<IndexFiles>) -> SealedIndex {
+        SealedIndex { files, file: OnceLock::new(), built: OnceLock::new(), building: Mutex::new(()) }
+    }
+
+    /// Asks a question. It may be asked twice, when the file turns out to be damaged in between.
+    pub(super) fn ask<T>(
+        &self,
+        segment: &Segment,
+        mut question: impl FnMut(&Image) -> Result<T, IndexFault>,
+    ) -> Result<T, ReadError> {
+        let image = match self.built.get() {
+            Some(built) => built.as_ref().map_err(|damage| ReadError::Corrupt(damage.clone()))?,
+            None => match self.file.get_or_init(|| open(&self.files, segment)) {
+                Some(image) => match question(image) {
+                    Ok(answer) => return Ok(answer),
+                    Err(fault) => {
+                        tracing::warn!(segment = %segment.number, %fault, "an index is damaged, and is made anew");
+                        self.build(segment)?
+                    }
+                },
+                None => self.build(segment)?,
+            },
+        };
+        question(image).map_err(|fault| ReadError::Corrupt(damage(segment, &fault.to_string())))
+    }
+
+    /// Builds the index from the segment, unless somebody has meanwhile.
+    fn build(&self, segment: &Segment) -> Result<&Image, ReadError> {
+        let _building = self.building.lock();
+        let built = match self.built.get() {
+            Some(built) => built,
+            None => {
+                let built = write(&self.files, segment)?;
+                self.built.get_or_init(|| built)
+            }
+        };
+        built.as_ref().map_err(|damage| ReadError::Corrupt(damage.clone()))
+    }
+
+    pub(super) fn span(&self, segment: &Segment, stream: &str) -> Result<Option<Span>, ReadError> {
+        let entry = self.ask(segment, |image| index::find_stream(image, stream))?;
+        Ok(entry.map(|entry| Span { first: entry.first, last: entry.last, events: entry.events }))
+    }
+
+    pub(super) fn offsets(
+        &self,
+        segment: &Segment,
+        stream: &str,
+        range: Range<u64>,
+        out: &mut Vec<u32>,
+    ) -> Result<(), ReadError> {
+        let len = out.len();
+        self.ask(segment, |image| {
+            out.truncate(len);
+            match index::find_stream(image, stream)? {
+                Some(entry) => index::offsets(image, &entry, range.clone(), out),
+                None => Ok(()),
+            }
+        })
+    }
+
+    pub(super) fn streams(
+        &self,
+        segment: &Segment,
+        prefix: &str,
+        each: &mut dyn FnMut(&str, Span),
+    ) -> Result<(), ReadError> {
+        self.ask(segment, |image| {
+            index::for_each_stream(image, prefix, &mut |name, entry| {
+                each(name, Span { first: entry.first, last: entry.last, events: entry.events });
+            })
+        })
+    }
+
+    pub(super) fn tracking(&self, segment: &Segment, source: &str) -> Result<Option<u64>, ReadError> {
+        self.ask(segment, |image| index::tracking(image, source))
+    }
+}
+
+/// What a segment's index must say of itself.
+fn identity(files: &IndexFiles, segment: &Segment) -> IndexIdentity {
+    IndexIdentity {
+        log_id: files.log_id,
+        segment: segment.number,
+        base: segment.base,
+        seed: segment.seed,
+        segment_len: segment.committed(),
+        events: (segment.last().get() - segment.base.get()) as u32,
+    }
+}
+
+/// The index as its file has it; `None` when that is not fit for use.
+fn open(files: &IndexFiles, segment: &Segment) -> Option<Image> {
+    let path = names::index(segment.number);
+    let file = files.open(&path)?;
+    let read = || {
+        let directory = Directory::decode(&file.head(DIRECTORY_LEN)?, file.len()).map_err(std::io::Error::other)?;
+        if *directory.identity() != identity(files, segment) {
+            return Err(std::io::Error::other("it is the index of another segment"));
+        }
+        Ok(Image::new(file.content()?, directory))
+    };
+    match read() {
+        Ok(image) => Some(image),
+        Err(error) => {
+            tracing::warn!(path, %error, "an index file cannot be used, and is made anew");
+            None
+        }
+    }
+}
+
+/// Makes the index of a sealed segment from its events and writes its file. The second
+/// error is the segment's own.
+fn write(files: &IndexFiles, segment: &Segment) -> Result<Result<Image, Damage>, ReadError> {
+    let mut builder = IndexBuilder::new(segment.base);
+    let failed = |error| ReadError::Io { path: segment.shown.clone(), offset: 0, source: Arc::new(error) };
+    let Some(scan) = segment.scan(None, &mut builder).map_err(failed)? else {
+        return Ok(Err(damage(segment, "its header is damaged")));
+    };
+    // What stands behind the last event does not matter here.
+    if scan.tail.position != segment.last() {
+        let fault = match &scan.stop {
+            Stop::Bad(bad) => format!("{} at offset {}", bad.fault, bad.at),
+            Stop::End | Stop::Sealed(_) => format!("its events end at offset {}", scan.tail.offset),
+        };
+        return Ok(Err(damage(segment, &fault)));
+    }
+    let bytes = builder.finish(identity(files, segment));
+    let is_written = files.write_whole(&names::index(segment.number), &bytes);
+    if is_written
+        && segment.is_mapped()
+        && let Some(image) = open(files, segment)
+    {
+        return Ok(Ok(image));
+    }
+    let directory = Directory::decode(&bytes, bytes.len() as u64);
+    let directory = directory.map_err(|fault| failed(std::io::Error::other(fault)))?;
+    Ok(Ok(Image::new(Content::Loaded(bytes.into_boxed_slice()), directory)))
+}
+
+/// Makes the file of a sealed segment's index. What goes wrong is met again by who asks it.
+pub(crate) fn prepare(files: &IndexFiles, segment: &Segment) {
+    if let Err(error) = write(files, segment).map(|written| written.map(drop)) {
+        tracing::warn!(segment = %segment.number, %error, "the index of a segment cannot be made");
+    }
+}
+
+/// Nothing can be looked up in a segment without an index, and it cannot be made.
+fn damage(segment: &Segment, fault: &str) -> Damage {
+    Damage {
+        segment: segment.number,
+        file: segment.shown.clone(),
+        offset: 0,
+        from: segment.base.plus(1),
+        to: Some(segment.last()),
+        fault: format!("{fault}; its index in {} is missing too, so nothing can be looked up in it", names::INDEXES),
+    }
+}
