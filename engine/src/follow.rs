@@ -164,7 +164,7 @@ impl Follower {
                 segment
             }
         };
-        let shown = IndexedSegment { log: finished, index: self.newest.index.clone() };
+        let shown = IndexedSegment::in_memory(finished, Arc::clone(&self.index));
         let newest = next.segment.clone();
         published.replace(|view| {
             let mut segments = view.segments.clone();

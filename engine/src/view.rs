@@ -12,6 +12,7 @@
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU32, AtomicU64, Ordering};
 
+use annals_codec::index::KeyHash;
 use annals_codec::{Epoch, FRAME_ALIGN, Position};
 use parking_lot::RwLock;
 
@@ -32,14 +33,31 @@ impl View {
         self.segments.partition_point(|segment| segment.log.base < position).checked_sub(1)
     }
 
-    /// The segments in the order in which something is looked for that may be anywhere.
-    pub(crate) fn newest_first(&self) -> impl Iterator<Item = usize> + use<> {
-        (0..self.segments.len()).rev()
+    /// The segments that may hold something, the newest first.
+    pub(crate) fn candidates(&self, hash: KeyHash) -> impl Iterator<Item = usize> + use<'_> {
+        let mut end = self.segments.len();
+        std::iter::from_fn(move || {
+            while end > 0 {
+                let last = &self.segments[end - 1];
+                let mut filters = last.levels().iter().filter(|filter| filter.span() <= end);
+                if let Some(filter) =
+                    filters.find(|filter| !filter.may_hold(&self.segments[end - filter.span()..end], hash))
+                {
+                    end -= filter.span();
+                    continue;
+                }
+                end -= 1;
+                if last.may_hold(hash) {
+                    return Some(end);
+                }
+            }
+            None
+        })
     }
 
     /// The newest segment that holds events of a stream, and what it holds of it.
     pub(crate) fn newest_span(&self, stream: &str) -> Result<Option<(usize, Span)>, ReadError> {
-        for index in self.newest_first() {
+        for index in self.candidates(KeyHash::stream(stream)) {
             if let Some(span) = self.segments[index].span(stream)? {
                 return Ok(Some((index, span)));
             }
@@ -58,7 +76,7 @@ impl View {
 
     /// The latest position that is recorded for a foreign source.
     pub(crate) fn tracking(&self, source: &str) -> Result<Option<u64>, ReadError> {
-        for index in self.newest_first() {
+        for index in self.candidates(KeyHash::source(source)) {
             if let Some(upstream) = self.segments[index].tracking(source)? {
                 return Ok(Some(upstream));
             }

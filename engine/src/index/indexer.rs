@@ -12,7 +12,7 @@ use std::thread::JoinHandle;
 use super::files::IndexFiles;
 use super::{IndexedSegment, SegmentIndex, sealed};
 use crate::log::names;
-use crate::view::Published;
+use crate::view::{Published, View};
 
 /// Wakes the thread. Sending never waits: one piece of news is as good as many.
 pub(crate) type Sealed = SyncSender<()>;
@@ -77,15 +77,19 @@ impl Work {
     /// was stopped before it came to them.
     fn make_missing(&self) {
         let there: hashbrown::HashSet<String> = self.files.list().into_iter().collect();
-        for segment in &self.published.view().segments {
+        let is_missing = |path: &str| path.rsplit('/').next().is_some_and(|name| !there.contains(name));
+        let view = self.published.view();
+        for (index, segment) in view.segments.iter().enumerate() {
             if self.stop.load(Ordering::Relaxed) {
                 return;
             }
-            let path = names::index(segment.log.number);
-            let is_there = path.rsplit('/').next().is_some_and(|name| there.contains(name));
-            if matches!(segment.index, SegmentIndex::Sealed(_)) && !is_there {
+            if !matches!(segment.index, SegmentIndex::Sealed(_)) {
+                continue;
+            }
+            if is_missing(&names::index(segment.log.number)) {
                 sealed::prepare(&self.files, &segment.log);
             }
+            make_levels(&self.files, &self.published, &view, index, is_missing);
         }
     }
 }
@@ -97,9 +101,36 @@ impl IndexedSegment {
     }
 }
 
-/// Makes the file of a sealed segment's index, and has it asked from here on instead of the one in memory.
+/// Makes the file of a sealed segment's index, and has it asked from here on instead of the one
+/// in memory. With the last segment of several comes the filter over them.
 pub(crate) fn settle(files: &Arc<IndexFiles>, published: &Published, segment: &IndexedSegment) {
     sealed::prepare(files, &segment.log);
-    let settled = IndexedSegment::sealed(Arc::clone(&segment.log), files);
-    published.replace_segment(settled);
+    published.replace_segment(IndexedSegment::sealed(Arc::clone(&segment.log), files));
+    let view = published.view();
+    let index = view.segments.iter().rposition(|settled| settled.log.number == segment.log.number);
+    if let Some(index) = index {
+        make_levels(files, published, &view, index, |_| true);
+    }
+}
+
+/// Makes those filters that are wanted, of those that end with a segment.
+fn make_levels(
+    files: &Arc<IndexFiles>,
+    published: &Published,
+    view: &View,
+    index: usize,
+    is_wanted: impl Fn(&str) -> bool,
+) {
+    let segment = &view.segments[index];
+    let mut made = false;
+    for level in segment.levels() {
+        if let Some(first) = (index + 1).checked_sub(level.span()) {
+            let segments = &view.segments[first..=index];
+            made |= is_wanted(&level.path(segments)) && level.make(segments);
+        }
+    }
+    if made {
+        // Somebody may have looked for them before they were there.
+        published.replace_segment(IndexedSegment::sealed(Arc::clone(&segment.log), files));
+    }
 }

@@ -13,6 +13,7 @@ pub(crate) mod build;
 pub(crate) mod files;
 pub(crate) mod heads;
 pub(crate) mod indexer;
+mod level;
 pub(crate) mod load;
 pub(crate) mod memory;
 mod recent;
@@ -25,6 +26,7 @@ use std::sync::Arc;
 use annals_codec::{Position, StreamVersion};
 
 use self::files::IndexFiles;
+use self::level::Level;
 use self::memory::MemoryIndex;
 use self::sealed::SealedIndex;
 use crate::error::ReadError;
@@ -53,6 +55,8 @@ impl Span {
 pub(crate) struct IndexedSegment {
     pub(crate) log: Arc<Segment>,
     pub(crate) index: SegmentIndex,
+    /// The filters that end with it, the widest first.
+    levels: Option<Arc<[Level]>>,
 }
 
 /// Where the index of a segment is kept.
@@ -67,12 +71,18 @@ pub(crate) enum SegmentIndex {
 impl IndexedSegment {
     /// A segment whose index is in memory.
     pub(crate) fn in_memory(log: Arc<Segment>, index: Arc<MemoryIndex>) -> IndexedSegment {
-        IndexedSegment { log, index: SegmentIndex::Memory(index) }
+        IndexedSegment { log, index: SegmentIndex::Memory(index), levels: None }
     }
 
     /// A sealed segment, whose index is in a file, or will be.
     pub(crate) fn sealed(log: Arc<Segment>, files: &Arc<IndexFiles>) -> IndexedSegment {
-        IndexedSegment { log, index: SegmentIndex::Sealed(Arc::new(SealedIndex::new(Arc::clone(files)))) }
+        let levels = level::ending_with(log.number, files);
+        IndexedSegment { log, index: SegmentIndex::Sealed(Arc::new(SealedIndex::new(Arc::clone(files)))), levels }
+    }
+
+    /// The filters over several segments of which this is the last, the widest first.
+    pub(crate) fn levels(&self) -> &[Level] {
+        self.levels.as_deref().unwrap_or_default()
     }
 
     /// Which versions of a stream the segment holds.

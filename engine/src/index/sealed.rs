@@ -78,6 +78,14 @@ impl SealedIndex {
         SealedIndex { files, file: OnceLock::new(), built: OnceLock::new(), building: Mutex::new(()) }
     }
 
+    /// The index as it is now, from the file or built.
+    pub(super) fn image(&self, segment: &Segment) -> Result<&Image, ReadError> {
+        match (self.built.get(), self.file.get_or_init(|| open(&self.files, segment))) {
+            (None, Some(image)) => Ok(image),
+            _ => self.build(segment),
+        }
+    }
+
     /// Asks a question. It may be asked twice, when the file turns out to be damaged in between.
     pub(super) fn ask<T>(
         &self,

@@ -23,6 +23,11 @@ pub(crate) fn index(number: SegmentNumber) -> String {
     format!("{INDEXES}/{:020}.idx", number.get())
 }
 
+/// The path of the filter over several segments, of which this is the first.
+pub(crate) fn level(level: u32, first: SegmentNumber) -> String {
+    format!("{INDEXES}/{level}-{:020}.flt", first.get())
+}
+
 /// The path of a segment while it is made.
 pub(crate) fn unnamed_segment(number: SegmentNumber) -> String {
     format!("{SEGMENTS}/{:020}.seg{TEMPORARY}", number.get())
