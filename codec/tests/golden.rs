@@ -5,6 +5,9 @@
 //! still encode to exactly these bytes, and that these bytes still decode to
 //! exactly these facts. `FORMAT.md` shows some of the same bytes; they are checked too.
 //!
+//! An index and a merged filter can be thrown away; they are kept here because
+//! whoever changes them must give them another version.
+//!
 //! A `.hex` file has one row for each 16 bytes that are not all zero, and ends
 //! with the length of the file: `xxd -r` style, readable in a diff.
 //!
@@ -23,10 +26,14 @@ use std::fmt::Write as _;
 use std::fs;
 use std::path::{Path, PathBuf};
 
+use annals_codec::index::{
+    self, IndexBuilder, IndexIdentity, KeyHash, LEVEL_HEADER_LEN, Label, LevelHeader, LevelIdentity, LevelWriter,
+    Merge, Section, Sections, WholeIndex,
+};
 use annals_codec::scan::{self, Scan, Sink, Stop};
 use annals_codec::{
-    Commit, ContentType, Epoch, Event, LogId, META_FILE_LEN, META_SLOT_LEN, Position, SegmentHeader, SegmentNumber,
-    StoreMeta, Tag, Tracking, WATERMARK_FILE_LEN, WATERMARK_SLOT_LEN, Watermark, push_tag,
+    Commit, ContentType, Epoch, Event, IdMaker, LogId, META_FILE_LEN, META_SLOT_LEN, Position, SegmentHeader,
+    SegmentNumber, StoreMeta, Tag, Tracking, WATERMARK_FILE_LEN, WATERMARK_SLOT_LEN, Watermark, push_tag,
 };
 use testing::{Parts, Writer};
 
@@ -101,6 +108,80 @@ fn active() -> Writer {
     writer.sync();
     writer.batch(&[event(102, "note-1", 2, "Noted", b"again"), event(103, "note-2", 1, "Noted", b"and again")]);
     writer
+}
+
+/// Segment 2: what an index is made of. Ids that a store made and one that was given,
+/// labels of one event and of several, a tag twice, keys, sources.
+fn indexed() -> Writer {
+    let before = active();
+    let mut writer = Writer::new(SegmentHeader {
+        log_id: LOG,
+        number: SegmentNumber::new(2),
+        base: before.position,
+        epoch: Epoch::new(2),
+        salt: *b"salt of number 2",
+        created_at: START + 200 * SECOND,
+        predecessor_len: before.end(),
+        chain: before.chain,
+        chain_hash: [0; 32],
+    });
+    let maker = IdMaker::new(0x0123_4567_89AB_CDEF);
+    let tagged = |n: u32, stream, version, event_type, tags: &[&str]| {
+        let mut parts = event(n, stream, version, event_type, b"");
+        let position = Position::new(u64::from(n));
+        parts.id = *maker.make(position, (START / 1_000_000).cast_unsigned() + u64::from(n)).as_bytes();
+        for tag in tags {
+            push_tag(&mut parts.tags, &Tag::new(tag).unwrap());
+        }
+        parts
+    };
+    let first = tagged(7, "order-7", 3, "OrderShipped", &["customer:42", "express"]);
+    let mut given = tagged(8, "cart-1", 1, "CartOpened", &[]);
+    given.id = *b"given by someone";
+    writer.batch_with(&[first, given], |commit| commit.key = Some("request-2"));
+    writer.batch_with(&[], |commit| commit.tracking = Some(Tracking { source: "shop", upstream: 78 }));
+    let third = tagged(9, "order-7", 4, "OrderReturned", &["customer:42"]);
+    let fourth = tagged(10, "order-8", 1, "OrderPlaced", &["customer:42", "customer:42"]);
+    writer.batch_with(&[third, fourth], |commit| commit.tracking = Some(Tracking { source: "shop", upstream: 79 }));
+    writer.batch_with(&[tagged(11, "cart-1", 2, "OrderPlaced", &[])], |commit| {
+        commit.key = Some("request-3");
+        commit.tracking = Some(Tracking { source: "bank", upstream: 5 });
+    });
+    writer.seal();
+    writer
+}
+
+fn index_of(writer: &Writer) -> Vec<u8> {
+    let mut builder = IndexBuilder::new(writer.header.base);
+    let mut source = &writer.bytes[..];
+    let Ok(_) = scan::scan(&mut source, writer.seed, scan::first_tail(&writer.header), &mut builder);
+    builder.finish(IndexIdentity {
+        log_id: LOG,
+        segment: writer.header.number,
+        base: writer.header.base,
+        seed: writer.seed,
+        segment_len: writer.end(),
+        events: writer.offsets.len() as u32,
+    })
+}
+
+/// A filter over segments 0 to 2, as if they were sixteen.
+fn level_file() -> Vec<u8> {
+    let segments = [sealed(), active(), indexed()];
+    let indexes = segments.each_ref().map(index_of);
+    let indexes = indexes.each_ref().map(|bytes| WholeIndex::read(bytes).unwrap());
+    let hashes = indexes.each_ref().map(|one| index::hashes(one).unwrap());
+    let keys = hashes.iter().map(index::Hashes::count_all).sum();
+    let seeds = index::seeds_digest(segments.iter().map(|segment| segment.seed));
+    let identity = LevelIdentity { log_id: LOG, level: 1, first: SegmentNumber::FIRST, seeds };
+    let mut writer = LevelWriter::new(identity, keys);
+    let mut file = vec![0; LEVEL_HEADER_LEN];
+    for hash in Merge::new(hashes) {
+        writer.push(hash.unwrap(), &mut file);
+    }
+    let header = writer.finish(&mut file);
+    file[..LEVEL_HEADER_LEN].copy_from_slice(&header.encode());
+    file
 }
 
 fn active_file() -> Vec<u8> {
@@ -242,6 +323,59 @@ fn dump_segment(bytes: &[u8]) -> String {
     dump.0
 }
 
+fn dump_index(bytes: &[u8]) -> String {
+    let whole = WholeIndex::read(bytes).unwrap();
+    let mut out = format!("{:?}\n", whole.identity());
+    for section in Section::ALL {
+        let place = whole.directory().place(section);
+        writeln!(out, "{:5}..{:<5} {section:?}", place.start, place.end).unwrap();
+    }
+    index::for_each_stream(&whole, "", &mut |name, entry| {
+        let mut offsets = Vec::new();
+        index::offsets(&whole, &entry, 0..u64::MAX, &mut offsets).unwrap();
+        let hash = KeyHash::stream(name).get();
+        writeln!(out, "stream {name} {hash:08x}: {} to {}, offsets/8 {offsets:?}", entry.first, entry.last).unwrap();
+    })
+    .unwrap();
+    index::for_each_label(&whole, &mut |label, events| {
+        let hash = match label {
+            Label::Type(name) | Label::TypePrefix(name) => KeyHash::event_type(name),
+            Label::Tag(name) => KeyHash::tag(name),
+        };
+        let numbers = index::labelled(&whole, label).unwrap().iter().collect::<Vec<_>>();
+        writeln!(out, "{label:?} {:08x}: {events} events, {numbers:?}", hash.get()).unwrap();
+    })
+    .unwrap();
+    index::for_each_made_run(&whole, &mut |maker, first, last| {
+        writeln!(out, "ids made with salt {:016x} from {first} to {last}", maker.salt()).unwrap();
+    })
+    .unwrap();
+    for parts in ["request-1", "request-2", "request-3"] {
+        index::markers_of_key(&whole, parts, &mut |marker| writeln!(out, "key {parts} perhaps at {marker}").unwrap())
+            .unwrap();
+    }
+    index::for_each_source(&whole, &mut |source, upstream| writeln!(out, "source {source} at {upstream}").unwrap())
+        .unwrap();
+    for hash in index::hashes(&whole).unwrap() {
+        let hash = hash.unwrap();
+        assert!(index::may_hold(&whole, hash).unwrap());
+        writeln!(out, "hash {:08x}", hash.get()).unwrap();
+    }
+    out
+}
+
+fn dump_level(bytes: &[u8]) -> String {
+    let header = LevelHeader::decode(bytes, bytes.len() as u64).unwrap();
+    let filter = &bytes[LEVEL_HEADER_LEN..];
+    assert!(header.is_good(filter));
+    let filter = index::Filter::read(filter).unwrap();
+    let mut out = format!("{header:?}\n");
+    for stream in ["order-7", "order-8", "cart-1", "note-1", "note-2", "$audit", "nobody", "note-3"] {
+        writeln!(out, "{stream}: {}", filter.may_hold(KeyHash::stream(stream))).unwrap();
+    }
+    out
+}
+
 // Files as text.
 
 fn to_hex(bytes: &[u8]) -> String {
@@ -331,6 +465,27 @@ fn store_meta_of_version_1_stays_what_it_is() {
 #[test]
 fn a_watermark_of_version_1_stays_what_it_is() {
     check_file("WATERMARK", &watermark_file(), |bytes| format!("{:?}\n", Watermark::decode(bytes).unwrap()));
+}
+
+#[test]
+fn an_index_of_version_1_stays_what_it_is() {
+    check_file("segment.idx", &index_of(&indexed()), dump_index);
+}
+
+#[test]
+fn a_merged_filter_of_version_1_stays_what_it_is() {
+    check_file("level.flt", &level_file(), dump_level);
+}
+
+#[test]
+fn the_bytes_of_a_look_up_that_format_md_shows_are_those_of_the_index() {
+    let text = fs::read_to_string(Path::new(env!("CARGO_MANIFEST_DIR")).join("FORMAT.md")).unwrap();
+    let index = index_of(&indexed());
+    let shown = text.lines().filter_map(|line| line.strip_prefix("idx ")).collect::<Vec<_>>().join("\n");
+    for (offset, row) in rows(&shown) {
+        assert_eq!(row, index[offset..offset + row.len()], "the row at {offset:x}");
+    }
+    assert_eq!(rows(&shown).count(), 6);
 }
 
 #[test]
