@@ -88,6 +88,21 @@ pub trait Sink {
     fn discard(&mut self);
 }
 
+/// For who does not care which sink it is.
+impl Sink for &mut dyn Sink {
+    fn event(&mut self, offset: u64, event: &Event<'_>) {
+        (**self).event(offset, event);
+    }
+
+    fn commit(&mut self, offset: u64, commit: &Commit<'_>) {
+        (**self).commit(offset, commit);
+    }
+
+    fn discard(&mut self) {
+        (**self).discard();
+    }
+}
+
 /// Takes nothing: only the verdict is wanted.
 impl Sink for () {
     fn event(&mut self, _offset: u64, _event: &Event<'_>) {}

@@ -16,6 +16,8 @@ pub(crate) struct IndexBuilder<'a> {
     index: &'a MemoryIndex,
     /// Of a segment without a dense index of its own.
     offsets: Option<&'a Segment>,
+    /// Of a segment that is not there yet.
+    kept: Option<&'a mut Vec<u32>>,
     /// Streams met before, so that each name is kept once.
     names: &'a mut HashSet<StreamId>,
     /// The batch at hand: its runs, the offset/8 of each event, and the position of the first.
@@ -26,12 +28,26 @@ pub(crate) struct IndexBuilder<'a> {
 
 impl<'a> IndexBuilder<'a> {
     pub(crate) fn new(index: &'a MemoryIndex, names: &'a mut HashSet<StreamId>) -> IndexBuilder<'a> {
-        IndexBuilder { index, offsets: None, names, runs: Vec::new(), places: Vec::new(), first: Position::START }
+        IndexBuilder {
+            index,
+            offsets: None,
+            kept: None,
+            names,
+            runs: Vec::new(),
+            places: Vec::new(),
+            first: Position::START,
+        }
     }
 
     /// Also tells `segment` where each event stands.
     pub(crate) fn placing_in(mut self, segment: &'a Segment) -> IndexBuilder<'a> {
         self.offsets = Some(segment);
+        self
+    }
+
+    /// Also keeps the offset/8 of each event, in the order of positions.
+    pub(crate) fn keeping(mut self, offsets: &'a mut Vec<u32>) -> IndexBuilder<'a> {
+        self.kept = Some(offsets);
         self
     }
 
@@ -70,6 +86,9 @@ impl Sink for IndexBuilder<'_> {
             for (number, place) in (0..).zip(&self.places) {
                 segment.place_event(self.first.plus(number), u64::from(*place) * FRAME_ALIGN);
             }
+        }
+        if let Some(kept) = &mut self.kept {
+            kept.extend_from_slice(&self.places);
         }
         let tracking =
             commit.tracking.and_then(|tracking| Some((SourceName::new(tracking.source).ok()?, tracking.upstream)));

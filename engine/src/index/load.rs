@@ -6,7 +6,7 @@
 
 use std::sync::Arc;
 
-use annals_codec::scan::{self, Bad, Scan, SealedEnd, Source, Stop};
+use annals_codec::scan::{self, Bad, SealedEnd, Source, Stop, Totals};
 use annals_codec::{Position, SEGMENT_HEADER_LEN, Seed, StreamId, Tail};
 use hashbrown::HashSet;
 
@@ -109,7 +109,7 @@ impl Loader {
         loop {
             let mut builder = IndexBuilder::new(index, &mut self.names).placing_in(segment);
             let found = scan::scan(source, seed, tail, &mut builder).doing("read", doing)?;
-            self.take_time(&found);
+            self.take_time(&found.totals);
             let gap = match &found.stop {
                 Stop::Bad(Bad { resume: Some(resume), at, fault, .. })
                     if end.is_none_or(|end| resume.position < end) =>
@@ -123,8 +123,9 @@ impl Loader {
         }
     }
 
-    fn take_time(&mut self, scan: &Scan) {
-        if let Some((_, max)) = scan.totals.recorded_at {
+    /// Remembers the time of the latest event.
+    pub(crate) fn take_time(&mut self, totals: &Totals) {
+        if let Some((_, max)) = totals.recorded_at {
             self.recorded_at = self.recorded_at.max(max);
         }
     }

@@ -145,6 +145,13 @@ impl Segment {
         }
     }
 
+    /// Remembers where its first events stand, by their offsets/8. Not yet visible.
+    pub(crate) fn place_events(&self, offsets: &[u32]) {
+        for (number, offset) in (1..).zip(offsets) {
+            self.place_event(self.base.plus(number), u64::from(*offset) * FRAME_ALIGN);
+        }
+    }
+
     /// Promises that everything below `end` is final, events up to `last` included.
     pub(crate) fn publish(&self, end: u64, last: Position) {
         if let Access::Mapped(map) = &self.access {

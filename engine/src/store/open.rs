@@ -17,6 +17,7 @@ use crate::bell::Bell;
 use crate::error::{Doing, OpenError};
 use crate::follow::{Follower, MOST_SEGMENT_LEN, Newest, behind};
 use crate::index::IndexedSegment;
+use crate::index::build::IndexBuilder;
 use crate::index::files::IndexFiles;
 use crate::index::heads::Heads;
 use crate::index::indexer::Indexer;
@@ -44,9 +45,11 @@ impl Inner {
             LockError::Held { pid } => OpenError::AlreadyOpen { pid },
             LockError::Io(source) => OpenError::Io { action: "lock", path: storage.describe(""), source },
         })?;
-        let facts = survey(&*storage, Purpose::Write)?;
-        let now = options.clock.now();
         let mut loader = Loader::default();
+        let (last, mut offsets) = (Arc::new(MemoryIndex::default()), Vec::new());
+        let mut taken = IndexBuilder::new(&last, &mut loader.names).keeping(&mut offsets);
+        let facts = survey(&*storage, Purpose::Write, &mut taken)?;
+        let now = options.clock.now();
         let mut view = View::default();
         let (state, report, index, files) = match decide(&facts, Mode::Strict)? {
             Plan::Create => {
@@ -58,7 +61,15 @@ impl Inner {
                 let files = IndexFiles::new(Arc::clone(&storage), plan.log_id, true);
                 view.segments = load_older(&*storage, &mut loader, &files, &facts, &plan)?;
                 let (state, report) = carry_out::carry_out(&storage, &facts, &plan, options.segment_bytes, now)?;
-                let index = load_last(&mut loader, &facts, &plan, &state.segment)?;
+                loader.take_time(&plan.end.totals);
+                let index = match plan.finish_roll {
+                    None => {
+                        state.segment.place_events(&offsets);
+                        last
+                    }
+                    // Its index is a file, and the segment that goes on is a new one.
+                    Some(_) => Arc::default(),
+                };
                 (state, report, index, files)
             }
         };
@@ -181,26 +192,6 @@ fn load_older(
         segments.push(loader.sealed(storage, last, &end, files)?);
     }
     Ok(segments)
-}
-
-/// Loads the segment that the writer goes on with.
-fn load_last(
-    loader: &mut Loader,
-    facts: &Facts,
-    plan: &Usable,
-    segment: &Segment,
-) -> Result<Arc<MemoryIndex>, OpenError> {
-    let index = Arc::new(MemoryIndex::default());
-    if plan.finish_roll.is_none() {
-        let (last, last_facts) = last_segment(facts);
-        let reached = loader.last(last, last_facts.start, plan.end.offset, segment, &index)?;
-        if reached.offset != plan.end.offset {
-            // Judged good a moment ago, from the disk itself: who goes on now gives versions out twice.
-            let changed = io::Error::new(io::ErrorKind::InvalidData, "it reads differently the second time");
-            return Err(changed).doing("read", || last.display.clone());
-        }
-    }
-    Ok(index)
 }
 
 /// Loads what a reader may be shown of the last segment: what is durable.

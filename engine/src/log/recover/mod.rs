@@ -33,7 +33,7 @@ pub(crate) fn survey_beside_writer(storage: &dyn Storage) -> Result<(Facts, Resu
     const PAUSE: Duration = Duration::from_millis(2);
     let (mut before, mut tries) = (None, 0);
     loop {
-        let facts = survey(storage, Purpose::Read)?;
+        let facts = survey(storage, Purpose::Read, &mut ())?;
         let decided = decide(&facts, Mode::Lenient);
         let doubt = match &decided {
             Ok(Plan::Use(plan)) if !plan.damage.is_empty() => Some(format!("{:?}", plan.damage)),

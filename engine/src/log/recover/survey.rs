@@ -3,7 +3,7 @@
 use std::io;
 use std::sync::Arc;
 
-use annals_codec::scan::{self, Scan, SealedEnd, Source};
+use annals_codec::scan::{self, Scan, SealedEnd, Sink, Source};
 use annals_codec::{
     Frame, FrameKind, HeaderFault, LogId, META_FILE_LEN, MetaFault, Position, SEAL_LEN, SEGMENT_HEADER_LEN, Seal, Seed,
     SegmentHeader, SegmentNumber, StoreMeta, TRAILER_LEN, Tail, Trailer, WATERMARK_FILE_LEN, Watermark,
@@ -131,8 +131,9 @@ pub(crate) enum Purpose {
     Read,
 }
 
-/// States the facts about the store in `storage`.
-pub(crate) fn survey(storage: &dyn Storage, purpose: Purpose) -> Result<Facts, OpenError> {
+/// States the facts about the store in `storage`. What the scan of the last segment accepts is
+/// told to `sink`: read once, it is judged and taken in.
+pub(crate) fn survey(storage: &dyn Storage, purpose: Purpose, sink: &mut dyn Sink) -> Result<Facts, OpenError> {
     // The watermark first: beside a writer, what it vouches for is then older
     // than everything read after it.
     let watermark = read_whole(storage, names::WATERMARK, WATERMARK_FILE_LEN)
@@ -181,7 +182,9 @@ pub(crate) fn survey(storage: &dyn Storage, purpose: Purpose) -> Result<Facts, O
             let vouched = if is_ours { watermark.vouches_for(*number) } else { 0 };
             let start = start_of(&header, *number, *base, seed_of_last.as_ref());
             Content::Last(match start {
-                Some((seed, tail)) => Some(scan_last(&file, len, seed, tail, vouched, purpose).doing("read", doing)?),
+                Some((seed, tail)) => {
+                    Some(scan_last(&file, len, seed, tail, (vouched, purpose), sink).doing("read", doing)?)
+                }
                 None => None,
             })
         } else {
@@ -235,14 +238,14 @@ fn scan_last(
     len: u64,
     seed: Seed,
     tail: Tail,
-    vouched: u64,
-    purpose: Purpose,
+    (vouched, purpose): (u64, Purpose),
+    mut sink: &mut dyn Sink,
 ) -> io::Result<LastFacts> {
     let mut source = match purpose {
         Purpose::Write => FileSource::fresh_from(Arc::clone(file), len, vouched),
         Purpose::Read => FileSource::cached(Arc::clone(file), len),
     };
-    let scan = scan::scan(&mut source, seed, tail, &mut ())?;
+    let scan = scan::scan(&mut source, seed, tail, &mut sink)?;
     Ok(LastFacts { seed, start: tail, scan, unproven: source.is_unproven(), vouched })
 }
 
