@@ -5,6 +5,7 @@
 //! one `fdatasync` when the run is durable. No index, no versions, no readers.
 
 mod raw;
+pub mod shop;
 mod workload;
 
 pub use raw::{RawLog, raw_read_and_scan, raw_scan};

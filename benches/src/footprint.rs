@@ -1,0 +1,76 @@
+//! What the kernel knows of this process: memory, and bytes read.
+
+use std::fs;
+use std::path::Path;
+
+/// A number from a file of lines `name: number unit`, as `/proc` has them.
+fn number(file: &str, name: &str) -> u64 {
+    let text = fs::read_to_string(file).expect("Linux keeps this file");
+    let line = text.lines().find_map(|line| line.strip_prefix(name)?.strip_prefix(':')).expect("a line of this name");
+    line.split_whitespace().next().expect("a number").parse().expect("a number")
+}
+
+/// Memory that belongs to no file, in KiB.
+pub(crate) fn anonymous_kib() -> u64 {
+    number("/proc/self/status", "RssAnon")
+}
+
+/// How many bytes `read` and its kin have returned to this process so far.
+pub(crate) fn bytes_read() -> u64 {
+    number("/proc/self/io", "rchar")
+}
+
+/// How much of the mappings of files this process has touched, in KiB: of those files that count.
+///
+/// The kernel maps up to 64 KiB around a page that is touched, so one look makes 64.
+pub(crate) fn mapped_kib(counts: impl Fn(&Path) -> bool) -> u64 {
+    let maps = fs::read_to_string("/proc/self/smaps").expect("Linux keeps this file");
+    let mut counting = false;
+    let mut kib = 0;
+    for line in maps.lines() {
+        if let Some(rss) = line.strip_prefix("Rss:") {
+            let rss: u64 = rss.trim().trim_end_matches(" kB").parse().expect("a number");
+            kib += if counting { rss } else { 0 };
+        } else if line.starts_with(|c: char| c.is_ascii_digit() || ('a'..='f').contains(&c)) {
+            // address permissions offset device inode path
+            counting = line.find('/').is_some_and(|at| counts(Path::new(&line[at..])));
+        }
+    }
+    kib
+}
+
+/// What the files below a directory take on the disk, in bytes: whole blocks, and what is reserved.
+pub(crate) fn disk_bytes(dir: &Path) -> u64 {
+    use std::os::unix::fs::MetadataExt;
+    files(dir).iter().map(|(_, metadata)| metadata.blocks() * 512).sum()
+}
+
+/// Waits until nothing changes below a directory: until what is done in the background is done.
+pub(crate) fn settle(dir: &Path) {
+    let look = || files(dir).into_iter().map(|(path, metadata)| (path, metadata.len(), metadata.modified().ok()));
+    let mut before: Vec<_> = look().collect();
+    loop {
+        std::thread::sleep(std::time::Duration::from_millis(500));
+        let now: Vec<_> = look().collect();
+        if now == before {
+            return;
+        }
+        before = now;
+    }
+}
+
+fn files(dir: &Path) -> Vec<(std::path::PathBuf, fs::Metadata)> {
+    let mut found = Vec::new();
+    for entry in fs::read_dir(dir).expect("a directory") {
+        let path = entry.expect("an entry").path();
+        // What is gone by now is nothing to count.
+        let Ok(metadata) = fs::symlink_metadata(&path) else { continue };
+        if metadata.is_dir() {
+            found.extend(files(&path));
+        } else {
+            found.push((path, metadata));
+        }
+    }
+    found.sort_by(|a, b| a.0.cmp(&b.0));
+    found
+}

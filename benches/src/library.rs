@@ -1,0 +1,104 @@
+//! The stores that are only read: the same events, several times.
+//!
+//! Every stream has 94 events. They arrive in 94 rounds, one event of each stream
+//! in a round, in another order each time: so a stream lies scattered over the
+//! whole log, and where the log has 50 segments there are events of it in all of
+//! them (but for a stream in three hundred that misses one by its draw).
+//!
+//! The ids are made by the store, in the order of time, which every index of ids
+//! likes best; the peers have those of the first store.
+
+use annals::{EventStore, Position, StreamId};
+use annals_benches::shop::{self, Dice, Shop, Shuffled};
+
+use crate::contestant::{Annals, Contestant};
+use crate::footprint::settle;
+
+/// So many events has each stream.
+pub(crate) const STREAM_EVENTS: u64 = 94;
+/// Over so many segments a stream is spread in the second store.
+const SEGMENTS: u64 = 50;
+
+pub(crate) struct Library {
+    /// All in one segment.
+    pub(crate) whole: Annals,
+    /// Over fifty.
+    pub(crate) spread: Annals,
+    /// The others, if they were compiled.
+    pub(crate) peers: Vec<Box<dyn Contestant>>,
+    streams: u64,
+}
+
+impl Library {
+    pub(crate) fn build(events: u64) -> Library {
+        let streams = events / STREAM_EVENTS;
+        let whole = annals("in one segment", streams, 1 << 30);
+        let bytes = whole.store.stats().bytes;
+        // A little more than the fiftieth part, for what each segment has at its ends.
+        let spread = annals("over 50 segments", streams, bytes / SEGMENTS + bytes / SEGMENTS / 64);
+        let library = Library { peers: peers(&whole.store), whole, spread, streams };
+        library.warm_up();
+        library
+    }
+
+    /// Everybody reads everything: the pages are mapped, and our checksums verified. It also
+    /// shows that all of them hold the same.
+    fn warm_up(&self) {
+        let all: Vec<StreamId> = (0..=self.streams).map(shop::stream).collect();
+        let sums: Vec<u64> = self.contestants().iter().map(|contestant| contestant.read_streams(&all)).collect();
+        assert!(sums.iter().all(|sum| *sum == sums[0]), "the same events: {sums:?}");
+        let segments = |annals: &Annals| annals.store.stats().segments.iter().filter(|segment| segment.sealed).count();
+        println!(
+            "({} events in {} streams of {STREAM_EVENTS}; sealed segments: {} and {})",
+            self.whole.store.head(),
+            self.streams,
+            segments(&self.whole),
+            segments(&self.spread),
+        );
+    }
+
+    /// The store in both its shapes, then the peers.
+    pub(crate) fn contestants(&self) -> Vec<&dyn Contestant> {
+        let ours: [&dyn Contestant; 2] = [&self.whole, &self.spread];
+        ours.into_iter().chain(self.peers.iter().map(|peer| &**peer)).collect()
+    }
+
+    /// Streams at random.
+    pub(crate) fn some_streams(&self, dice: &mut Dice, number: usize) -> Vec<StreamId> {
+        (0..number).map(|_| shop::stream(dice.below(self.streams))).collect()
+    }
+
+    /// Positions at random.
+    pub(crate) fn some_positions(&self, dice: &mut Dice, number: usize) -> Vec<Position> {
+        let events = self.streams * STREAM_EVENTS;
+        (0..number).map(|_| Position::new(1 + dice.below(events))).collect()
+    }
+}
+
+fn annals(name: &'static str, streams: u64, segment_bytes: u64) -> Annals {
+    let dir = tempfile::tempdir().expect("a directory");
+    let mut order = Shuffled::new(streams);
+    let mut shop = Shop::new();
+    let mut next = || (shop::stream(order.next_number()), shop.event());
+    let store = shop::open(dir.path(), segment_bytes);
+    shop::fill(&store, streams * STREAM_EVENTS, 1000, &mut next);
+    store.close().expect("a clean close");
+    // Every segment that counts is to be sealed and indexed: opened with small segments, the store
+    // begins a new one for the next event, which opens the next order.
+    let store = shop::open(dir.path(), 64 << 10);
+    shop::fill(&store, 1, 1, || (shop::stream(streams), Shop::new().event()));
+    settle(dir.path());
+    store.close().expect("a clean close");
+    let store = shop::open(dir.path(), segment_bytes);
+    Annals { name, dir, store }
+}
+
+#[cfg(feature = "peers")]
+fn peers(of: &EventStore) -> Vec<Box<dyn Contestant>> {
+    vec![Box::new(crate::peers::Sqlite::copy(of)), Box::new(crate::peers::Lmdb::copy(of))]
+}
+
+#[cfg(not(feature = "peers"))]
+fn peers(_: &EventStore) -> Vec<Box<dyn Contestant>> {
+    Vec::new()
+}
