@@ -74,3 +74,48 @@ fn files(dir: &Path) -> Vec<(std::path::PathBuf, fs::Metadata)> {
     found.sort_by(|a, b| a.0.cmp(&b.0));
     found
 }
+
+#[cfg(all(test, target_os = "linux"))]
+mod tests {
+    use annals_benches::{fill, read_all, shop::Dice};
+
+    use super::*;
+
+    #[test]
+    fn what_a_reader_touches_in_a_mapping_counts_and_nobody_elses_does() {
+        let dir = tempfile::tempdir().unwrap();
+        let store = fill(dir.path(), 10_000);
+        let ours = || mapped_kib(|path| path.starts_with(dir.path()));
+        let before = ours();
+        let payload = read_all(&store);
+        assert!(ours() >= before.max(payload / 1024), "{} KiB of {payload} bytes", ours());
+        assert_eq!(mapped_kib(|_| false), 0);
+        drop(store);
+        assert_eq!(ours(), 0, "a store that is closed has no mappings");
+    }
+
+    #[test]
+    fn bytes_that_were_read_count_and_so_do_those_on_the_disk() {
+        let dir = tempfile::tempdir().unwrap();
+        let file = dir.path().join("a/b");
+        fs::create_dir(dir.path().join("a")).unwrap();
+        // Random, for a file system that compresses; synced, for one that counts late.
+        let mut dice = Dice::new(1);
+        let bytes: Vec<u8> = (0..1 << 20).map(|_| dice.roll() as u8).collect();
+        fs::write(&file, &bytes).unwrap();
+        fs::File::open(&file).unwrap().sync_all().unwrap();
+        let before = bytes_read();
+        assert!(fs::read(&file).unwrap() == bytes);
+        assert!(bytes_read() - before >= 1 << 20);
+        assert!(disk_bytes(dir.path()) >= 1 << 20, "{}", disk_bytes(dir.path()));
+    }
+
+    #[test]
+    fn memory_that_is_filled_is_anonymous() {
+        let before = anonymous_kib();
+        let filled = std::hint::black_box(vec![1_u8; 64 << 20]);
+        // Half of it, because other tests give memory back meanwhile.
+        assert!(anonymous_kib() >= before + (32 << 10));
+        drop(filled);
+    }
+}
