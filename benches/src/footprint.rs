@@ -1,7 +1,10 @@
 //! What the kernel knows of this process: memory, and bytes read.
 
 use std::fs;
-use std::path::Path;
+use std::os::unix::fs::MetadataExt;
+use std::path::{Path, PathBuf};
+use std::thread;
+use std::time::Duration;
 
 /// A number from a file of lines `name: number unit`, as `/proc` has them.
 fn number(file: &str, name: &str) -> u64 {
@@ -41,16 +44,16 @@ pub(crate) fn mapped_kib(counts: impl Fn(&Path) -> bool) -> u64 {
 
 /// What the files below a directory take on the disk, in bytes: whole blocks, and what is reserved.
 pub(crate) fn disk_bytes(dir: &Path) -> u64 {
-    use std::os::unix::fs::MetadataExt;
     files(dir).iter().map(|(_, metadata)| metadata.blocks() * 512).sum()
 }
 
-/// Waits until nothing changes below a directory: until what is done in the background is done.
+/// Waits until nothing changes below a directory for a while: what was to be done in the background is done.
 pub(crate) fn settle(dir: &Path) {
+    const QUIET: Duration = Duration::from_secs(2);
     let look = || files(dir).into_iter().map(|(path, metadata)| (path, metadata.len(), metadata.modified().ok()));
     let mut before: Vec<_> = look().collect();
     loop {
-        std::thread::sleep(std::time::Duration::from_millis(500));
+        thread::sleep(QUIET);
         let now: Vec<_> = look().collect();
         if now == before {
             return;
@@ -59,7 +62,7 @@ pub(crate) fn settle(dir: &Path) {
     }
 }
 
-fn files(dir: &Path) -> Vec<(std::path::PathBuf, fs::Metadata)> {
+fn files(dir: &Path) -> Vec<(PathBuf, fs::Metadata)> {
     let mut found = Vec::new();
     for entry in fs::read_dir(dir).expect("a directory") {
         let path = entry.expect("an entry").path();

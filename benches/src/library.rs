@@ -3,12 +3,12 @@
 //! Every stream has 94 events. They arrive in 94 rounds, one event of each stream
 //! in a round, in another order each time: so a stream lies scattered over the
 //! whole log, and where the log has 50 segments there are events of it in all of
-//! them (but for a stream in three hundred that misses one by its draw).
+//! them, or nearly.
 //!
 //! The ids are made by the store, in the order of time, which every index of ids
 //! likes best; the peers have those of the first store.
 
-use annals::{EventStore, Position, StreamId};
+use annals::{EventStore, Position, StreamId, StreamVersion};
 use annals_benches::shop::{self, Dice, Shop, Shuffled};
 
 use crate::contestant::{Annals, Contestant};
@@ -35,7 +35,7 @@ impl Library {
         let whole = annals("in one segment", streams, 1 << 30);
         let bytes = whole.store.stats().bytes;
         // A little more than the fiftieth part, for what each segment has at its ends.
-        let spread = annals("over 50 segments", streams, bytes / SEGMENTS + bytes / SEGMENTS / 64);
+        let spread = annals("over 50 segments", streams, bytes / SEGMENTS + bytes / SEGMENTS / 200);
         let library = Library { peers: peers(&whole.store), whole, spread, streams };
         library.warm_up();
         library
@@ -47,14 +47,29 @@ impl Library {
         let all: Vec<StreamId> = (0..=self.streams).map(shop::stream).collect();
         let sums: Vec<u64> = self.contestants().iter().map(|contestant| contestant.read_streams(&all)).collect();
         assert!(sums.iter().all(|sum| *sum == sums[0]), "the same events: {sums:?}");
-        let segments = |annals: &Annals| annals.store.stats().segments.iter().filter(|segment| segment.sealed).count();
         println!(
-            "({} events in {} streams of {STREAM_EVENTS}; sealed segments: {} and {})",
+            "({} events in {} streams of {STREAM_EVENTS}, each in {:.1} sealed segments and in {:.1})",
             self.whole.store.head(),
             self.streams,
-            segments(&self.whole),
-            segments(&self.spread),
+            self.segments_of_a_stream(&self.whole),
+            self.segments_of_a_stream(&self.spread),
         );
+    }
+
+    /// In how many segments there are events of one stream: the mean of a hundred.
+    fn segments_of_a_stream(&self, of: &Annals) -> f64 {
+        let segments = of.store.stats().segments;
+        let streams = self.some_streams(&mut Dice::new(1), 100);
+        let of_one = |stream: &StreamId| {
+            let events = of.store.read_stream(stream, StreamVersion::EMPTY).expect("a stream's name");
+            let positions = events.map(|event| event.expect("a whole log").position());
+            let mut numbers: Vec<usize> =
+                positions.map(|position| segments.partition_point(|segment| segment.last < position)).collect();
+            assert!(numbers.iter().all(|&number| segments[number].sealed), "the last event of all is another stream's");
+            numbers.dedup();
+            numbers.len()
+        };
+        streams.iter().map(of_one).sum::<usize>() as f64 / streams.len() as f64
     }
 
     /// The store in both its shapes, then the peers.

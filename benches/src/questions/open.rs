@@ -17,7 +17,7 @@ use crate::footprint::{bytes_read, mapped_kib, settle};
 use crate::turns::{Run, Spread, in_turn, ratios, timed};
 
 const NORMAL: u64 = 64 << 20;
-const SMALL: u64 = 256 << 10;
+const SMALL: u64 = 240 << 10;
 
 struct Closed {
     name: String,
