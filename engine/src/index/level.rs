@@ -59,7 +59,7 @@ impl Level {
 
     /// The path of its file, when these are its segments.
     pub(super) fn path(&self, segments: &[IndexedSegment]) -> String {
-        names::level(self.height, segments[0].log.number)
+        names::level(self.height, segments[0].log.number.get() / level_span(self.height))
     }
 
     /// Whether any of these segments, which are the filter's, may hold something; `false` is certain.

@@ -23,9 +23,9 @@ pub(crate) fn index(number: SegmentNumber) -> String {
     format!("{INDEXES}/{:020}.idx", number.get())
 }
 
-/// The path of the filter over several segments, of which this is the first.
-pub(crate) fn level(level: u32, first: SegmentNumber) -> String {
-    format!("{INDEXES}/{level}-{:020}.flt", first.get())
+/// The path of the filter over a group of segments of this level.
+pub(crate) fn level(level: u32, group: u64) -> String {
+    format!("{INDEXES}/{level}-{group:020}.flt")
 }
 
 /// The path of a segment while it is made.
