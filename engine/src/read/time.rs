@@ -21,7 +21,19 @@ impl Frames {
     /// Finds where a moment lies, looking at a number of events that grows with the
     /// logarithm of the log's length.
     pub(crate) fn moment(&mut self, is_before: impl Fn(i64) -> bool) -> Moment {
-        let (low, high) = (self.view.oldest().before().get(), self.head.plus(1).get());
+        let (mut low, mut high) = (self.view.oldest().before().get(), self.head.plus(1).get());
+        // Seals say when the first and the last event of their segments were recorded, so
+        // only one segment is looked into, but for those that do not tell.
+        for segment in self.view.segments.iter().map(|segment| &segment.log) {
+            let Some((earliest, latest)) = segment.recorded_at() else { continue };
+            if is_before(latest) {
+                low = low.max(segment.last().get());
+            }
+            if !is_before(earliest) {
+                high = high.min(segment.base.get() + 1);
+                break;
+            }
+        }
         let (low, high) = split(low, high, |position| match self.recorded_at(Position::new(position)) {
             Some(recorded_at) => Ok(is_before(recorded_at)),
             None => Err(self.unreadable(position)),
