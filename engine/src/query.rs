@@ -79,11 +79,20 @@ impl Query {
         }
     }
 
-    /// What it says about streams, if every event that it describes must be of one of them.
-    pub(crate) fn streams(&self) -> Option<impl Iterator<Item = &Rule<StreamId>>> {
-        let Query::Items(items) = self else { return None };
-        let is_narrow = items.iter().all(|item| !item.streams.is_empty());
-        is_narrow.then(|| items.iter().flat_map(|item| &item.streams))
+    /// Whether it leaves nothing out.
+    pub(crate) fn is_everything(&self) -> bool {
+        match self {
+            Query::All => true,
+            Query::Items(items) => items.iter().any(|item| *item == QueryItem::new()),
+        }
+    }
+
+    /// Its items; [`Query::All`] has none.
+    pub(crate) fn items(&self) -> &[QueryItem] {
+        match self {
+            Query::All => &[],
+            Query::Items(items) => items,
+        }
     }
 }
 
@@ -111,9 +120,9 @@ impl From<Vec<QueryItem>> for Query {
 #[derive(Clone, Debug, Default, Eq, PartialEq)]
 #[must_use]
 pub struct QueryItem {
-    types: Vec<Rule<EventType>>,
-    tags: Vec<Tag>,
-    streams: Vec<Rule<StreamId>>,
+    pub(crate) types: Vec<Rule<EventType>>,
+    pub(crate) tags: Vec<Tag>,
+    pub(crate) streams: Vec<Rule<StreamId>>,
     /// The first name that is not one: who uses the query reports it.
     invalid: Option<NameError>,
 }
@@ -163,6 +172,23 @@ impl QueryItem {
         self
     }
 
+    /// Whether its events are of streams that are all told by their names.
+    pub(crate) fn names_its_streams(&self) -> bool {
+        !self.streams.is_empty() && self.streams.iter().all(|rule| matches!(rule, Rule::Exact(_)))
+    }
+
+    /// Whether it may match events where `has` says which names occur; it may say yes of a name
+    /// that does not. Where a prefix would do, nothing is asked: who has names hashed knows no prefixes.
+    pub(crate) fn may_match_where<E>(&self, mut has: impl FnMut(Name<'_>) -> Result<bool, E>) -> Result<bool, E> {
+        for tag in &self.tags {
+            if !has(Name::Tag(tag))? {
+                return Ok(false);
+            }
+        }
+        Ok(may_be_any(&self.streams, |stream| has(Name::Stream(stream)))?
+            && may_be_any(&self.types, |event_type| has(Name::Type(event_type)))?)
+    }
+
     fn matches(&self, event: &Event<'_>) -> bool {
         // A name that was left out must not make the item match more.
         self.invalid.is_none()
@@ -177,6 +203,24 @@ impl QueryItem {
 pub(crate) enum Rule<N> {
     Exact(N),
     Prefix(Box<str>),
+}
+
+/// A name that an item tells exactly, and what it is the name of.
+#[derive(Clone, Copy, Debug, Eq, PartialEq)]
+pub(crate) enum Name<'a> {
+    Stream(&'a str),
+    Type(&'a str),
+    Tag(&'a str),
+}
+
+fn may_be_any<N, E>(rules: &[Rule<N>], mut has: impl FnMut(&N) -> Result<bool, E>) -> Result<bool, E> {
+    for rule in rules {
+        match rule {
+            Rule::Exact(name) if !has(name)? => {}
+            Rule::Exact(_) | Rule::Prefix(_) => return Ok(true),
+        }
+    }
+    Ok(rules.is_empty())
 }
 
 fn any<N: AsRef<str>>(rules: &[Rule<N>], name: &str) -> bool {
@@ -305,11 +349,26 @@ mod tests {
     }
 
     #[test]
-    fn a_query_is_bound_to_streams_only_when_each_item_is() {
-        let bound = |query: Query| query.streams().map(Iterator::count);
-        assert_eq!(bound(Query::All), None);
-        assert_eq!(bound(item().event_type("Paid").into()), None);
-        assert_eq!(bound(vec![item().stream("a"), item().tag("t")].into()), None);
-        assert_eq!(bound(vec![item().stream("a").stream_prefix("b"), item().stream("c").tag("t")].into()), Some(3));
+    fn a_query_leaves_nothing_out_when_one_of_its_items_does_not() {
+        assert!(Query::All.is_everything());
+        assert!(Query::from(vec![item().tag("a"), item()]).is_everything());
+        assert!(!Query::from(vec![item().tag("a"), item().stream_prefix("")]).is_everything());
+        assert!(!Query::Items(Vec::new()).is_everything());
+        assert!(!Query::from(item().tag("")).is_everything(), "it is not valid");
+    }
+
+    #[test]
+    fn an_item_may_match_where_all_its_tags_and_one_name_of_each_other_kind_occur() {
+        let there = [Name::Tag("a"), Name::Tag("b"), Name::Stream("order-7"), Name::Type("Paid")];
+        let may = |item: QueryItem| item.may_match_where(|name| Ok::<_, ()>(there.contains(&name))).unwrap();
+        assert!(may(item()));
+        assert!(may(item().tag("a").tag("b").stream("order-7").event_type("Paid")));
+        assert!(!may(item().tag("a").tag("c")));
+        assert!(!may(item().tag("Paid")), "a type is no tag");
+        assert!(may(item().stream("order-8").stream("order-7")));
+        assert!(!may(item().stream("order-8").event_type("Paid")));
+        assert!(!may(item().stream("order-7").event_type("Placed")));
+        assert!(may(item().stream("order-8").stream_prefix("none")), "of a prefix nobody knows");
+        assert!(may(item().type_prefix("none").event_type("Placed")));
     }
 }

@@ -23,7 +23,8 @@ use std::io;
 use std::ops::Range;
 use std::sync::Arc;
 
-use annals_codec::{Position, StreamVersion};
+use annals_codec::index::Label;
+use annals_codec::{Position, RoaringBitmap, StreamVersion};
 
 use self::files::IndexFiles;
 use self::level::Level;
@@ -42,11 +43,15 @@ pub(crate) struct Span {
 }
 
 impl Span {
+    /// Whether none of its events is missing, so that their versions can be counted.
+    pub(crate) fn is_whole(&self) -> bool {
+        // Versions that go back are damage that `verify` finds, and nothing to count with.
+        self.last.get().checked_sub(self.first.get()) == self.events.checked_sub(1)
+    }
+
     /// How many of its events certainly come before `version`; none, where some are missing.
     pub(crate) fn events_before(&self, version: StreamVersion) -> u64 {
-        // Versions that go back are damage that `verify` finds, and nothing to count with.
-        let is_whole = self.last.get().checked_sub(self.first.get()) == self.events.checked_sub(1);
-        if is_whole { version.get().saturating_sub(self.first.get()).min(self.events) } else { 0 }
+        if self.is_whole() { version.get().saturating_sub(self.first.get()).min(self.events) } else { 0 }
     }
 }
 
@@ -124,6 +129,15 @@ impl IndexedSegment {
     /// What the operating system refused to read of the segment.
     pub(crate) fn unreadable(&self, offset: u64, error: io::Error) -> ReadError {
         ReadError::Io { path: self.log.shown.clone(), offset, source: Arc::new(error) }
+    }
+
+    /// The numbers, from 0 in the segment, of its events up to `until` that are labelled so. It may
+    /// name too many, also behind `until`, and never too few.
+    pub(crate) fn labelled(&self, label: Label<'_>, until: Position) -> Result<RoaringBitmap, ReadError> {
+        match &self.index {
+            SegmentIndex::Memory(index) => Ok(index.labelled(&self.log, label, until)),
+            SegmentIndex::Sealed(index) => index.labelled(&self.log, label),
+        }
     }
 
     /// The latest position that the segment records for a foreign source.

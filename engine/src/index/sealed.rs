@@ -14,7 +14,10 @@ use std::ops::Range;
 use std::sync::atomic::{AtomicU32, Ordering};
 use std::sync::{Arc, OnceLock};
 
-use annals_codec::index::{self, DIRECTORY_LEN, Directory, IndexBuilder, IndexFault, IndexIdentity, Section, Sections};
+use annals_codec::RoaringBitmap;
+use annals_codec::index::{
+    self, DIRECTORY_LEN, Directory, IndexBuilder, IndexFault, IndexIdentity, Label, Section, Sections,
+};
 use annals_codec::scan::Stop;
 use parking_lot::Mutex;
 
@@ -154,6 +157,10 @@ impl SealedIndex {
                 each(name, Span { first: entry.first, last: entry.last, events: entry.events });
             })
         })
+    }
+
+    pub(super) fn labelled(&self, segment: &Segment, label: Label<'_>) -> Result<RoaringBitmap, ReadError> {
+        self.ask(segment, |image| index::labelled(image, label))
     }
 
     pub(super) fn tracking(&self, segment: &Segment, source: &str) -> Result<Option<u64>, ReadError> {

@@ -61,6 +61,22 @@ impl Growing<AtomicU32> {
     pub(crate) fn store(&self, index: u64, value: u32) {
         self.get_or_grow(index).store(value, Ordering::Relaxed);
     }
+
+    /// The first index from `from` on, and before `end`, at which a value other than 0 is stored. Where
+    /// nothing near was ever stored, that is passed in one step.
+    pub(crate) fn next_stored(&self, from: u64, end: u64) -> Option<u64> {
+        let mut index = from;
+        while index < end {
+            let (chunk, within) = place(index);
+            let elements = self.chunks.get(chunk)?.get();
+            let stored = |element: &AtomicU32| element.load(Ordering::Relaxed) != 0;
+            if let Some(ahead) = elements.and_then(|elements| elements[within..].iter().position(stored)) {
+                return Some(index + ahead as u64).filter(|index| *index < end);
+            }
+            index += (FIRST_CHUNK << chunk) - within as u64;
+        }
+        None
+    }
 }
 
 /// A set of numbers, one bit each.
@@ -96,6 +112,10 @@ mod tests {
         let offsets = Growing::<AtomicU32>::new();
         offsets.store(1000, 7);
         assert_eq!((offsets.load(999), offsets.load(1000), offsets.load(1 << 30)), (0, 7, 0));
+
+        assert_eq!((offsets.next_stored(0, 1 << 60), offsets.next_stored(1000, 1001)), (Some(1000), Some(1000)));
+        assert_eq!((offsets.next_stored(0, 1000), offsets.next_stored(1001, 1 << 60)), (None, None));
+        assert_eq!(offsets.next_stored(5, 5), None);
 
         let bits = Growing::<AtomicU64>::new();
         bits.insert(70);

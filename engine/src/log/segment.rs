@@ -13,6 +13,7 @@
 //!   Under `pread` every read goes to the disk again and is verified again.
 
 use std::io;
+use std::ops::RangeInclusive;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU32, AtomicU64, Ordering};
 
@@ -29,6 +30,10 @@ use crate::storage::{File, LockGuard, Mapping};
 
 /// Events whose verification one bit remembers.
 pub(crate) const GROUP: u64 = 64;
+
+/// How much of a frame is asked for ahead: most events are shorter, and of the others
+/// the processor guesses the rest itself.
+const PREFETCH: u64 = 512;
 
 #[derive(Debug)]
 pub(crate) struct Segment {
@@ -176,6 +181,20 @@ impl Segment {
         position.get() - self.base.get() - 1
     }
 
+    /// How many events it has published; those in damaged regions count.
+    pub(crate) fn events(&self) -> u64 {
+        self.last().get() - self.base.get()
+    }
+
+    /// The numbers, from 0, of the events that it may have from one position to another. None has a number
+    /// that does not fit: offsets, which are fewer, have 32 bits.
+    pub(crate) fn numbers_of(&self, from: Position, to: Position) -> Option<RangeInclusive<u32>> {
+        let first = from.max(self.base.plus(1)).get();
+        let last = to.get().min(self.base.get().saturating_add(1 << 32));
+        let number = |position: u64| (position - self.base.get() - 1) as u32;
+        (first <= last).then(|| number(first)..=number(last))
+    }
+
     /// Where the event at `position` stands; `None` when it lies in a damaged region.
     #[inline]
     pub(crate) fn offset_of(&self, position: Position) -> io::Result<Option<u64>> {
@@ -187,15 +206,64 @@ impl Segment {
         Ok((offset != 0).then_some(u64::from(offset) * FRAME_ALIGN))
     }
 
+    /// The number of the first event from `from` on, and before `end`, that lies in no region which was
+    /// found damaged when the segment was taken in.
+    pub(crate) fn next_placed(&self, from: u64, end: u64) -> Option<u64> {
+        match &self.offsets {
+            Offsets::Growing(offsets) => offsets.next_stored(from, end),
+            Offsets::Dense(_) => Some(from).filter(|from| *from < end),
+        }
+    }
+
+    /// The number of the event that stands at `offset`, if one does.
+    pub(crate) fn number_at(&self, offset: u64) -> io::Result<Option<u64>> {
+        let number = self.first_from(offset)?;
+        let is_there = number < self.events() && self.offset_of(self.base.plus(number + 1))? == Some(offset);
+        Ok(is_there.then_some(number))
+    }
+
     /// The position of the event that stands at `offset`, as the offsets of the others tell:
     /// of the first event that does not stand before it.
     pub(crate) fn position_at(&self, offset: u64) -> io::Result<Position> {
-        let (mut low, mut high) = (self.base.get() + 1, self.last().get());
-        while low < high {
-            let middle = low + (high - low) / 2;
-            if self.offset_of(Position::new(middle))?.unwrap_or(0) < offset { low = middle + 1 } else { high = middle }
+        let number = self.first_from(offset)?.min(self.events().saturating_sub(1));
+        Ok(self.base.plus(number + 1))
+    }
+
+    /// The number of the first event that does not stand before `offset`; how many there are, if all do.
+    ///
+    /// Most events of a log are about equally long, so a guess is near. From there steps are
+    /// doubled until one has gone too far, and halved then.
+    fn first_from(&self, offset: u64) -> io::Result<u64> {
+        let events = self.events();
+        if events == 0 {
+            return Ok(0);
         }
-        Ok(Position::new(low))
+        let is_before = |number: u64| match self.next_placed(number, events) {
+            Some(number) => Ok(self.offset_of(self.base.plus(number + 1))?.unwrap_or(0) < offset),
+            None => Ok::<bool, io::Error>(false),
+        };
+        let first = SEGMENT_HEADER_LEN as u64;
+        let last = self.offset_of(self.last())?.unwrap_or_else(|| self.committed()).max(first + 1);
+        let guess = u128::from(events) * u128::from(offset.saturating_sub(first)) / u128::from(last - first);
+        let (mut low, mut high, mut probe, mut step) = (0, events, guess as u64, 1_u64);
+        let mut directions = (false, false);
+        while low < high {
+            let number = probe.clamp(low, high - 1);
+            if is_before(number)? {
+                low = number + 1;
+                directions.0 = true;
+            } else {
+                high = number;
+                directions.1 = true;
+            }
+            probe = match directions {
+                (true, true) => low + (high - low) / 2,
+                (true, _) => low.saturating_add(step),
+                _ => high.saturating_sub(step),
+            };
+            step = step.saturating_mul(2);
+        }
+        Ok(self.next_placed(low, events).unwrap_or(events))
     }
 
     /// The least and greatest time of recording of its events; `None` of a segment
@@ -305,9 +373,29 @@ impl Segment {
         Ok(bytes)
     }
 
+    /// Asks for the beginning of a mapped frame to be in the processor's cache soon. A hint: nothing is
+    /// read, and nothing fails.
+    #[inline]
+    pub(crate) fn prefetch(&self, offset: u64) {
+        if let Some(map) = self.map() {
+            map.prefetch(offset, PREFETCH);
+        }
+    }
+
+    /// The frame at `offset`, with its padding, mapped or read into `buffer`; `None` when it is
+    /// not all committed.
+    #[inline]
+    pub(crate) fn frame<'a>(&'a self, offset: u64, buffer: &'a mut Vec<u8>) -> io::Result<Option<&'a [u8]>> {
+        if self.is_mapped() {
+            return Ok(self.mapped_frame(offset));
+        }
+        let is_whole = self.read_frame(offset, buffer)?;
+        Ok(is_whole.then_some(buffer.as_slice()))
+    }
+
     /// Reads a frame into `buffer` with `pread`; `false` when it is not all committed, or the
     /// segment is mapped.
-    pub(crate) fn read_frame(&self, offset: u64, buffer: &mut Vec<u8>) -> io::Result<bool> {
+    fn read_frame(&self, offset: u64, buffer: &mut Vec<u8>) -> io::Result<bool> {
         /// Long enough for most events, so that most frames take one read.
         const GUESS: u64 = 1024;
         let Access::Read(file) = &self.access else { return Ok(false) };
@@ -347,4 +435,69 @@ impl Source for Mapped<'_> {
 
 fn recorded_at(seal: &Seal) -> Option<(i64, i64)> {
     (seal.events > 0).then_some((seal.min_recorded_at, seal.max_recorded_at))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::storage::Storage;
+    use crate::storage::sim::SimDisk;
+
+    /// A segment whose events stand at these offsets, where there is one.
+    fn segment(offsets: &[Option<u64>]) -> Segment {
+        let file = SimDisk::new(1).create("file").unwrap();
+        let (number, base) = (SegmentNumber::new(0), Position::new(100));
+        let place = SegmentPlace { number, base, seed: Seed::default(), shown: String::new(), file };
+        let segment = Segment::growing(place, 0).unwrap();
+        for (position, offset) in (101..).zip(offsets) {
+            if let Some(offset) = offset {
+                segment.place_event(Position::new(position), *offset);
+            }
+        }
+        let end = offsets.iter().flatten().max().map_or(0, |last| last + 8);
+        segment.publish(end, base.plus(offsets.len() as u64));
+        segment
+    }
+
+    #[test]
+    fn the_number_of_an_event_is_found_from_its_offset_over_every_gap() {
+        let mut random = 7_u64;
+        let mut below = |n: u64| {
+            random = random.wrapping_mul(6_364_136_223_846_793_005).wrapping_add(1);
+            (random >> 33) % n
+        };
+        for events in 0..200_usize {
+            // Frames of one length, of all lengths, and a few that are very long.
+            let mut at = 4096;
+            let offsets: Vec<_> = (0..events)
+                .map(|_| {
+                    at += [80, 8 * (10 + below(90)), 80 + below(20) / 19 * 80_000][events % 3];
+                    (below(10) > 0 || events.is_multiple_of(5)).then_some(at)
+                })
+                .collect();
+            let segment = segment(&offsets);
+            for offset in (4096..at + 100).step_by(8) {
+                let expected = offsets.iter().position(|placed| *placed == Some(offset)).map(|number| number as u64);
+                assert_eq!(segment.number_at(offset).unwrap(), expected, "{offset} among {offsets:?}");
+                if let Some(number) = expected {
+                    assert_eq!(segment.position_at(offset).unwrap().get(), 101 + number);
+                }
+            }
+            for outside in [0, 8, u64::MAX] {
+                assert_eq!(segment.number_at(outside).unwrap(), None, "{outside} among {offsets:?}");
+            }
+        }
+    }
+
+    #[test]
+    fn numbers_are_counted_from_the_first_event_of_the_segment() {
+        let segment = segment(&[]);
+        let numbers = |from, to| segment.numbers_of(Position::new(from), Position::new(to));
+        assert_eq!(numbers(101, 101), Some(0..=0));
+        assert_eq!(numbers(0, 103), Some(0..=2));
+        assert_eq!(numbers(103, u64::MAX), Some(2..=u32::MAX));
+        assert_eq!(numbers(0, 100), None);
+        assert_eq!(numbers(200, 199), None);
+        assert_eq!(numbers(101 + (1 << 32), u64::MAX), None);
+    }
 }

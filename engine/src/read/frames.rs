@@ -70,13 +70,7 @@ impl Frames {
     pub(crate) fn verify(&mut self, place: Place, expected: Option<Position>) -> Result<Found, ReadError> {
         let Frames { view, buffer, .. } = self;
         let segment = &*view.segments[place.segment].log;
-        let bytes = if segment.is_mapped() {
-            segment.mapped_frame(place.offset)
-        } else {
-            let read = segment.read_frame(place.offset, buffer).map_err(|error| io_error(segment, place, error))?;
-            read.then_some(buffer.as_slice())
-        };
-        let Some(bytes) = bytes else {
+        let Some(bytes) = segment.frame(place.offset, buffer).map_err(|error| io_error(segment, place, error))? else {
             return Ok(Found::Damaged("the length of the frame is impossible".to_owned()));
         };
         let known = expected.is_some_and(|position| segment.is_verified(segment.index_of(position) / GROUP));
@@ -99,11 +93,31 @@ impl Frames {
         match self.verify(place, None)? {
             Found::Event(place, position) => Ok(Some((place, position)).filter(|_| self.window.holds(position))),
             Found::Damaged(fault) => {
-                // Its frame cannot tell.
-                let position =
-                    self.segment(place.segment).position_at(place.offset).map_err(|error| self.io(place, error))?;
-                if self.window.holds(position) { Err(self.damage(place, position, position, fault)) } else { Ok(None) }
+                // Its frame cannot tell its position. The offsets can, unless they are damaged too.
+                let segment = self.segment(place.segment);
+                let number = segment.number_at(place.offset).map_err(|error| self.io(place, error))?;
+                let (from, to) = match number {
+                    Some(number) => (segment.base.plus(number + 1), segment.base.plus(number + 1)),
+                    None => (segment.base.plus(1), segment.last()),
+                };
+                let window = Window { after: self.window.after.max(from.before()), until: self.window.until.min(to) };
+                if window.is_empty() {
+                    Ok(None)
+                } else {
+                    Err(self.damage(place, window.after.plus(1), window.until, fault))
+                }
             }
+        }
+    }
+
+    /// Asks for the frame of an event to be at hand soon.
+    #[inline]
+    pub(crate) fn prefetch(&self, segment: usize, number: u64) {
+        let segment = self.segment(segment);
+        if segment.is_mapped()
+            && let Ok(Some(offset)) = segment.offset_of(segment.base.plus(number + 1))
+        {
+            segment.prefetch(offset);
         }
     }
 

@@ -2,16 +2,15 @@
 //!
 //! A [`Reader`] is pinned to the log as of its creation and needs nothing of
 //! the writer: no lock, and no reference count for each event. It finds its
-//! next event through a cursor ([`all`] by position, [`stream`] by version,
-//! [`streams`] by position again) and looks at its frame through [`frames`],
+//! next event through a cursor ([`all`] of them, those of one [`stream`], or what
+//! [`matches`] a query) and looks at its frame through [`frames`],
 //! which verifies each checksum once. Bounds of any kind, also in time ([`time`]),
-//! become one [`window`] of positions before the first event is read; what a
-//! query leaves out is left out behind the cursor.
+//! become one [`window`] of positions before the first event is read.
 
 mod all;
 pub(crate) mod frames;
+mod matches;
 mod stream;
-mod streams;
 mod time;
 mod window;
 
@@ -23,8 +22,8 @@ use bytes::Bytes;
 
 use self::all::AllCursor;
 use self::frames::{Frames, Place};
+use self::matches::MatchesCursor;
 use self::stream::StreamCursor;
-use self::streams::{StreamsCursor, few_streams};
 use self::window::Window;
 use crate::error::ReadError;
 use crate::event::RecordedEvent;
@@ -57,8 +56,6 @@ pub struct Reader {
     frames: Frames,
     cursor: Cursor,
     direction: Direction,
-    /// What the cursor gives and the query does not describe is left out.
-    query: Option<Box<Query>>,
     until: Option<Position>,
     recorded_between: Option<(i64, i64)>,
     /// Whether the bounds were made the window of the frames.
@@ -84,7 +81,7 @@ impl fmt::Debug for Reader {
 enum Cursor {
     All(AllCursor),
     Stream(StreamCursor),
-    Streams(StreamsCursor),
+    Matches(Box<MatchesCursor>),
     /// An error was met, and the reader was not asked to go on behind it.
     Stopped,
 }
@@ -106,14 +103,10 @@ impl Reader {
 
     /// The query must be valid.
     pub(crate) fn query(view: Arc<View>, head: Position, query: Query, after: Position) -> Reader {
-        let (cursor, failed) = match few_streams(&query, &view) {
-            Ok(Some(streams)) => (Cursor::Streams(StreamsCursor::new(streams, after)), None),
-            Ok(None) => (Cursor::All(AllCursor::new(after)), None),
-            Err(error) => (Cursor::All(AllCursor::new(after)), Some(error)),
-        };
-        let mut reader = Reader::with(view, head, cursor).failing_first(failed);
-        reader.query = Some(query).filter(|query| *query != Query::All).map(Box::new);
-        reader
+        if query.is_everything() {
+            return Reader::all(view, head, after);
+        }
+        Reader::with(view, head, Cursor::Matches(Box::new(MatchesCursor::new(query, after))))
     }
 
     fn with(view: Arc<View>, head: Position, cursor: Cursor) -> Reader {
@@ -122,7 +115,6 @@ impl Reader {
             frames,
             cursor,
             direction: Direction::Forward,
-            query: None,
             until: None,
             recorded_between: None,
             is_bounded: false,
@@ -244,19 +236,11 @@ impl Reader {
                 return Err(error);
             }
         }
-        let next = loop {
-            let next = match &mut self.cursor {
-                Cursor::All(cursor) => cursor.next(&mut self.frames, self.direction),
-                Cursor::Stream(cursor) => cursor.next(&mut self.frames, self.direction),
-                Cursor::Streams(cursor) => cursor.next(&mut self.frames, self.direction),
-                Cursor::Stopped => Ok(None),
-            };
-            let (Ok(Some(place)), Some(query)) = (&next, &self.query) else { break next };
-            match self.frames.event(*place) {
-                Ok(event) if query.matches(&event) => break next,
-                Ok(_) => {}
-                Err(error) => break Err(error),
-            }
+        let next = match &mut self.cursor {
+            Cursor::All(cursor) => cursor.next(&mut self.frames, self.direction),
+            Cursor::Stream(cursor) => cursor.next(&mut self.frames, self.direction),
+            Cursor::Matches(cursor) => cursor.next(&mut self.frames, self.direction),
+            Cursor::Stopped => Ok(None),
         };
         match &next {
             Ok(Some(_)) => self.left -= 1,
@@ -280,6 +264,9 @@ impl Reader {
             }
         }
         self.frames.window = window;
+        if let Cursor::Matches(cursor) = &mut self.cursor {
+            cursor.restart();
+        }
         self.is_bounded = true;
     }
 

@@ -16,13 +16,18 @@ impl EventStore {
     ///
     /// # Cost
     ///
-    /// Where every item of the query names streams, and they are few (about a thousand, those that
-    /// a prefix stands for included), only events of these streams are read. Finding the streams of
-    /// a prefix looks at every name that the index of each segment holds.
+    /// What a query describes is looked up, segment by segment when the reader gets there, and only the events that
+    /// may match are read, in either direction. So a query that matches little reads little, however long the
+    /// log is, and with a [`limit`](Reader::limit) no more than it takes.
     ///
-    /// Any other query reads every event of the range asked for and leaves out those that do not
-    /// match: types and tags have no index yet. Bounds make that cheap, a limit only when matches
-    /// come early. A damaged event that is read in this way is reported, because it might match.
+    /// - Types, tags and streams narrow each other before anything is read. Where that costs more than it
+    ///   spares, some events are read that do not match: of a short range, of streams that hold a large part of a segment.
+    /// - Prefixes cost a look at every name in a segment that begins so, and more than that in the newest one.
+    /// - The first query by type or tag takes in the events of the newest segment, each once; later ones those
+    ///   that were appended since. Appends do nothing for it.
+    /// - An item about which nothing is said makes the query one for everything.
+    ///
+    /// A damaged event that might match is reported. One of which an index knows that it does not match need not be.
     ///
     /// # Errors
     ///

@@ -182,7 +182,7 @@ impl Rng {
     }
 }
 
-/// The simulated disk, with syncs of segments that are counted and can be held up.
+/// The simulated disk, with reads and syncs of segments that are counted, and syncs that can be held up.
 #[derive(Clone, Debug)]
 pub(crate) struct HeldDisk {
     disk: SimDisk,
@@ -192,6 +192,7 @@ pub(crate) struct HeldDisk {
 #[derive(Debug, Default)]
 pub(crate) struct Hold {
     syncs: AtomicU64,
+    reads: AtomicU64,
     /// While it is locked, syncs of segments wait.
     door: std::sync::Mutex<()>,
     waiting: AtomicU64,
@@ -204,6 +205,13 @@ impl Hold {
     /// How many syncs of segments there were.
     pub(crate) fn syncs(&self) -> u64 {
         self.syncs.load(Ordering::SeqCst)
+    }
+
+    /// How many reads of segments `work` takes. Short events are read one at a time.
+    pub(crate) fn reads_of<T>(&self, work: impl FnOnce() -> T) -> (T, u64) {
+        let before = self.reads.load(Ordering::SeqCst);
+        let done = work();
+        (done, self.reads.load(Ordering::SeqCst) - before)
     }
 
     /// Holds up every sync of a segment until the guard is dropped.
@@ -273,6 +281,7 @@ impl File for HeldFile {
         self.file.len()
     }
     fn read_at(&self, offset: u64, buf: &mut [u8]) -> io::Result<usize> {
+        self.hold.reads.fetch_add(1, Ordering::SeqCst);
         let read = self.file.read_at(offset, buf)?;
         let mut late = self.hold.late.lock().unwrap();
         let end = offset + read as u64;

@@ -1,7 +1,7 @@
 //! Queries, bounds and times, compared with going through a `Vec` of events by hand.
 
 use std::sync::Arc;
-use std::sync::atomic::{AtomicI64, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicI64, Ordering};
 
 use annals::storage::sim::SimDisk;
 use annals::{
@@ -199,18 +199,62 @@ fn check_stream(store: &EventStore, log: &[Kept], gaps: &[Damage], ask: &Ask) {
     }
 }
 
+fn check_ask(store: &EventStore, log: &[Kept], ask: &Ask, case: &str) {
+    let gaps = &store.recovery_report().gaps;
+    let query = match &ask.items {
+        None => Query::All,
+        Some(items) => Query::Items(items.iter().map(Item::build).collect()),
+    };
+    let reader = bounded(store.read(query, pos(ask.start)).unwrap(), ask);
+    assert_eq!(given(reader, gaps), expected(log, gaps, ask), "{case}: {ask:?}");
+}
+
+/// Asks with every combination of kinds in an item, with names at random: no, one and two types, exact and
+/// by prefix, and so on; alone and beside another item.
+fn check_kinds(store: &EventStore, log: &[Kept], seed: u64) {
+    let mut rng = Rng::new(seed);
+    let some = |rng: &mut Rng, kind: u64, names: &[&'static str]| -> Vec<Text> {
+        let mut exact = || (pick(rng, names).to_owned(), false);
+        let one = exact();
+        let (prefix, two) = ((one.0[..=one.0.len() / 2].to_owned(), true), exact());
+        match kind {
+            0 => vec![],
+            1 => vec![one],
+            2 => vec![one, two],
+            3 => vec![prefix],
+            _ => vec![two, prefix],
+        }
+    };
+    let head = log.len() as u64;
+    for number in 0..5 * 5 * 4 * 2 * 2 {
+        let (types, streams, tags) = (number % 5, number / 5 % 5, number / 25 % 4);
+        let item = Item {
+            types: some(&mut rng, types, &TYPES),
+            tags: (0..tags).map(|_| pick(&mut rng, &TAGS)).collect(),
+            streams: some(&mut rng, streams, &STREAMS),
+        };
+        let beside =
+            Item { tags: vec![pick(&mut rng, &TAGS)], streams: some(&mut rng, 1, &STREAMS), ..Item::default() };
+        let items = if number / 100 % 2 == 0 { vec![item] } else { vec![item, beside] };
+        let backward = number / 200 % 2 == 1;
+        let (start, end) = if backward { (u64::MAX, 0) } else { (0, head) };
+        let (near, far) = (rng.below(head + 1), rng.below(head + 1));
+        for (start, until, limit) in
+            [(start, None, u64::MAX), (start, None, 1), (near, Some(far), u64::MAX), (near, Some(end), 3)]
+        {
+            let ask = Ask { items: Some(items.clone()), start, until, between: None, limit, backward };
+            check_ask(store, log, &ask, &format!("seed {seed}, combination {number}"));
+        }
+    }
+}
+
 /// Asks random questions, and for the position of every time.
 fn check_answers(store: &EventStore, log: &[Kept], seed: u64, asks: u64) {
     let gaps = &store.recovery_report().gaps;
     let mut rng = Rng::new(seed);
     for number in 0..asks {
         let ask = some_ask(&mut rng, log);
-        let query = match &ask.items {
-            None => Query::All,
-            Some(items) => Query::Items(items.iter().map(Item::build).collect()),
-        };
-        let reader = bounded(store.read(query, pos(ask.start)).unwrap(), &ask);
-        assert_eq!(given(reader, gaps), expected(log, gaps, &ask), "seed {seed}, ask {number}: {ask:?}");
+        check_ask(store, log, &ask, &format!("seed {seed}, ask {number}"));
         if number % 8 == 0 {
             check_stream(store, log, gaps, &ask);
         }
@@ -280,10 +324,33 @@ fn a_query_gives_what_going_through_all_events_by_hand_gives() {
         let log = fill(&store, &clock, 11, 700);
         assert!(store.stats().segments.len() > 2, "several segments");
         check_answers(&store, &log, 1, 400);
+        check_kinds(&store, &log, 4);
         store.flush().unwrap();
-        check_answers(&place.try_read().unwrap(), &log, 2, 200);
+        let reader = place.try_read().unwrap();
+        check_answers(&reader, &log, 2, 200);
+        check_kinds(&reader, &log, 5);
         drop(store);
-        check_answers(&place.open(&options), &log, 3, 200);
+        let again = place.open(&options);
+        check_answers(&again, &log, 3, 200);
+        check_kinds(&again, &log, 6);
+    });
+}
+
+#[test]
+fn a_query_of_a_log_that_grows_gives_what_going_through_it_by_hand_gives() {
+    on_every_kind(|place| {
+        let (options, clock) = timed();
+        let store = place.open(&options);
+        let follower = place.try_read().unwrap();
+        let mut log = Vec::new();
+        for seed in 0..40 {
+            // Each time there is something new to take in, now and then over a roll.
+            log.extend(fill(&store, &clock, seed, 25));
+            store.flush().unwrap();
+            check_answers(&store, &log, seed, 8);
+            check_answers(&follower, &log, seed + 100, 8);
+        }
+        assert!(store.stats().segments.len() > 4, "several segments");
     });
 }
 
@@ -396,6 +463,44 @@ fn damage_that_comes_later_is_reported_where_it_is_read_and_only_there() {
     assert_eq!(found(QueryItem::new().event_type("U")), [None]);
 }
 
+#[test]
+fn of_a_damaged_event_what_was_known_before_is_still_known() {
+    let disk = SimDisk::new(3);
+    let store = EventStore::open_on(Arc::new(disk.clone()), &quiet()).unwrap();
+    for number in 1..=40 {
+        let event = NewEvent::new(if number % 2 == 0 { "Even" } else { "Odd" }, payload(number, 0));
+        store.append("a", ExpectedVersion::Any, event.tag(format!("n:{number}"))).unwrap();
+    }
+    store.close().unwrap();
+    let found = |reader: &EventStore, query: QueryItem| -> Vec<Option<u64>> {
+        let reader = reader.read(query, Position::START).unwrap().skip_damaged();
+        reader.map(|event| event.ok().map(|event| event.position().get())).collect()
+    };
+    let (even, odd) = (QueryItem::new().event_type("Even"), QueryItem::new().event_type("Odd"));
+    let evens: Vec<_> = (1..=20).map(|half| Some(2 * half)).collect();
+    let odds: Vec<_> = (1..=20).map(|half| Some(2 * half - 1)).collect();
+    let (mut evens_but_2, mut odds_and_damage) = (evens.clone(), odds.clone());
+    evens_but_2[0] = None;
+    odds_and_damage.insert(1, None);
+
+    // Asked before the damage, and again after it.
+    let asked = EventStore::open_read_only_on(Arc::new(disk.clone())).unwrap();
+    assert_eq!(found(&asked, odd.clone()), odds);
+    damage(&disk, 2);
+    assert_eq!(found(&asked, odd.clone()), odds, "it is known to be of another type");
+    assert_eq!(found(&asked, even.clone()), evens_but_2);
+    assert_eq!(found(&asked, QueryItem::new().tag("n:2")), [None]);
+    damage_undone(&disk);
+
+    // Asked for the first time when it cannot be read.
+    let late = EventStore::open_read_only_on(Arc::new(disk.clone())).unwrap();
+    damage(&disk, 2);
+    assert_eq!(found(&late, odd.clone()), odds_and_damage, "nobody knows of which type it is");
+    assert_eq!(found(&late, even.clone()), evens_but_2);
+    damage_undone(&disk);
+    assert_eq!((found(&late, odd), found(&late, even)), (odds, evens), "and it is not lost for good");
+}
+
 /// Flips the bit of event 2 back.
 fn damage_undone(disk: &SimDisk) {
     let path = disk.paths().into_iter().find(|path| path.starts_with("seg/")).unwrap();
@@ -428,6 +533,10 @@ fn a_prefix_of_more_streams_than_are_few_gives_them_all_in_order() {
         batch = batch.event(format!("loan-{}", number % 1500), event("T")).event("other", event("T"));
     }
     batch.commit().unwrap();
+    // Also where so many are not looked up for it.
+    let of_type = QueryItem::new().event_type("T");
+    assert_eq!(store.read(of_type.clone().stream_prefix("loan-"), Position::START).unwrap().count(), 3000);
+    assert_eq!(store.read(of_type.tag("none").stream_prefix("loan-"), Position::START).unwrap().count(), 0);
     for (prefix, count) in [("loan-", 3000), ("loan-1", 1222), ("loan-14", 222), ("", 6000), ("o", 3000), ("x", 0)] {
         let query = || QueryItem::new().stream_prefix(prefix);
         let up = positions(store.read(query(), Position::START).unwrap());
@@ -436,6 +545,140 @@ fn a_prefix_of_more_streams_than_are_few_gives_them_all_in_order() {
         let down = positions(store.read(query(), Position::END).unwrap().backward());
         assert!(down.iter().rev().eq(&up), "{prefix}");
     }
+}
+
+/// What an event is, from its position alone: one writer appends them in order.
+fn at(position: u64) -> Kept {
+    let tags = TAGS.into_iter().filter(|tag| position.is_multiple_of(2 + tag.len() as u64)).collect();
+    let (stream, event_type) = (STREAMS[(position % 5) as usize], TYPES[(position / 3 % 4) as usize]);
+    Kept { stream, event_type, tags, recorded_at: 0 }
+}
+
+fn append_next(store: &EventStore) {
+    let position = store.head().get() + 1;
+    let kept = at(position);
+    let event = kept.tags.iter().fold(NewEvent::new(kept.event_type, vec![7; 200]), |event, tag| event.tag(*tag));
+    assert_eq!(store.append(kept.stream, ExpectedVersion::Any, event).unwrap().last, pos(position));
+}
+
+#[test]
+fn a_query_beside_a_writer_gives_exactly_what_was_there_when_its_reader_was_made() {
+    on_every_kind(|place| {
+        let store = place.open(&quiet().durability(Durability::Buffered));
+        let is_done = AtomicBool::new(false);
+        let read = |seed: u64| {
+            let mut rng = Rng::new(seed);
+            let mut heads = 0;
+            while !is_done.load(Ordering::Relaxed) || heads == 0 {
+                let (types, streams) = (rng.below(3), rng.below(3));
+                let tags = (0..rng.below(2)).map(|_| pick(&mut rng, &TAGS)).collect();
+                let item = Item {
+                    types: some_texts(&mut rng, &TYPES, types),
+                    tags,
+                    streams: some_texts(&mut rng, &STREAMS, streams),
+                };
+                let backward = rng.below(2) == 0;
+                let reader = store.read(item.build(), if backward { Position::END } else { Position::START }).unwrap();
+                let (head, reader) = (reader.head().get(), if backward { reader.backward() } else { reader });
+                let mut expected: Vec<u64> = (1..=head).filter(|position| item.wants(&at(*position))).collect();
+                if backward {
+                    expected.reverse();
+                }
+                assert_eq!(positions(reader), expected, "seed {seed}, head {head}, {item:?}, backward: {backward}");
+                heads += head;
+            }
+        };
+        std::thread::scope(|threads| {
+            threads.spawn(|| read(1));
+            threads.spawn(|| read(2));
+            for _ in 0..1500 {
+                append_next(&store);
+            }
+            is_done.store(true, Ordering::Relaxed);
+        });
+        assert!(store.stats().segments.len() > 4, "over several rolls");
+    });
+}
+
+/// How many reads of segments a query takes, once everything that was appended is indexed, and what it gives.
+fn reads(store: &EventStore, hold: &Hold, query: &QueryItem, limit: u64, backward: bool) -> (usize, u64) {
+    hold.reads_of(|| {
+        let reader = store.read(query.clone(), if backward { Position::END } else { Position::START }).unwrap();
+        positions(if backward { reader.backward() } else { reader }.limit(limit)).len()
+    })
+}
+
+#[test]
+fn a_query_reads_the_events_that_match_and_no_others() {
+    let (disk, hold) = HeldDisk::new();
+    let store = disk.open(&quiet().durability(Durability::Buffered));
+    // Every event is common in each way, and few are so in two.
+    for number in 0..2000 {
+        let even = number % 2 == 0;
+        let (event_type, tag) = (if even { "Even" } else { "Odd" }, if number % 500 == 7 { "even" } else { "none" });
+        let stream = if number % 500 == 8 || !even { "odd" } else { "even" };
+        let event =
+            NewEvent::new(event_type, vec![7; 100]).tag(if even { "even" } else { tag }).tag(format!("n:{number}"));
+        store.append(stream, ExpectedVersion::Any, event).unwrap();
+    }
+    assert!(store.stats().segments.len() > 4, "several segments");
+    reads(&store, &hold, &QueryItem::new().event_type("Even"), u64::MAX, false);
+    let item = QueryItem::new;
+    for (query, matches) in [
+        (item().event_type("Even"), 1000),
+        (item().type_prefix("E"), 1000),
+        (item().event_type("None"), 0),
+        (item().type_prefix("None"), 0),
+        (item().tag("n:1234"), 1),
+        (item().tag("n:1234").tag("n:1235"), 0),
+        (item().tag("none").tag("even"), 0),
+        (item().event_type("Odd").tag("even"), 4),
+        (item().type_prefix("O").tag("even"), 4),
+        (item().event_type("Even").event_type("Odd").tag("n:3"), 1),
+        (item().event_type("Even").stream("odd"), 4),
+        (item().event_type("Odd").stream("even"), 0),
+        (item().event_type("Even").stream_prefix("o"), 4),
+        (item().type_prefix("E").stream("odd").stream_prefix("none"), 4),
+        (item().stream("even").tag("none"), 0),
+        (item().stream("none").event_type("Even"), 0),
+        (item().stream_prefix("none"), 0),
+        (item().event_type("Odd").tag("even").stream("odd"), 4),
+    ] {
+        for backward in [false, true] {
+            let found = reads(&store, &hold, &query, u64::MAX, backward);
+            assert_eq!(found, (matches, matches as u64), "{query:?}, backward: {backward}");
+            // Not even what a limit leaves out is read.
+            let some = matches.min(3);
+            let found = reads(&store, &hold, &query, 3, backward);
+            assert_eq!(found, (some, some as u64), "{query:?}, limit 3, backward: {backward}");
+        }
+    }
+}
+
+#[test]
+fn an_index_is_asked_for_a_segment_only_when_the_reader_gets_there() {
+    let (disk, hold) = HeldDisk::new();
+    let store = disk.open(&quiet().durability(Durability::Buffered));
+    let in_newest = || {
+        let newest = store.stats().segments.pop().unwrap();
+        newest.last.get() - newest.base.get()
+    };
+    for number in 0.. {
+        let event_type = if number % 100 == 0 { "Rare" } else { "Common" };
+        store.append("a", ExpectedVersion::Any, NewEvent::new(event_type, vec![7; 100])).unwrap();
+        if store.stats().segments.len() > 4 && in_newest() > 150 {
+            break;
+        }
+    }
+    // Nobody has asked before: the events of the newest segment are taken in, and only those.
+    let rare = QueryItem::new().event_type("Rare");
+    assert_eq!(reads(&store, &hold, &rare, 1, true), (1, in_newest() + 1));
+    assert_eq!(reads(&store, &hold, &rare, 1, true), (1, 1));
+    // A few new ones are read themselves, and an index is not asked which.
+    store.append_batch("a", ExpectedVersion::Any, ["Common", "Rare", "Common"].map(event)).unwrap();
+    let head = store.head().get();
+    let found = hold.reads_of(|| positions(store.read(rare.clone(), pos(head - 3)).unwrap()));
+    assert_eq!(found, (vec![head - 1], 3));
 }
 
 #[test]

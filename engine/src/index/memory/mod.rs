@@ -3,19 +3,26 @@
 //! The writer adds to it after a group is on disk and before its positions are
 //! published; readers look things up at the same time. Both hold the lock for
 //! one look-up or one group, never while anything is read from disk.
+//! Types and tags have a lock of their own, which the writer never takes to append: see [`labels`].
+
+mod labels;
 
 use std::ops::Range;
 
-use annals_codec::{SourceName, StreamId, StreamVersion};
+use annals_codec::index::Label;
+use annals_codec::{Position, RoaringBitmap, SourceName, StreamId, StreamVersion};
 use hashbrown::HashMap;
 use parking_lot::RwLock;
 use smallvec::SmallVec;
 
+use self::labels::Labels;
 use crate::index::Span;
+use crate::log::segment::Segment;
 
 #[derive(Debug, Default)]
 pub(crate) struct MemoryIndex {
     inner: RwLock<Inner>,
+    labels: Labels,
 }
 
 #[derive(Debug, Default)]
@@ -101,6 +108,11 @@ impl MemoryIndex {
                 each(stream, postings.span());
             }
         }
+    }
+
+    /// `segment` is the one whose index this is.
+    pub(super) fn labelled(&self, segment: &Segment, label: Label<'_>, until: Position) -> RoaringBitmap {
+        self.labels.labelled(segment, label, until)
     }
 
     pub(super) fn tracking(&self, source: &str) -> Option<u64> {
