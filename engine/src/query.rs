@@ -8,6 +8,7 @@
 //! Nothing here reads anything: [`Query::matches`] is a function of the query
 //! and one event. How a reader comes by its events is decided in `read`.
 
+use annals_codec::index::KeyHash;
 use annals_codec::{Event, EventType, IntoName, NameError, NameProblem, StreamId, Tag};
 
 use crate::error::QueryError;
@@ -203,6 +204,17 @@ impl QueryItem {
 pub(crate) enum Rule<N> {
     Exact(N),
     Prefix(Box<str>),
+}
+
+impl Name<'_> {
+    /// What stands for it in indexes and filters.
+    pub(crate) fn hash(self) -> KeyHash {
+        match self {
+            Name::Stream(name) => KeyHash::stream(name),
+            Name::Type(name) => KeyHash::event_type(name),
+            Name::Tag(name) => KeyHash::tag(name),
+        }
+    }
 }
 
 /// A name that an item tells exactly, and what it is the name of.

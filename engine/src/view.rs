@@ -9,6 +9,7 @@
 //! - Readers never take the writer's lock, and never wait for it.
 //! - A segment's file and mapping live as long as the last view that holds it.
 
+use std::ops::Range;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU32, AtomicU64, Ordering};
 
@@ -17,6 +18,7 @@ use annals_codec::{Epoch, FRAME_ALIGN, Position};
 use parking_lot::RwLock;
 
 use crate::error::{Damage, ReadError};
+use crate::index::level::{self, Level};
 use crate::index::{IndexedSegment, Span};
 
 /// The segments of a log, oldest first.
@@ -33,21 +35,33 @@ impl View {
         self.segments.partition_point(|segment| segment.log.base < position).checked_sub(1)
     }
 
-    /// The segments that may hold something, the newest first.
+    /// The filters over several segments of which the one at `index` is the first, or going
+    /// `down` the last; the widest first.
+    pub(crate) fn filters_at(&self, index: usize, down: bool) -> impl Iterator<Item = (Range<usize>, &Level)> {
+        let number = self.segments[index].log.number;
+        level::spans().filter_map(move |span| {
+            let group = if down { (index + 1).checked_sub(span)?..index + 1 } else { index..index + span };
+            let is_group = down || number.get().is_multiple_of(span as u64);
+            let last = self.segments.get(group.end - 1).filter(|_| is_group)?;
+            let filter = last.levels().iter().find(|filter| filter.span() == span)?;
+            Some((group, filter))
+        })
+    }
+
+    /// The segments that may hold something, the newest first. Not to be asked for ids that a store has made.
     pub(crate) fn candidates(&self, hash: KeyHash) -> impl Iterator<Item = usize> + use<'_> {
         let mut end = self.segments.len();
         std::iter::from_fn(move || {
             while end > 0 {
-                let last = &self.segments[end - 1];
-                let mut filters = last.levels().iter().filter(|filter| filter.span() <= end);
-                if let Some(filter) =
-                    filters.find(|filter| !filter.may_hold(&self.segments[end - filter.span()..end], hash))
+                let mut filters = self.filters_at(end - 1, true);
+                if let Some((group, _)) =
+                    filters.find(|(group, filter)| !filter.may_hold(&self.segments[group.clone()], hash))
                 {
-                    end -= filter.span();
+                    end = group.start;
                     continue;
                 }
                 end -= 1;
-                if last.may_hold(hash) {
+                if self.segments[end].may_hold(hash) {
                     return Some(end);
                 }
             }

@@ -40,6 +40,11 @@ struct Opened {
     header: LevelHeader,
 }
 
+/// How many segments filters are over, the widest first.
+pub(crate) fn spans() -> impl Iterator<Item = usize> {
+    (1..=HIGHEST).rev().map(|height| level_span(height) as usize)
+}
+
 /// The filters that end with a segment, the widest first.
 pub(super) fn ending_with(number: SegmentNumber, files: &Arc<IndexFiles>) -> Option<Arc<[Level]>> {
     let is_last = |height: &u32| (number.get() + 1).is_multiple_of(level_span(*height));

@@ -13,7 +13,7 @@ pub(crate) mod build;
 pub(crate) mod files;
 pub(crate) mod heads;
 pub(crate) mod indexer;
-mod level;
+pub(crate) mod level;
 pub(crate) mod load;
 pub(crate) mod memory;
 mod recent;

@@ -11,6 +11,7 @@
 //! each that may match is read and decides ([`Query::matches`]). So where asking an
 //! index costs more than reading what the answer would spare, it is not asked.
 
+use std::convert::Infallible;
 use std::ops::{Bound, Range, RangeInclusive};
 use std::sync::Arc;
 
@@ -23,6 +24,7 @@ use super::frames::{Frames, Place};
 use super::window::Gaps;
 use crate::error::ReadError;
 use crate::index::IndexedSegment;
+use crate::index::level::Level;
 use crate::query::{Name, Query, QueryItem, Rule};
 
 /// So many frames are read rather than that an index is asked which of them to leave out.
@@ -99,12 +101,7 @@ impl MatchesCursor {
                 if self.todo.is_none() {
                     self.todo = Some(self.narrow(frames, direction));
                 }
-                let todo = self.todo.get_or_insert_default();
-                let next = match direction {
-                    Direction::Forward => todo.next(),
-                    Direction::Backward => todo.next_back(),
-                };
-                let Some(next) = next else { return Ok(None) };
+                let Some(next) = self.next_segment(frames, direction) else { return Ok(None) };
                 self.segment = next;
                 self.numbers = candidates(frames, next, &self.query)?;
             }
@@ -123,6 +120,29 @@ impl MatchesCursor {
             self.next.reverse();
             for number in self.next.iter().rev().take(AHEAD) {
                 frames.prefetch(self.segment, u64::from(*number));
+            }
+        }
+    }
+
+    /// The next segment that may hold what is wanted.
+    fn next_segment(&mut self, frames: &Frames, direction: Direction) -> Option<usize> {
+        let (view, todo) = (&frames.view, self.todo.as_mut()?);
+        loop {
+            let (at, down) = match direction {
+                Direction::Forward if todo.start < todo.end => (todo.start, false),
+                Direction::Backward if todo.start < todo.end => (todo.end - 1, true),
+                _ => return None,
+            };
+            let is_without = |(group, filter): &(Range<usize>, &Level)| {
+                let has =
+                    |name: Name<'_>| Ok::<_, Infallible>(filter.may_hold(&view.segments[group.clone()], name.hash()));
+                !self.query.items().iter().any(|item| item.may_match_where(has) == Ok(true))
+            };
+            match view.filters_at(at, down).find(is_without) {
+                Some((group, _)) if down => todo.end = group.start.max(todo.start),
+                Some((group, _)) => todo.start = group.end.min(todo.end),
+                None if down => return todo.next_back(),
+                None => return todo.next(),
             }
         }
     }
@@ -170,8 +190,8 @@ fn candidates(frames: &mut Frames, segment: usize, query: &Query) -> Result<Roar
 /// names that the item tells exactly. `false` is certain.
 fn may_hold(segment: &IndexedSegment, item: &QueryItem) -> Result<bool, ReadError> {
     item.may_match_where(|name| match name {
-        Name::Stream(stream) => Ok(segment.span(stream)?.is_some()),
-        Name::Type(_) | Name::Tag(_) => Ok(true),
+        Name::Stream(stream) => Ok(segment.may_hold(name.hash()) && segment.span(stream)?.is_some()),
+        Name::Type(_) | Name::Tag(_) => Ok(segment.may_hold(name.hash())),
     })
 }
 
