@@ -26,43 +26,48 @@ pub(crate) fn measure(bench: &Bench) {
     let (positions, of_ids) = (draw(), draw());
     let ids = [ids(&library.whole, &of_ids), ids(&library.spread, &of_ids)];
 
-    let mut sums = vec![(Vec::new(), Vec::new()); contestants.len()];
+    // All by position, then all by id: each follows somebody else, and finds the caches as the others do.
+    let mut sums = vec![Vec::new(); 2 * contestants.len()];
+    let (by_position, by_id) = sums.split_at_mut(contestants.len());
     let mut runs: Vec<Run<'_>> = Vec::new();
-    for (number, (contestant, (by_position, by_id))) in contestants.iter().zip(&mut sums).enumerate() {
+    for (contestant, sums) in contestants.iter().zip(by_position) {
         let mut draws = positions.iter();
         runs.push(Box::new(move || {
             let draw = draws.next().expect("a draw for each round");
-            timed(|| by_position.push(contestant.get_positions(draw)))
+            timed(|| sums.push(contestant.get_positions(draw)))
         }));
+    }
+    let has_ids = cfg!(feature = "pending");
+    for (number, (contestant, sums)) in contestants.iter().zip(by_id).enumerate().filter(|_| has_ids) {
         // The peers have the ids of our first store.
         let mut draws = ids[usize::from(number == 1)].iter();
-        if cfg!(feature = "pending") {
-            runs.push(Box::new(move || {
-                let draw = draws.next().expect("a draw for each round");
-                timed(|| by_id.push(contestant.get_ids(draw)))
-            }));
-        }
+        runs.push(Box::new(move || {
+            let draw = draws.next().expect("a draw for each round");
+            timed(|| sums.push(contestant.get_ids(draw)))
+        }));
     }
     let seconds = in_turn(bench.rounds(), runs);
-    assert!(sums.iter().all(|sum| *sum == sums[0]), "everybody found the same");
+    let same = |sums: &[Vec<u64>]| sums.iter().all(|sum| *sum == sums[0]);
+    let (by_position, by_id) = sums.split_at(contestants.len());
+    assert!(same(by_position) && same(by_id), "everybody found the same");
 
-    let kinds = if cfg!(feature = "pending") { 2 } else { 1 };
-    let (by_position, by_id) = (|of: usize| &seconds[of * kinds], |of: usize| &seconds[of * kinds + kinds - 1]);
+    let (by_position, by_id) = seconds.split_at(contestants.len());
     for (number, peer) in contestants.iter().enumerate().skip(2) {
         heading("one event", peer.name());
         for (ours, contestant) in contestants[..2].iter().enumerate() {
-            row(&format!("by position, {}", contestant.name()), LOOKS, by_position(ours), by_position(number));
-            if kinds == 2 {
-                row(&format!("by id, {}", contestant.name()), LOOKS, by_id(ours), by_id(number));
+            row(&format!("by position, {}", contestant.name()), LOOKS, &by_position[ours], &by_position[number]);
+            if has_ids {
+                row(&format!("by id, {}", contestant.name()), LOOKS, &by_id[ours], &by_id[number]);
             }
         }
     }
+    if !has_ids {
+        println!("(the engine cannot look up ids yet)");
+        return;
+    }
     heading("one event by id", "by position");
     for (ours, contestant) in contestants[..2].iter().enumerate() {
-        row(contestant.name(), LOOKS, by_id(ours), by_position(ours));
-    }
-    if kinds == 1 {
-        println!("(the engine cannot look up ids yet: what is printed as theirs are positions)");
+        row(contestant.name(), LOOKS, &by_id[ours], &by_position[ours]);
     }
 }
 
