@@ -96,7 +96,8 @@ fn annals(name: &'static str, streams: u64, segment_bytes: u64) -> Annals {
     let mut shop = Shop::new();
     let mut next = || (shop::stream(order.next_number()), shop.event());
     let store = shop::open(dir.path(), segment_bytes);
-    shop::fill(&store, streams * STREAM_EVENTS, 1000, &mut next);
+    // Small batches, for they are not split between segments.
+    shop::fill(&store, streams * STREAM_EVENTS, 100, &mut next);
     store.close().expect("a clean close");
     // Every segment that counts is to be sealed and indexed: opened with small segments, the store
     // begins a new one for the next event, which opens the next order.
