@@ -66,7 +66,7 @@ struct Pending {
 }
 
 impl IndexBuilder {
-    /// Begins the index of the segment with this base position.
+    /// Begins the index of the segment with this base position, all of which must be scanned into it.
     pub fn new(base: Position) -> IndexBuilder {
         IndexBuilder {
             base,

@@ -27,7 +27,8 @@ pub(super) fn put_name(heap: &mut Vec<u8>, name: &[&str]) -> u64 {
     for part in name {
         heap.extend_from_slice(part.as_bytes());
     }
-    place << 16 | (heap.len() as u64 - place)
+    let len = u16::try_from(heap.len() as u64 - place).expect("a name that was checked is short");
+    place << 16 | u64::from(len)
 }
 
 /// An entry and its name.
@@ -248,6 +249,24 @@ mod tests {
         }
         assert_eq!(numbers.len(), interner.len());
         assert_eq!(numbers.into_values().collect::<BTreeSet<_>>().len(), interner.len());
+    }
+
+    #[test]
+    fn a_name_that_is_not_in_its_heap_is_a_fault() {
+        let heap = "before\u{e9}behind".as_bytes();
+        let name_at = |place: u64, len: u64| {
+            let mut entry = [0; 8];
+            wire::set_u64(&mut entry, 0, place << 16 | len);
+            let names = Names { entries: &[entry], heap, section: Section::Streams };
+            names.name(&entry).map(str::to_owned)
+        };
+        assert_eq!(name_at(0, 6).as_deref(), Ok("before"));
+        assert_eq!(name_at(8, 6).as_deref(), Ok("behind"));
+        assert_eq!(name_at(14, 0).as_deref(), Ok(""));
+        let fault = Err(IndexFault::Content { section: Section::Streams });
+        for (place, len) in [(8, 7), (9, 6), (14, 1), (15, 0), (u64::MAX >> 16, 0xFFFF), (0, 7), (7, 7)] {
+            assert_eq!(name_at(place, len), fault, "{len} bytes from {place}");
+        }
     }
 
     #[test]

@@ -466,6 +466,68 @@ fn what_every_event_has_takes_next_to_nothing() {
     candidates_of_id(&index, id, &mut |number| assert_eq!(number, 4_999)).unwrap();
 }
 
+/// Two names that one hash stands for.
+fn with_one_hash(hash: impl Fn(&str) -> KeyHash) -> (String, String) {
+    let mut seen = std::collections::HashMap::new();
+    for n in 0.. {
+        let name = format!("name-{n}");
+        if let Some(other) = seen.insert(hash(&name), name.clone()) {
+            return (other, name);
+        }
+    }
+    unreachable!("there are only so many hashes")
+}
+
+#[test]
+fn names_with_the_same_hash_are_told_apart() {
+    let streams = with_one_hash(KeyHash::stream);
+    let types = with_one_hash(KeyHash::event_type);
+    let tags = with_one_hash(KeyHash::tag);
+    for both in [false, true] {
+        let mut writer = Writer::new(header());
+        for (n, (stream, event_type, tag)) in [(&streams.0, &types.0, &tags.0), (&streams.1, &types.1, &tags.1)]
+            .into_iter()
+            .take(if both { 2 } else { 1 })
+            .enumerate()
+        {
+            let (stream, event_type) = (stream.clone(), event_type.clone());
+            let mut parts = Parts { stream, event_type, ..Parts::plain(n as u64 + 1, b"") };
+            push_tag(&mut parts.tags, &Tag::new(tag).unwrap());
+            writer.batch(&[parts]);
+        }
+        let bytes = index_of(&writer);
+        let index = WholeIndex::read(&bytes).unwrap();
+        let second = RoaringBitmap::from_iter(both.then_some(1));
+        for (name, version) in [(&streams.0, Some(1)), (&streams.1, both.then_some(2))] {
+            let first = find_stream(&index, name).unwrap().map(|entry| entry.first.get());
+            assert_eq!(first, version, "{name}, both: {both}");
+        }
+        assert_eq!(labelled(&index, Label::Type(&types.0)), Ok([0].into_iter().collect()));
+        assert_eq!(labelled(&index, Label::Type(&types.1)), Ok(second.clone()));
+        assert_eq!(labelled(&index, Label::Tag(&tags.0)), Ok([0].into_iter().collect()));
+        assert_eq!(labelled(&index, Label::Tag(&tags.1)), Ok(second));
+    }
+}
+
+#[test]
+fn a_run_of_made_ids_ends_with_the_last_event() {
+    let (writer, _) = segment(9, 5);
+    let mut forged = Forged::of(&index_of(&writer));
+    let events = forged.identity.events;
+    for (first, last, is_good) in
+        [(0, events - 1, true), (events - 1, events - 1, true), (0, events, false), (1, 0, false)]
+    {
+        let mut run = vec![0; 16];
+        wire::set_u32(&mut run, 8, first);
+        wire::set_u32(&mut run, 12, last);
+        forged.sections[Section::MadeIds.index()] = run;
+        let fault = IndexFault::Content { section: Section::MadeIds };
+        let expected = if is_good { Ok(()) } else { Err(fault) };
+        assert_eq!(for_each_made_run(&forged, &mut |_, _, _| {}), expected, "{first} to {last}");
+        assert_eq!(candidates_of_id(&forged, EventId::from_bytes([0; 16]), &mut |_| {}), expected, "{first} to {last}");
+    }
+}
+
 /// The directory of a small index with some bytes replaced and a good checksum.
 fn forged_directory(at: usize, bytes: &[u8]) -> Result<Directory, IndexFault> {
     let (writer, _) = segment(5, 4);
@@ -493,6 +555,14 @@ fn directories_that_no_builder_makes_are_refused_though_their_checksum_is_good()
         }
         assert_eq!(forged_directory(at + 12, &[1]), Err(IndexFault::Field), "{section:?}");
     }
+    let mut places = [0; 2 * SECTION_LEN];
+    let at = SECTIONS_AT + Section::SourceNames.index() * SECTION_LEN;
+    let (writer, _) = segment(5, 4);
+    let file = index_of(&writer);
+    let both =
+        file.len() as u64 - Directory::decode(&file, file.len() as u64).unwrap().place(Section::SourceNames).start;
+    wire::set_u64(&mut places, 0, both);
+    assert_eq!(forged_directory(at, &places), Err(IndexFault::Lengths), "there is always a filter");
 }
 
 #[test]
