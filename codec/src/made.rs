@@ -132,8 +132,9 @@ struct Run {
     first_id: EventId,
 }
 
-/// How many of the last runs one more event may belong to. More than one, because
-/// one given id in a thousand looks as if it were made, and begins a run of its own.
+/// How many runs one more event may belong to: those that an event was added to
+/// last. More than one, because one given id in a thousand looks as if it were
+/// made, and begins a run of its own.
 const OPEN_RUNS: usize = 4;
 
 impl MadeIds {
@@ -141,8 +142,14 @@ impl MadeIds {
     /// `false` when no maker would have made it, so that it must be kept elsewhere.
     pub fn push(&mut self, position: Position, id: EventId) -> bool {
         let Some(maker) = IdMaker::of(id, position) else { return false };
-        match self.runs.iter_mut().rev().take(OPEN_RUNS).find(|run| run.maker == maker) {
-            Some(run) => run.last = run.last.max(position),
+        let open = self.runs.len().saturating_sub(OPEN_RUNS);
+        let open = &mut self.runs[open..];
+        match open.iter().rposition(|run| run.maker == maker) {
+            Some(at) => {
+                open[at].last = position;
+                // To the end: what nothing was added to for long is closed first.
+                open[at..].rotate_left(1);
+            }
             None => self.runs.push(Run { maker, first: position, last: position, first_id: id }),
         }
         true
@@ -156,7 +163,7 @@ impl MadeIds {
         })
     }
 
-    /// Each run: its maker, its first and its last position.
+    /// Each run: its maker, its first and its last position. In no order.
     pub fn runs(&self) -> impl Iterator<Item = (IdMaker, Position, Position)> {
         self.runs.iter().map(|run| (run.maker, run.first, run.last))
     }
@@ -257,6 +264,18 @@ mod tests {
                 assert_eq!(pushed[position.get() as usize - 1], (position, id, true), "seed {seed}");
             }
         }
+    }
+
+    #[test]
+    fn ids_that_look_as_if_they_were_made_do_not_end_the_run_of_a_store() {
+        let mut made = MadeIds::default();
+        for n in 1..=1_000 {
+            // Every second id is of a maker of its own; three in a row are, once.
+            let salt = if n % 2 == 0 || (500..503).contains(&n) { n } else { 0 };
+            made.push(Position::new(n), IdMaker::new(salt).make(Position::new(n), 0));
+        }
+        let long = made.runs().filter(|(_, first, last)| first < last).collect::<Vec<_>>();
+        assert_eq!(long, [(IdMaker::new(0), Position::new(1), Position::new(999))]);
     }
 
     #[test]

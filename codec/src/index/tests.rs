@@ -538,6 +538,19 @@ fn forged_directory(at: usize, bytes: &[u8]) -> Result<Directory, IndexFault> {
     Directory::decode(&file, file.len() as u64)
 }
 
+/// The directory of that index with the border behind a section moved by so many bytes.
+fn with_moved_border(section: Section, by: i64) -> Result<Directory, IndexFault> {
+    let at = SECTIONS_AT + section.index() * SECTION_LEN;
+    let (writer, _) = segment(5, 4);
+    let file = index_of(&writer);
+    let mut places = file[at..at + SECTION_LEN + 8].to_vec();
+    for (at, by) in [(0, by), (SECTION_LEN, -by)] {
+        let len = wire::u64_at(&places, at).checked_add_signed(by).expect("both are long enough");
+        wire::set_u64(&mut places, at, len);
+    }
+    forged_directory(at, &places)
+}
+
 #[test]
 fn directories_that_no_builder_makes_are_refused_though_their_checksum_is_good() {
     assert!(forged_directory(0, &[]).is_ok());
@@ -555,14 +568,13 @@ fn directories_that_no_builder_makes_are_refused_though_their_checksum_is_good()
         }
         assert_eq!(forged_directory(at + 12, &[1]), Err(IndexFault::Field), "{section:?}");
     }
-    let mut places = [0; 2 * SECTION_LEN];
-    let at = SECTIONS_AT + Section::SourceNames.index() * SECTION_LEN;
-    let (writer, _) = segment(5, 4);
-    let file = index_of(&writer);
-    let both =
-        file.len() as u64 - Directory::decode(&file, file.len() as u64).unwrap().place(Section::SourceNames).start;
-    wire::set_u64(&mut places, 0, both);
-    assert_eq!(forged_directory(at, &places), Err(IndexFault::Lengths), "there is always a filter");
+    let filter = forged_directory(0, &[]).unwrap().place(Section::Filter);
+    let len = (filter.end - filter.start).cast_signed();
+    assert_eq!(with_moved_border(Section::SourceNames, len), Err(IndexFault::Lengths), "there is always a filter");
+    for section in [Section::Streams, Section::Labels, Section::MadeIds, Section::Sources] {
+        assert_eq!(with_moved_border(section, -8), Err(IndexFault::Lengths), "{section:?} ends with a whole entry");
+    }
+    assert!(with_moved_border(Section::StreamNames, -8).is_ok(), "checksums tell, lengths do not");
 }
 
 #[test]
