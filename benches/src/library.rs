@@ -34,8 +34,8 @@ impl Library {
         let streams = events / STREAM_EVENTS;
         let whole = annals("in one segment", streams, 1 << 30);
         let bytes = whole.store.stats().bytes;
-        // A little more than the fiftieth part, for what each segment has at its ends.
-        let spread = annals("over 50 segments", streams, bytes / SEGMENTS + bytes / SEGMENTS / 200);
+        // A little more than the fiftieth part: a header, and half a batch that does not fit any more.
+        let spread = annals("over 50 segments", streams, bytes / SEGMENTS + (24 << 10));
         let library = Library { peers: peers(&whole.store), whole, spread, streams };
         library.warm_up();
         library
