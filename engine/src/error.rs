@@ -9,9 +9,10 @@ use std::path::PathBuf;
 use std::sync::Arc;
 
 use annals_codec::scan::Fault;
-use annals_codec::{NameError, Position, SegmentNumber, StreamId, StreamVersion};
+use annals_codec::{EventId, IdempotencyKey, NameError, Position, SegmentNumber, StreamId, StreamVersion};
 
-use crate::append::ExpectedVersion;
+use crate::append::condition::ConditionClause;
+use crate::append::{Appended, ExpectedVersion};
 
 /// Bytes that are wrong and are not an unfinished tail: they were durable once.
 #[derive(Clone, Debug, Eq, PartialEq, thiserror::Error)]
@@ -37,6 +38,14 @@ fn describe_range(from: Position, to: Option<Position>) -> String {
         Some(to) if to == from => format!("position {from}"),
         Some(to) => format!("positions {from} to {to}"),
         None => format!("from position {from} on"),
+    }
+}
+
+fn describe_events(appended: &Appended) -> String {
+    match (appended.first, appended.last) {
+        (first, last) if first < last => format!(", at positions {first} to {last}"),
+        (first, last) if first == last => format!(", at position {first}"),
+        _ => String::new(),
     }
 }
 
@@ -124,6 +133,64 @@ pub enum AppendError {
         /// The position recorded.
         recorded: u64,
     },
+    /// An event with this id is in the log, and it is another one. Nothing was written. Give
+    /// the new event an id of its own; or, if this was meant as a retry, send what was sent before.
+    #[error("event {id} is at position {existing} already, and is another event: give this one an id of its own")]
+    EventIdConflict {
+        /// The id.
+        id: EventId,
+        /// Where the event with this id is.
+        existing: Position,
+    },
+    /// Some of the events are in the log already, but not all of them side by side as they are
+    /// here. Nothing was written. Append the others on their own; or, if this was meant as a retry, send
+    /// what was sent before.
+    #[error("event {id} is at position {existing} already, but not the whole batch: append the rest on its own")]
+    PartialDuplicate {
+        /// The first of the ids that is in the log.
+        id: EventId,
+        /// Where the event with this id is.
+        existing: Position,
+    },
+    /// Two events of the batch have the same id. Nothing was written. Give each an id of its own.
+    #[error("two events of the batch have the id {id}: give each an id of its own")]
+    DuplicateIdInBatch {
+        /// The id.
+        id: EventId,
+    },
+    /// The key has named another request before. Nothing was written. Give each request a key of
+    /// its own; or, if this was meant as a retry, send what was sent before.
+    #[error(
+        "the idempotency key {key} was used for another request{}: give each request a key of its own",
+        describe_events(original)
+    )]
+    IdempotencyKeyReused {
+        /// The key.
+        key: IdempotencyKey,
+        /// What came of that request.
+        original: Appended,
+    },
+    /// An event that the caller did not reckon with. Nothing was written. Read the
+    /// new events, decide again, and retry.
+    #[error("{clause}: the event at position {at} matches; read what is new, decide again, and retry")]
+    ConditionFailed {
+        /// Which part of the condition failed.
+        clause: ConditionClause,
+        /// The position of the newest event that matches.
+        at: Position,
+    },
+    /// The caller claims to have seen more than there is. Nothing was written. The position comes from
+    /// another log, or from before a backup was restored: read again, and decide again.
+    #[error("the condition speaks of what is after position {after}, and the log ends at {head}: read it again")]
+    AfterBeyondHead {
+        /// The position in the condition.
+        after: Position,
+        /// The last position of the log.
+        head: Position,
+    },
+    /// A query of a condition cannot be used. Nothing was written.
+    #[error(transparent)]
+    InvalidQuery(#[from] QueryError),
     /// A batch needs an event or a tracking record.
     #[error("the batch is empty")]
     EmptyBatch,
@@ -143,7 +210,7 @@ pub enum AppendError {
         /// The limit, in bytes.
         limit: u64,
     },
-    /// A stream id, event type, tag or source name is not one. Nothing was written.
+    /// A stream id, event type, tag, source name or key is not one. Nothing was written.
     #[error(transparent)]
     InvalidName(#[from] NameError),
     /// The disk is full. Nothing was written, reads go on, and appends work
@@ -151,7 +218,7 @@ pub enum AppendError {
     #[error("the disk is full: nothing was written; free some space and retry")]
     StorageFull,
     /// The sync of this very batch failed: it may or may not survive. Reopen
-    /// the store and look.
+    /// the store and look; or append it again there, if it has an idempotency key or its events have ids.
     #[error("the sync of this batch failed, so it may or may not survive: reopen the store and look")]
     CommitUnknown {
         /// What the operating system said. Shared, because the whole group failed with it.

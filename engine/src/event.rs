@@ -68,6 +68,9 @@ impl NewEvent {
     }
 
     /// Gives the event an id of the caller's. Without it the store makes one, a UUID of version 7.
+    ///
+    /// An id is given to one event of a log, and to that only once: appended again, the same event
+    /// is found, and nothing is written. See [`BatchBuilder`](crate::BatchBuilder#retries).
     #[must_use]
     pub fn id(mut self, id: EventId) -> NewEvent {
         self.id = Some(id);
@@ -130,6 +133,19 @@ impl NewEvent {
     pub fn content_type(mut self, content_type: ContentType) -> NewEvent {
         self.content_type = content_type;
         self
+    }
+
+    /// Whether an event says what this one would say in `stream`: all that its author says of
+    /// what has happened. When and where it was recorded, and what it was said in answer to, is no part of that.
+    pub(crate) fn has_content_of(&self, stream: &str, event: &Event<'_>) -> bool {
+        let new = self.in_stream(stream);
+        new.stream == event.stream
+            && new.event_type == event.event_type
+            && new.tags == event.tags
+            && new.metadata == event.metadata
+            && new.schema_version == event.schema_version
+            && new.occurred_at == event.occurred_at
+            && new.data == event.data
     }
 
     /// The event as it will be encoded, with nothing yet that the store assigns.

@@ -95,7 +95,7 @@ impl Follower {
     fn show(&self, published: &Published) {
         // Before the head, as everything that a reader up to it has to know.
         if published.view().gaps.len() < self.loader.gaps.len() {
-            published.replace(|view| View { segments: view.segments.clone(), gaps: self.loader.gaps.clone() });
+            published.replace(|view| View::new(view.segments.clone(), self.loader.gaps.clone()));
         }
         self.newest.log.publish(self.tail.offset, self.tail.position);
         published.advance(self.tail.position);
@@ -171,7 +171,7 @@ impl Follower {
             segments.pop();
             self.settle(&mut segments);
             segments.extend([shown, newest]);
-            View { segments, gaps: self.loader.gaps.clone() }
+            View::new(segments, self.loader.gaps.clone())
         });
         self.stand_at(next);
         Ok(())
@@ -196,7 +196,7 @@ impl Follower {
             let mut segments = view.segments.clone();
             segments.pop();
             segments.push(shown);
-            View { segments, gaps: view.gaps.clone() }
+            View::new(segments, view.gaps.clone())
         });
         self.stand_at(newest);
         Ok(())

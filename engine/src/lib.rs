@@ -63,6 +63,7 @@ pub use annals_codec::{
     ParseIdError, Position, SegmentNumber, SourceName, StreamId, StreamVersion, Tag, Tags,
 };
 
+pub use append::condition::{AppendCondition, ConditionClause};
 pub use append::queue::Ticket;
 pub use append::{Appended, ExpectedVersion, Outcome};
 pub use clock::{Clock, SystemClock};

@@ -190,7 +190,7 @@ impl QueryItem {
             && may_be_any(&self.types, |event_type| has(Name::Type(event_type)))?)
     }
 
-    fn matches(&self, event: &Event<'_>) -> bool {
+    pub(crate) fn matches(&self, event: &Event<'_>) -> bool {
         // A name that was left out must not make the item match more.
         self.invalid.is_none()
             && any(&self.types, event.event_type)

@@ -10,16 +10,16 @@
 //! - A segment's file and mapping live as long as the last view that holds it.
 
 use std::ops::Range;
-use std::sync::Arc;
 use std::sync::atomic::{AtomicU32, AtomicU64, Ordering};
+use std::sync::{Arc, OnceLock};
 
 use annals_codec::index::KeyHash;
-use annals_codec::{Epoch, FRAME_ALIGN, Position};
+use annals_codec::{Epoch, EventId, FRAME_ALIGN, Position};
 use parking_lot::RwLock;
 
 use crate::error::{Damage, ReadError};
 use crate::index::level::{self, Level};
-use crate::index::{IndexedSegment, Span};
+use crate::index::{IndexedSegment, MadeRun, Span};
 
 /// The segments of a log, oldest first.
 #[derive(Debug, Default)]
@@ -27,9 +27,31 @@ pub(crate) struct View {
     pub(crate) segments: Vec<IndexedSegment>,
     /// Regions that are left out, in a store that is only read.
     pub(crate) gaps: Vec<Damage>,
+    /// Of the segments whose index is in a file, once somebody has asked.
+    made: OnceLock<Vec<MadeRun>>,
 }
 
 impl View {
+    pub(crate) fn new(segments: Vec<IndexedSegment>, gaps: Vec<Damage>) -> View {
+        View { segments, gaps, made: OnceLock::new() }
+    }
+
+    /// The positions at which the event may be to which a store has given this id, in segments whose
+    /// index is in a file: such ids are in no filter, and the others need not be asked.
+    pub(crate) fn made(&self, id: EventId) -> Result<impl Iterator<Item = Position> + use<'_>, ReadError> {
+        let runs = match self.made.get() {
+            Some(runs) => runs,
+            None => {
+                let mut runs = Vec::new();
+                for segment in &self.segments {
+                    segment.made_runs(&mut runs)?;
+                }
+                self.made.get_or_init(|| runs)
+            }
+        };
+        Ok(runs.iter().rev().filter_map(move |run| run.position_of(id)))
+    }
+
     /// The index of the segment in which `position` lies, if it is one of an event.
     pub(crate) fn segment_of(&self, position: Position) -> Option<usize> {
         self.segments.partition_point(|segment| segment.log.base < position).checked_sub(1)
@@ -176,7 +198,7 @@ impl Published {
             if let Some(shown) = segments.iter_mut().find(|shown| shown.log.number == segment.log.number) {
                 *shown = segment;
             }
-            View { segments, gaps: view.gaps.clone() }
+            View::new(segments, view.gaps.clone())
         });
     }
 

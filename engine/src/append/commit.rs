@@ -11,9 +11,12 @@
 
 use std::sync::Arc;
 
-use annals_codec::{Chain, EventId, FRAME_ALIGN, Position, StreamVersion};
+use annals_codec::{FRAME_ALIGN, IdMaker, Position, StreamVersion};
 use parking_lot::Mutex;
 
+use super::group::Encoded;
+use super::labels::Labels;
+use super::past::{Answer, Past};
 use super::queue::{Committer, Few, Reply};
 use super::request::Request;
 use super::{Appended, Outcome};
@@ -32,12 +35,6 @@ use crate::poison::Poison;
 use crate::storage::LockGuard;
 use crate::view::{Published, View};
 
-/// What stays allocated for the next group, in bytes.
-const KEPT_BUFFER: usize = 1 << 20;
-
-/// The same, in events.
-const KEPT_EVENTS: usize = 4096;
-
 /// The writer: everything that changes when something is appended.
 #[derive(Debug)]
 pub(crate) struct Writer {
@@ -45,61 +42,9 @@ pub(crate) struct Writer {
     pub(crate) heads: Heads,
     index: Arc<MemoryIndex>,
     recorded_at: i64,
-    ids: EventIds,
+    ids: IdMaker,
     encoded: Encoded,
-}
-
-/// The group at hand, encoded.
-#[derive(Debug, Default)]
-struct Encoded {
-    bytes: Vec<u8>,
-    runs: Vec<Run>,
-    /// Offset/8 of each event, in the order of positions.
-    offsets: Vec<u32>,
-    tracking: Vec<(annals_codec::SourceName, u64)>,
-    batches: u64,
-    last: Position,
-    chain: u32,
-    recorded_at: Option<(i64, i64)>,
-    checksums: Chain,
-}
-
-impl Encoded {
-    fn start(&mut self, log: &ActiveLog) {
-        self.bytes.clear();
-        self.bytes.shrink_to(KEPT_BUFFER);
-        self.runs.clear();
-        self.runs.shrink_to(KEPT_EVENTS);
-        self.offsets.clear();
-        self.offsets.shrink_to(KEPT_EVENTS);
-        self.tracking.clear();
-        self.batches = 0;
-        self.last = log.position();
-        self.chain = log.chain();
-        self.recorded_at = None;
-        self.checksums.clear();
-    }
-}
-
-/// Makes ids that are new by construction: no look-up is needed.
-///
-/// UUIDs of version 7. Their last 62 bits are a permutation of the event's position, moved by a random number that is drawn when the store is opened.
-/// So two events of one log never share an id, and those of different logs only
-/// by an accident of 2⁻⁶² within one millisecond.
-#[derive(Debug)]
-struct EventIds {
-    salt: u64,
-}
-
-impl EventIds {
-    /// Odd, so that multiplying by it is a permutation; its bits are those of the golden ratio.
-    const SPREAD: u64 = 0x9E37_79B9_7F4A_7C15;
-
-    fn make(&self, position: Position, recorded_at: i64) -> EventId {
-        let spread = position.get().wrapping_mul(EventIds::SPREAD).wrapping_add(self.salt);
-        let millis = u64::try_from(recorded_at / 1_000_000).unwrap_or(0);
-        EventId::version_7(millis, (self.salt >> 52) as u16, spread)
-    }
+    labels: Labels,
 }
 
 /// Everything the leader of a group needs, behind the writer's lock.
@@ -127,7 +72,15 @@ impl std::fmt::Debug for CommitState {
 
 impl Writer {
     pub(crate) fn new(log: ActiveLog, heads: Heads, index: Arc<MemoryIndex>, recorded_at: i64, salt: u64) -> Writer {
-        Writer { log, heads, index, recorded_at, ids: EventIds { salt }, encoded: Encoded::default() }
+        Writer {
+            log,
+            heads,
+            index,
+            recorded_at,
+            ids: IdMaker::new(salt),
+            encoded: Encoded::default(),
+            labels: Labels::default(),
+        }
     }
 }
 
@@ -170,13 +123,14 @@ fn in_doubt(error: LogError) -> AppendError {
 
 /// What was decided about one request before the group was written.
 enum Decided {
-    Encoded {
-        appended: Appended,
+    /// It is part of what is written.
+    Encoded(Appended),
+    /// Nothing of it is written.
+    Answered {
+        answer: Answer,
+        /// Whether the answer speaks of events that have to be durable when it is given.
+        must_sync: bool,
     },
-    /// It fails, whatever becomes of the group.
-    Fails(AppendError),
-    /// It fails because of an earlier request of the group.
-    FailsWithGroup(AppendError),
 }
 
 impl CommitState {
@@ -186,15 +140,17 @@ impl CommitState {
             return Err(AppendError::Poisoned { cause: Arc::clone(cause) });
         }
         let request = &requests[0];
+        writer.start_group();
         if !writer.log.is_ready(request.bytes, request.events.len() as u64) {
-            // A request that is refused changes nothing on disk, not even this.
-            if let Err(error) = writer.check(request) {
-                return Ok(Few::from_buf([Err(error)]));
+            // A request that is refused, or was made before, changes nothing on disk, not even this.
+            if let Err(answer) = writer.check(request, &self.published) {
+                let decided = self.answered(answer, request);
+                return Ok(self.write(writer, requests, Few::from_buf([decided])));
             }
             writer.log.begin_epoch().map_err(not_written)?;
             self.make_room(writer, request)?;
+            writer.start_group();
         }
-        writer.encoded.start(&writer.log);
         let mut decided = Few::with_capacity(requests.len());
         for request in requests {
             let bytes = writer.encoded.bytes.len() as u64 + request.bytes;
@@ -202,14 +158,44 @@ impl CommitState {
             if !decided.is_empty() && !writer.log.fits(bytes, events) {
                 break;
             }
-            decided.push(writer.decide(request, &*self.clock));
+            decided.push(match writer.check(request, &self.published) {
+                Ok(()) => Decided::Encoded(writer.encode(request, &*self.clock)),
+                Err(answer) => self.answered(answer, request),
+            });
         }
-        if writer.encoded.batches == 0 {
-            return Ok(decided.into_iter().map(|decided| reply(decided, None)).collect());
-        }
-        let sync = requests.iter().zip(&decided).any(|(request, decided)| {
-            matches!(decided, Decided::Encoded { .. }) && request.durability == Durability::Sync
-        });
+        Ok(self.write(writer, requests, decided))
+    }
+
+    fn answered(&self, answer: Answer, request: &Request) -> Decided {
+        // Of a batch without events, no position tells.
+        let is_durable = |done: &Appended| done.first <= done.last && done.last <= self.published.durable();
+        let must_sync =
+            request.durability == Durability::Sync && answer.reply.as_ref().is_ok_and(|done| !is_durable(done));
+        Decided::Answered { answer, must_sync }
+    }
+
+    /// Writes what was decided, as durable as it has to be, and replies to everybody.
+    fn write(&self, writer: &mut Writer, requests: &[Request], decided: Few<Decided>) -> Few<Reply> {
+        let failure = if writer.encoded.batches == 0 {
+            writer.heads.keep();
+            None
+        } else {
+            let sync = requests.iter().zip(&decided).any(|(request, decided)| match decided {
+                Decided::Encoded(_) => request.durability == Durability::Sync,
+                Decided::Answered { must_sync, .. } => *must_sync,
+            });
+            self.append(writer, sync).err().map(in_doubt)
+        };
+        // What was in the log before is not durable with the group where there is none, or none was written.
+        let rests_on_log = |decided: &Decided| {
+            matches!(decided, Decided::Answered { answer: Answer { with_group: false, .. }, must_sync: true })
+        };
+        let unsynced = if decided.iter().any(rests_on_log) { self.sync(writer).err() } else { None };
+        decided.into_iter().map(|decided| reply(decided, failure.as_ref(), unsynced.as_ref())).collect()
+    }
+
+    /// Writes the group at hand, and publishes it.
+    fn append(&self, writer: &mut Writer, sync: bool) -> Result<(), LogError> {
         let group = Group {
             bytes: &writer.encoded.bytes,
             last: writer.encoded.last,
@@ -218,29 +204,30 @@ impl CommitState {
             recorded_at: writer.encoded.recorded_at,
         };
         let start = writer.log.written();
-        let failure = match writer.log.append(&group, sync) {
+        match writer.log.append(&group, sync) {
             Ok(()) => {
                 writer.heads.keep();
                 self.publish(writer, start, sync);
-                None
+                Ok(())
             }
             Err(error) => {
                 writer.heads.undo();
-                Some(in_doubt(error))
+                Err(error)
             }
-        };
-        Ok(decided.into_iter().map(|decided| reply(decided, failure.as_ref())).collect())
+        }
     }
 
     /// Makes the group at hand visible, and tells others how far the log is durable.
     fn publish(&self, writer: &mut Writer, start: u64, synced: bool) {
         let Writer { log, index, encoded, .. } = writer;
         let segment = log.segment();
-        let first = encoded.last.get() + 1 - encoded.offsets.len() as u64;
+        let first = encoded.base.get() + 1;
         for (position, offset) in (first..).zip(&encoded.offsets) {
             segment.place_event(Position::new(position), u64::from(*offset) * FRAME_ALIGN);
         }
         index.add(encoded.runs.drain(..), &encoded.offsets, encoded.tracking.drain(..));
+        let marks = &mut encoded.marks;
+        index.ids.add(marks.made.take().into_iter().flatten(), &marks.given, marks.keys());
         log.publish();
         self.published.advance(log.position());
         if synced {
@@ -293,7 +280,7 @@ impl CommitState {
         self.published.replace(|view| {
             let mut segments = view.segments.clone();
             segments.push(added);
-            View { segments, gaps: Vec::new() }
+            View::new(segments, Vec::new())
         });
         writer.log.advance_watermark();
         self.bell.look_ahead();
@@ -321,7 +308,7 @@ impl CommitState {
             let mut segments = view.segments.clone();
             segments.pop();
             segments.push(shown);
-            View { segments, gaps: Vec::new() }
+            View::new(segments, Vec::new())
         });
     }
 
@@ -331,6 +318,12 @@ impl CommitState {
         if let Some(cause) = self.poison.cause() {
             return Err(AppendError::Poisoned { cause: Arc::clone(cause) });
         }
+        self.sync(&mut writer)?;
+        Ok(writer.log.position())
+    }
+
+    /// Makes everything written durable.
+    fn sync(&self, writer: &mut Writer) -> Result<(), AppendError> {
         if writer.log.is_dirty() {
             writer.log.sync().map_err(in_doubt)?;
         }
@@ -338,28 +331,43 @@ impl CommitState {
         self.published.advance_durable(writer.log.position());
         writer.log.announce();
         self.published.set_facts(writer.log.epoch(), writer.log.watermark_errors());
-        Ok(writer.log.position())
+        Ok(())
     }
 }
 
-fn reply(decided: Decided, failure: Option<&AppendError>) -> Reply {
-    match (decided, failure) {
-        (Decided::Fails(error), _) | (Decided::FailsWithGroup(error), None) => Err(error),
-        (Decided::Encoded { .. } | Decided::FailsWithGroup(_), Some(failure)) => Err(failure.clone()),
-        (Decided::Encoded { appended }, None) => Ok(appended),
-    }
+/// What the caller is told, when writing the group, or syncing what was there before, may have failed.
+fn reply(decided: Decided, failure: Option<&AppendError>, unsynced: Option<&AppendError>) -> Reply {
+    let (reply, failure) = match decided {
+        Decided::Encoded(appended) => (Ok(appended), failure),
+        Decided::Answered { answer, .. } if answer.with_group => (answer.reply, failure),
+        Decided::Answered { answer, must_sync } => (answer.reply, unsynced.filter(|_| must_sync)),
+    };
+    failure.map_or(reply, |failure| Err(failure.clone()))
 }
 
 impl Writer {
-    /// Checks one request against the state so far, and encodes it if it stands.
-    fn decide(&mut self, request: &Request, clock: &dyn Clock) -> Decided {
-        if let Err(error) = self.check(request) {
-            return if self.depends_on_group(request) { Decided::FailsWithGroup(error) } else { Decided::Fails(error) };
-        }
-        Decided::Encoded { appended: self.encode(request, clock) }
+    /// Begins a group behind all that is in the log.
+    fn start_group(&mut self) {
+        self.encoded.start(&self.log);
+        self.labels.clear();
     }
 
-    fn check(&mut self, request: &Request) -> Result<(), AppendError> {
+    /// Checks one request against the state so far; the answer, if there is nothing to write.
+    fn check(&mut self, request: &Request, published: &Published) -> Result<(), Answer> {
+        if request.may_be_retry() {
+            Past::new(&self.encoded, &mut self.labels, published).check(request)?;
+        }
+        if let Err(error) = self.check_expected(request) {
+            return Err(Answer { reply: Err(error), with_group: self.depends_on_group(request) });
+        }
+        if !request.conditions.is_empty() {
+            let mut past = Past::new(&self.encoded, &mut self.labels, published);
+            request.conditions.iter().try_for_each(|condition| condition.check_against(&mut past))?;
+        }
+        Ok(())
+    }
+
+    fn check_expected(&mut self, request: &Request) -> Result<(), AppendError> {
         let unreadable = |cause| AppendError::Unreadable { cause };
         if let Some((source, given)) = &request.tracking
             && let Some(recorded) =
@@ -395,6 +403,7 @@ impl Writer {
             self.recorded_at = self.recorded_at.max(clock.now());
         }
         let recorded_at = self.recorded_at;
+        let millis = u64::try_from(recorded_at / 1_000_000).unwrap_or(0);
         let first = encoded.last.plus(1);
         let batch_start = encoded.bytes.len();
         let mut version = StreamVersion::EMPTY;
@@ -413,11 +422,18 @@ impl Writer {
                 event.position = encoded.last;
                 event.version = version;
                 event.recorded_at = recorded_at;
-                event.id = new.id.unwrap_or_else(|| ids.make(event.position, recorded_at));
-                encoded.offsets.push(((log.written() + encoded.bytes.len() as u64) / FRAME_ALIGN) as u32);
+                event.id = new.id.unwrap_or_else(|| {
+                    let id = ids.make(event.position, millis);
+                    encoded.marks.made(event.position, id);
+                    id
+                });
+                encoded.offsets.push((encoded.end() / FRAME_ALIGN) as u32);
                 let crc = event.encode(&mut encoded.bytes, log.seed(), log.epoch());
                 encoded.checksums.push(crc);
             }
+        }
+        if request.may_be_retry() {
+            encoded.mark(request);
         }
         let mut marker = request.marker(encoded.last);
         marker.epoch = log.epoch();

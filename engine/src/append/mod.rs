@@ -3,8 +3,15 @@
 //! - [`request`]: what a caller wants to append, checked for all that needs no state.
 //! - [`queue`]: who waits for whom. The caller that finds nobody committing leads.
 //! - [`commit`]: one group: check, encode, write, sync, publish.
+//! - [`group`]: the group at hand, encoded, and [`labels`]: what its events are called.
+//! - [`past`]: what was appended before, to know a request that comes again.
+//! - [`condition`]: what must not have happened for an append to happen.
 
 pub(crate) mod commit;
+pub(crate) mod condition;
+mod group;
+mod labels;
+pub(crate) mod past;
 pub(crate) mod queue;
 pub(crate) mod request;
 
@@ -56,9 +63,11 @@ impl fmt::Display for ExpectedVersion {
 pub enum Outcome {
     /// The events were written now.
     Appended,
+    /// Nothing was written: the same was appended before, and this is where it is.
+    Duplicate,
 }
 
-/// Where an append's events are.
+/// Where an append's events are: now, or since it was made for the first time.
 #[derive(Clone, Copy, Debug, Eq, PartialEq)]
 #[non_exhaustive]
 pub struct Appended {

@@ -3,10 +3,12 @@
 //! The checks of arguments and limits happen here, in the caller's own thread,
 //! before anything is queued: a bad request costs nobody else anything.
 
-use annals_codec::{Commit, Epoch, Position, SourceName, StreamId, Tracking};
+use annals_codec::{Commit, Epoch, IdempotencyKey, Position, SourceName, StreamId, Tracking};
+use hashbrown::HashSet;
 use smallvec::SmallVec;
 
 use super::ExpectedVersion;
+use super::condition::AppendCondition;
 use crate::error::AppendError;
 use crate::event::NewEvent;
 use crate::options::{Durability, Options};
@@ -19,9 +21,14 @@ pub(crate) struct Request {
     /// Each event, with the index of its stream.
     pub(crate) events: SmallVec<[(u32, NewEvent); 1]>,
     pub(crate) tracking: Option<(SourceName, u64)>,
+    pub(crate) key: Option<IdempotencyKey>,
+    /// Each of them must hold.
+    pub(crate) conditions: Vec<AppendCondition>,
     pub(crate) durability: Durability,
     /// What it takes in the log, marker included, in bytes.
     pub(crate) bytes: u64,
+    /// How many of the events have ids of the caller's.
+    pub(crate) given_ids: usize,
 }
 
 impl Request {
@@ -33,14 +40,25 @@ impl Request {
         event: NewEvent,
         options: &Options,
     ) -> Result<Request, AppendError> {
+        let mut request = Request::empty(options.durability);
+        request.streams.push((stream, expected));
+        request.events.push((0, event));
+        request.checked(options)
+    }
+
+    /// A request to be filled and then [`checked`](Request::checked).
+    #[inline]
+    pub(crate) fn empty(durability: Durability) -> Request {
         Request {
-            streams: SmallVec::from_buf([(stream, expected)]),
-            events: SmallVec::from_buf([(0, event)]),
+            streams: SmallVec::new(),
+            events: SmallVec::new(),
             tracking: None,
-            durability: options.durability,
+            key: None,
+            conditions: Vec::new(),
+            durability,
             bytes: 0,
+            given_ids: 0,
         }
-        .checked(options)
     }
 
     #[inline]
@@ -48,7 +66,10 @@ impl Request {
         if self.events.is_empty() && self.tracking.is_none() {
             return Err(AppendError::EmptyBatch);
         }
-        let mut bytes = 0;
+        for condition in &self.conditions {
+            condition.check()?;
+        }
+        let (mut bytes, mut given_ids) = (0, 0);
         for (stream, event) in &self.events {
             if let Some(invalid) = &event.invalid {
                 return Err(invalid.clone().into());
@@ -61,18 +82,38 @@ impl Request {
                 return Err(AppendError::EventTooLarge { bytes: len, limit: options.max_event_bytes });
             }
             bytes += len;
+            given_ids += usize::from(event.id.is_some());
         }
         bytes += self.marker(Position::new(self.events.len() as u64)).frame_len();
         if bytes > options.max_batch_bytes {
             return Err(AppendError::BatchTooLarge { bytes, limit: options.max_batch_bytes });
         }
-        self.bytes = bytes;
+        (self.bytes, self.given_ids) = (bytes, given_ids);
+        if given_ids > 1 {
+            self.check_ids()?;
+        }
         Ok(self)
+    }
+
+    fn check_ids(&self) -> Result<(), AppendError> {
+        let mut ids = HashSet::with_capacity(self.given_ids);
+        let mut given = self.events.iter().filter_map(|(_, event)| event.id);
+        match given.find(|id| !ids.insert(*id)) {
+            Some(id) => Err(AppendError::DuplicateIdInBatch { id }),
+            None => Ok(()),
+        }
+    }
+
+    /// Whether it may be one that was made before: if it has no key and none of its events an id,
+    /// nobody can tell, and nobody looks.
+    pub(crate) fn may_be_retry(&self) -> bool {
+        self.given_ids > 0 || self.key.is_some()
     }
 
     /// Its commit marker, but for what only the log can tell.
     pub(crate) fn marker(&self, last: Position) -> Commit<'_> {
         let mut marker = Commit::new(Epoch::default(), last, self.events.len() as u32);
+        marker.key = self.key.as_deref();
         marker.tracking = self.tracking.as_ref().map(|(source, upstream)| Tracking { source, upstream: *upstream });
         marker
     }

@@ -4,7 +4,7 @@
 //! that, is taken in, batch by batch.
 
 use annals_codec::scan::Sink;
-use annals_codec::{Commit, Event, FRAME_ALIGN, Position, SourceName, StreamId};
+use annals_codec::{Commit, Event, EventId, FRAME_ALIGN, Position, SourceName, StreamId};
 use hashbrown::HashSet;
 
 use super::memory::{MemoryIndex, Run};
@@ -20,9 +20,10 @@ pub(crate) struct IndexBuilder<'a> {
     kept: Option<&'a mut Vec<u32>>,
     /// Streams met before, so that each name is kept once.
     names: &'a mut HashSet<StreamId>,
-    /// The batch at hand: its runs, the offset/8 of each event, and the position of the first.
+    /// The batch at hand: its runs, the offset/8 and the id of each event, and the position of the first.
     runs: Vec<Run>,
     places: Vec<u32>,
+    ids: Vec<EventId>,
     first: Position,
 }
 
@@ -35,6 +36,7 @@ impl<'a> IndexBuilder<'a> {
             names,
             runs: Vec::new(),
             places: Vec::new(),
+            ids: Vec::new(),
             first: Position::START,
         }
     }
@@ -70,6 +72,7 @@ impl Sink for IndexBuilder<'_> {
             self.first = event.position;
         }
         self.places.push((offset / FRAME_ALIGN) as u32);
+        self.ids.push(event.id);
         if let Some(run) = self.runs.last_mut()
             && *run.stream == *event.stream
             && run.first.plus(run.offsets.len() as u64) == event.version
@@ -81,7 +84,7 @@ impl Sink for IndexBuilder<'_> {
         self.runs.push(Run { stream, first: event.version, offsets: number..number + 1 });
     }
 
-    fn commit(&mut self, _offset: u64, commit: &Commit<'_>) {
+    fn commit(&mut self, offset: u64, commit: &Commit<'_>) {
         if let Some(segment) = self.offsets {
             for (number, place) in (0..).zip(&self.places) {
                 segment.place_event(self.first.plus(number), u64::from(*place) * FRAME_ALIGN);
@@ -93,11 +96,14 @@ impl Sink for IndexBuilder<'_> {
         let tracking =
             commit.tracking.and_then(|tracking| Some((SourceName::new(tracking.source).ok()?, tracking.upstream)));
         self.index.add(self.runs.drain(..), &self.places, tracking.into_iter());
+        self.index.ids.add_read(commit.first, &self.ids, commit.key, offset);
         self.places.clear();
+        self.ids.clear();
     }
 
     fn discard(&mut self) {
         self.runs.clear();
         self.places.clear();
+        self.ids.clear();
     }
 }

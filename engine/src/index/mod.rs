@@ -11,6 +11,7 @@
 
 pub(crate) mod build;
 pub(crate) mod files;
+pub(crate) mod find;
 pub(crate) mod heads;
 pub(crate) mod indexer;
 pub(crate) mod level;
@@ -24,7 +25,7 @@ use std::ops::Range;
 use std::sync::Arc;
 
 use annals_codec::index::Label;
-use annals_codec::{Position, RoaringBitmap, StreamVersion};
+use annals_codec::{EventId, IdMaker, Position, RoaringBitmap, StreamVersion};
 
 use self::files::IndexFiles;
 use self::level::Level;
@@ -52,6 +53,21 @@ impl Span {
     /// How many of its events certainly come before `version`; none, where some are missing.
     pub(crate) fn events_before(&self, version: StreamVersion) -> u64 {
         if self.is_whole() { version.get().saturating_sub(self.first.get()).min(self.events) } else { 0 }
+    }
+}
+
+/// Positions of which the store has made the ids, or some of them.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct MadeRun {
+    pub(crate) maker: IdMaker,
+    pub(crate) first: Position,
+    pub(crate) last: Position,
+}
+
+impl MadeRun {
+    /// Where the event with this id is, if it is one of them.
+    pub(crate) fn position_of(&self, id: EventId) -> Option<Position> {
+        self.maker.position_of(id).filter(|position| (self.first..=self.last).contains(position))
     }
 }
 
@@ -145,6 +161,37 @@ impl IndexedSegment {
         match &self.index {
             SegmentIndex::Memory(index) => Ok(index.tracking(source)),
             SegmentIndex::Sealed(index) => index.tracking(&self.log, source),
+        }
+    }
+
+    /// Appends to `out` the positions at which the event with this id may be.
+    pub(crate) fn ids(&self, id: EventId, out: &mut Vec<Position>) -> Result<(), ReadError> {
+        match &self.index {
+            SegmentIndex::Memory(index) => {
+                index.ids.positions(id, out);
+                Ok(())
+            }
+            SegmentIndex::Sealed(index) => index.ids(&self.log, id, out),
+        }
+    }
+
+    /// Takes in the runs of made ids of a segment whose index is in a file; one in memory is
+    /// asked for each id, because it grows.
+    pub(crate) fn made_runs(&self, out: &mut Vec<MadeRun>) -> Result<(), ReadError> {
+        match &self.index {
+            SegmentIndex::Memory(_) => Ok(()),
+            SegmentIndex::Sealed(index) => index.made_runs(&self.log, out),
+        }
+    }
+
+    /// Appends to `out` the offsets of the commit markers that may have this idempotency key.
+    pub(crate) fn markers(&self, key: &str, out: &mut Vec<u64>) -> Result<(), ReadError> {
+        match &self.index {
+            SegmentIndex::Memory(index) => {
+                index.ids.markers(key, out);
+                Ok(())
+            }
+            SegmentIndex::Sealed(index) => index.markers(&self.log, key, out),
         }
     }
 }

@@ -19,10 +19,11 @@ use annals_codec::index::{
     self, DIRECTORY_LEN, Directory, IndexBuilder, IndexFault, IndexIdentity, Label, Section, Sections,
 };
 use annals_codec::scan::Stop;
+use annals_codec::{EventId, Position};
 use parking_lot::Mutex;
 
-use super::Span;
 use super::files::{Content, IndexFiles};
+use super::{MadeRun, Span};
 use crate::error::{Damage, ReadError};
 use crate::log::names;
 use crate::log::segment::Segment;
@@ -165,6 +166,38 @@ impl SealedIndex {
 
     pub(super) fn tracking(&self, segment: &Segment, source: &str) -> Result<Option<u64>, ReadError> {
         self.ask(segment, |image| index::tracking(image, source))
+    }
+
+    pub(super) fn ids(&self, segment: &Segment, id: EventId, out: &mut Vec<Position>) -> Result<(), ReadError> {
+        let len = out.len();
+        self.ask(segment, |image| {
+            out.truncate(len);
+            index::candidates_of_id(image, id, &mut |number| out.push(segment.base.plus(u64::from(number) + 1)))
+        })
+    }
+
+    pub(super) fn made_runs(&self, segment: &Segment, out: &mut Vec<MadeRun>) -> Result<(), ReadError> {
+        let mut found = Vec::new();
+        self.ask(segment, |image| {
+            found.clear();
+            index::for_each_made_run(image, &mut |maker, first, last| found.push(MadeRun { maker, first, last }))
+        })?;
+        for run in found {
+            // A writer's run goes on from segment to segment, beside those that only look like one.
+            match out.iter_mut().rev().take(4).find(|before| before.maker == run.maker) {
+                Some(before) => before.last = run.last,
+                None => out.push(run),
+            }
+        }
+        Ok(())
+    }
+
+    pub(super) fn markers(&self, segment: &Segment, key: &str, out: &mut Vec<u64>) -> Result<(), ReadError> {
+        let len = out.len();
+        self.ask(segment, |image| {
+            out.truncate(len);
+            index::markers_of_key(image, key, &mut |offset| out.push(offset))
+        })
     }
 }
 

@@ -23,6 +23,7 @@ use annals_codec::{
 };
 use bytes::Bytes;
 
+use crate::error::Damage;
 use crate::log::dense::Dense;
 use crate::log::growing::Growing;
 use crate::log::source::FileSource;
@@ -391,6 +392,11 @@ impl Segment {
         }
         let is_whole = self.read_frame(offset, buffer)?;
         Ok(is_whole.then_some(buffer.as_slice()))
+    }
+
+    /// What is damaged of it: these positions, from the frame at `offset` on.
+    pub(crate) fn damage(&self, offset: u64, from: Position, to: Position, fault: String) -> Damage {
+        Damage { segment: self.number, file: self.shown.clone(), offset, from, to: Some(to), fault }
     }
 
     /// Reads a frame into `buffer` with `pread`; `false` when it is not all committed, or the

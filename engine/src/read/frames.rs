@@ -12,7 +12,7 @@ use annals_codec::{Event, Frame, FrameKind, Position};
 use bytes::Bytes;
 
 use super::window::Window;
-use crate::error::{Damage, ReadError};
+use crate::error::ReadError;
 use crate::log::segment::{GROUP, Segment};
 use crate::view::View;
 
@@ -193,15 +193,7 @@ impl Frames {
 
     /// The error for a damaged region.
     pub(crate) fn damage(&self, place: Place, from: Position, to: Position, fault: String) -> ReadError {
-        let segment = self.segment(place.segment);
-        ReadError::Corrupt(Damage {
-            segment: segment.number,
-            file: segment.shown.clone(),
-            offset: place.offset,
-            from,
-            to: Some(to),
-            fault,
-        })
+        ReadError::Corrupt(self.segment(place.segment).damage(place.offset, from, to, fault))
     }
 
     /// The error for an offset that could not be looked up.

@@ -3,11 +3,11 @@
 //! It stands beside the store, because it ends in one: `append` knows requests,
 //! and nothing of who makes them.
 
-use annals_codec::{IntoName, NameError, SourceName, StreamId};
+use annals_codec::{IdempotencyKey, IntoName, NameError, SourceName, StreamId};
 use hashbrown::HashMap;
-use smallvec::SmallVec;
 
 use super::EventStore;
+use crate::append::condition::AppendCondition;
 use crate::append::queue::Ticket;
 use crate::append::request::Request;
 use crate::append::{Appended, ExpectedVersion};
@@ -36,6 +36,29 @@ const FEW: usize = 32;
 ///     .commit()?;
 /// # Ok::<(), Box<dyn std::error::Error>>(())
 /// ```
+///
+/// # Retries
+///
+/// An answer can be lost, and then nobody knows whether the batch was appended. With an
+/// [idempotency key](BatchBuilder::idempotency_key), or with [ids](NewEvent::id) that the caller gives to the
+/// events, it can be appended again without fear: if it is in the log already, nothing is written, and the answer is
+/// [`Outcome::Duplicate`](crate::Outcome::Duplicate) with the positions it has had from the beginning. This holds over
+/// restarts and crashes, and is looked at before anything else is expected of the log, because a retry expects what
+/// was true before the batch.
+///
+/// - A key stands for a whole batch: as many events that say the same in the same order, and the same
+///   tracking record. For anything else it is an error ([`AppendError::IdempotencyKeyReused`]).
+/// - Ids stand for single events. All that have one must be found side by side in one batch, and those without one
+///   between them must say the same. Events that are only partly there are an error
+///   ([`AppendError::PartialDuplicate`]), and so is an event that says something else under an old
+///   id ([`AppendError::EventIdConflict`]). A tracking record is not looked at, and not recorded when the
+///   events are there already.
+/// - Events say the same when stream, type, tags, payload, metadata, schema version and `occurred_at` are the
+///   same. Content type, correlation and causation are not compared.
+/// - A retry that asks for [`Durability::Sync`] is answered when the batch is durable, even if it was
+///   appended with less.
+/// - Ids and keys are looked up; a batch without any pays nothing for it. Ids that the store makes are never looked
+///   up, and can be looked for like others.
 #[derive(Debug)]
 #[must_use = "a batch does nothing until it is committed or submitted"]
 pub struct BatchBuilder<'a> {
@@ -49,9 +72,7 @@ pub struct BatchBuilder<'a> {
 
 impl<'a> BatchBuilder<'a> {
     pub(crate) fn new(store: &'a EventStore, durability: Durability) -> BatchBuilder<'a> {
-        let request =
-            Request { streams: SmallVec::new(), events: SmallVec::new(), tracking: None, durability, bytes: 0 };
-        BatchBuilder { store, request, numbers: HashMap::new(), invalid: None }
+        BatchBuilder { store, request: Request::empty(durability), numbers: HashMap::new(), invalid: None }
     }
 
     /// The index of a stream in the request, added if need be.
@@ -139,13 +160,47 @@ impl<'a> BatchBuilder<'a> {
         self
     }
 
+    /// Names the request, so that its retry is recognised: 1 to 128 bytes, of which no two requests
+    /// may have the same. See [retries](BatchBuilder#retries).
+    ///
+    /// ```
+    /// use annals::{AppendError, EventStore, NewEvent, Options, Outcome};
+    ///
+    /// let store = EventStore::in_memory(&Options::new())?;
+    /// let pay = |amount| store.batch().event("order-7", NewEvent::new("Paid", amount)).idempotency_key("req-1").commit();
+    /// let done = pay("100")?;
+    /// // Again, because the answer did not arrive:
+    /// let again = pay("100")?;
+    /// assert_eq!((again.outcome, again.last), (Outcome::Duplicate, done.last));
+    /// // A key is not used for anything else.
+    /// assert!(matches!(pay("200"), Err(AppendError::IdempotencyKeyReused { .. })));
+    /// # Ok::<(), Box<dyn std::error::Error>>(())
+    /// ```
+    pub fn idempotency_key(mut self, key: impl IntoName<IdempotencyKey>) -> BatchBuilder<'a> {
+        match key.into_name() {
+            Ok(key) => self.request.key = Some(key),
+            Err(error) => {
+                self.invalid.get_or_insert(error);
+            }
+        }
+        self
+    }
+
+    /// Says what must not have happened. Called again: each of the conditions must hold.
+    ///
+    /// See [`AppendCondition`] for an example.
+    pub fn condition(mut self, condition: AppendCondition) -> BatchBuilder<'a> {
+        self.request.conditions.push(condition);
+        self
+    }
+
     /// When this batch is acknowledged. Default: as [`Options::durability`](crate::Options::durability) says.
     pub fn durability(mut self, durability: Durability) -> BatchBuilder<'a> {
         self.request.durability = durability;
         self
     }
 
-    fn request(self) -> Result<Request, AppendError> {
+    pub(super) fn request(self) -> Result<Request, AppendError> {
         if let Some(invalid) = self.invalid {
             return Err(invalid.into());
         }
@@ -156,7 +211,9 @@ impl<'a> BatchBuilder<'a> {
     ///
     /// # Errors
     ///
-    /// As [`EventStore::append`], and [`AppendError::TrackingConflict`].
+    /// As [`EventStore::append`], and what the parts of a batch bring with them:
+    /// [`AppendError::TrackingConflict`], [`AppendError::IdempotencyKeyReused`],
+    /// [`AppendError::ConditionFailed`], [`AppendError::AfterBeyondHead`].
     pub fn commit(self) -> Result<Appended, AppendError> {
         let store = self.store;
         store.commit(self.request()?)
@@ -169,7 +226,8 @@ impl<'a> BatchBuilder<'a> {
     ///
     /// # Errors
     ///
-    /// What can be told at once: bad names, limits, an empty batch, a read-only store.
+    /// What can be told at once: bad names and queries, limits, an id that is given twice, an empty batch, a
+    /// read-only store.
     pub fn submit(self) -> Result<Ticket, AppendError> {
         let store = self.store;
         store.submit(self.request()?)

@@ -1,8 +1,10 @@
 //! The store: what a program opens, appends to, and reads from.
 
 mod batch;
+mod decide;
 mod open;
 mod query;
+mod retry;
 
 use std::collections::BTreeSet;
 use std::fmt;
@@ -228,6 +230,8 @@ impl EventStore {
     /// - [`AppendError::ConcurrencyConflict`] when the stream is not as `expected`.
     /// - [`AppendError::InvalidName`], [`AppendError::EventTooLarge`],
     ///   [`AppendError::BatchTooLarge`] for what can never be appended.
+    /// - [`AppendError::EventIdConflict`] when another event has the [id](NewEvent::id) already.
+    /// - [`AppendError::Unreadable`] when what it has to be checked against cannot be read.
     /// - [`AppendError::StorageFull`]: nothing was written, and later tries may succeed.
     /// - [`AppendError::CommitUnknown`] when the sync of this very batch failed: reopen and look.
     /// - [`AppendError::Poisoned`] when an earlier one did; nothing was written.
@@ -260,7 +264,8 @@ impl EventStore {
     ///
     /// # Errors
     ///
-    /// As [`append`](EventStore::append), and [`AppendError::EmptyBatch`].
+    /// As [`append`](EventStore::append), and [`AppendError::EmptyBatch`]; of events with ids also
+    /// [`AppendError::PartialDuplicate`] and [`AppendError::DuplicateIdInBatch`].
     ///
     /// # Example
     ///

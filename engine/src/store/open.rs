@@ -131,7 +131,7 @@ impl Inner {
         let newest = load_shown(&mut loader, &facts, &plan)?;
         let tail = newest.tail;
         segments.push(newest.segment.clone());
-        let view = View { segments, gaps: loader.gaps.clone() };
+        let view = View::new(segments, loader.gaps.clone());
         let report = RecoveryReport {
             head: tail.position,
             epoch: plan.end.epoch,

@@ -4,11 +4,13 @@
 //! - [`cases`]: the table of cases, row by row: what the public API means.
 //! - [`concurrency`]: many threads at once: who waits for whom, who sees what, and that nobody hangs.
 //! - [`edges`]: where two rare things meet.
+//! - [`idempotency`]: requests that come again, known by their keys and the ids of their events.
 //! - [`limits`]: limits at their exact edge, and bad input of every kind.
 //! - [`model`]: random operations, compared with a `Vec` of events.
 //! - [`parity`]: what users of the systems before rely on, and the flaws that must not come back.
 //! - [`processes`]: real processes: the lock, a live reader, SIGKILL, a failing kernel.
 //! - [`queries`]: queries, bounds and times, compared with going through all events by hand.
+//! - [`conditions`]: append conditions, and deciding again.
 //! - [`crash`]: short stories on the simulated disk, stopped and failed at every operation.
 //! - [`damage`]: a small log cut at every byte, and with every bit flipped.
 //! - [`recovery_rules`]: the rules R1 to R16, R19 and R20 of the format, a test for each.
@@ -19,9 +21,11 @@
 
 mod cases;
 mod concurrency;
+mod conditions;
 mod crash;
 mod damage;
 mod edges;
+mod idempotency;
 mod limits;
 mod model;
 mod parity;

@@ -5,6 +5,7 @@
 //! one look-up or one group, never while anything is read from disk.
 //! Types and tags have a lock of their own, which the writer never takes to append: see [`labels`].
 
+mod ids;
 mod labels;
 
 use std::ops::Range;
@@ -15,6 +16,7 @@ use hashbrown::HashMap;
 use parking_lot::RwLock;
 use smallvec::SmallVec;
 
+use self::ids::Ids;
 use self::labels::Labels;
 use crate::index::Span;
 use crate::log::segment::Segment;
@@ -22,6 +24,7 @@ use crate::log::segment::Segment;
 #[derive(Debug, Default)]
 pub(crate) struct MemoryIndex {
     inner: RwLock<Inner>,
+    pub(crate) ids: Ids,
     labels: Labels,
 }
 
@@ -89,6 +92,8 @@ impl MemoryIndex {
         for postings in inner.streams.values_mut() {
             postings.offsets.shrink_to_fit();
         }
+        drop(inner);
+        self.ids.shrink();
     }
 
     pub(super) fn span(&self, stream: &str) -> Option<Span> {

@@ -1,0 +1,144 @@
+//! The group at hand, encoded: what goes to disk in one write.
+//!
+//! Later requests of the group are checked against it, as if it were in the log already.
+
+use annals_codec::{Chain, Event, EventId, FRAME_ALIGN, Frame, IdempotencyKey, Position, SourceName};
+use hashbrown::HashMap;
+
+use super::request::Request;
+use crate::index::find::Batch;
+use crate::index::memory::Run;
+use crate::log::active::ActiveLog;
+
+/// What stays allocated for the next group, in bytes.
+const KEPT_BUFFER: usize = 1 << 20;
+
+/// The same, in events.
+const KEPT_EVENTS: usize = 4096;
+
+#[derive(Debug, Default)]
+pub(super) struct Encoded {
+    pub(super) bytes: Vec<u8>,
+    pub(super) runs: Vec<Run>,
+    /// Offset/8 of each event, in the order of positions.
+    pub(super) offsets: Vec<u32>,
+    pub(super) tracking: Vec<(SourceName, u64)>,
+    pub(super) batches: u64,
+    /// The last position before the group, and of the group so far.
+    pub(super) base: Position,
+    pub(super) last: Position,
+    pub(super) chain: u32,
+    pub(super) recorded_at: Option<(i64, i64)>,
+    pub(super) checksums: Chain,
+    /// Where in the segment its bytes begin.
+    start: u64,
+    pub(super) marks: Marks,
+}
+
+/// By what the requests of a group would be recognised if they came again.
+#[derive(Debug, Default)]
+pub(super) struct Marks {
+    /// The first and the last id that the store has made.
+    pub(super) made: Option<[(Position, EventId); 2]>,
+    /// Ids of the callers'.
+    pub(super) given: HashMap<EventId, Position>,
+    /// Keys, each with the number of its batch in `batches`.
+    keys: HashMap<IdempotencyKey, usize>,
+    /// Batches with a key or with given ids.
+    batches: Vec<Batch>,
+}
+
+impl Marks {
+    fn clear(&mut self) {
+        self.made = None;
+        self.given.clear();
+        self.given.shrink_to(KEPT_EVENTS);
+        self.keys.clear();
+        self.keys.shrink_to(KEPT_EVENTS);
+        self.batches.clear();
+        self.batches.shrink_to(KEPT_EVENTS);
+    }
+
+    /// Takes in an id that the store has made.
+    #[inline]
+    pub(super) fn made(&mut self, position: Position, id: EventId) {
+        match &mut self.made {
+            Some([_, last]) => *last = (position, id),
+            None => self.made = Some([(position, id); 2]),
+        }
+    }
+
+    /// The keys, each with the offset of its commit marker.
+    pub(super) fn keys(&self) -> impl Iterator<Item = (&IdempotencyKey, u64)> {
+        self.keys.iter().map(|(key, number)| (key, self.batches[*number].marker))
+    }
+}
+
+impl Encoded {
+    /// Starts over, behind the end of the log.
+    pub(super) fn start(&mut self, log: &ActiveLog) {
+        self.bytes.clear();
+        self.bytes.shrink_to(KEPT_BUFFER);
+        self.runs.clear();
+        self.runs.shrink_to(KEPT_EVENTS);
+        self.offsets.clear();
+        self.offsets.shrink_to(KEPT_EVENTS);
+        self.tracking.clear();
+        self.batches = 0;
+        self.base = log.position();
+        self.last = log.position();
+        self.chain = log.chain();
+        self.recorded_at = None;
+        self.checksums.clear();
+        self.start = log.written();
+        self.marks.clear();
+    }
+
+    /// Where in the segment the next frame begins.
+    pub(super) fn end(&self) -> u64 {
+        self.start + self.bytes.len() as u64
+    }
+
+    /// The event with this number in the group.
+    ///
+    /// # Panics
+    ///
+    /// When the group has fewer.
+    pub(super) fn event(&self, number: usize) -> Event<'_> {
+        let at = u64::from(self.offsets[number]) * FRAME_ALIGN - self.start;
+        let frame = Frame::read_unverified(&self.bytes[at as usize..]).expect("it was just encoded");
+        Event::decode_again(&frame).expect("it was just encoded")
+    }
+
+    /// The number in the group of the event at this position; of the first, for one before the group.
+    pub(super) fn number_of(&self, position: Position) -> usize {
+        position.get().saturating_sub(self.base.get() + 1) as usize
+    }
+
+    /// Remembers by what a request would be recognised whose events are encoded now, and whose marker comes next.
+    pub(super) fn mark(&mut self, request: &Request) {
+        let first = self.last.get() + 1 - request.events.len() as u64;
+        let given = (first..).zip(&request.events).filter_map(|(position, (_, event))| Some((event.id?, position)));
+        self.marks.given.extend(given.map(|(id, position)| (id, Position::new(position))));
+        if let Some(key) = &request.key {
+            self.marks.keys.insert(key.clone(), self.marks.batches.len());
+        }
+        let tracking = request.tracking.as_ref().map(|(source, upstream)| (Box::from(&**source), *upstream));
+        let batch = Batch { first: Position::new(first), last: self.last, tracking, marker: self.end() };
+        self.marks.batches.push(batch);
+    }
+
+    /// The batch of the group that has this key.
+    pub(super) fn batch_with(&self, key: &IdempotencyKey) -> Option<&Batch> {
+        self.marks.keys.get(key).map(|number| &self.marks.batches[*number])
+    }
+
+    /// The batch of the group, among those that have given ids, in which the event at `position` is.
+    pub(super) fn batch_of(&self, position: Position) -> Option<&Batch> {
+        let behind = self.marks.batches.partition_point(|batch| batch.first <= position);
+        self.marks.batches[..behind]
+            .iter()
+            .rfind(|batch| batch.first <= batch.last)
+            .filter(|batch| position <= batch.last)
+    }
+}
