@@ -10,6 +10,8 @@
 use std::fmt;
 use std::str::FromStr;
 
+use crate::wire;
+
 /// A place in the whole log, counted in events.
 ///
 /// The first event is at position 1; [`Position::START`] comes before every
@@ -181,6 +183,19 @@ impl EventId {
         bytes[..8].copy_from_slice(&high.to_be_bytes());
         bytes[8..].copy_from_slice(&low.to_be_bytes());
         EventId(bytes)
+    }
+
+    /// The time in a UUID of version 7, in milliseconds since 1970 UTC; `None` of any other.
+    ///
+    /// ```
+    /// use annals_codec::EventId;
+    ///
+    /// assert_eq!(EventId::version_7(1_767_323_045_000, 7, 8).unix_millis(), Some(1_767_323_045_000));
+    /// assert_eq!(EventId::from_bytes([0; 16]).unix_millis(), None);
+    /// ```
+    pub fn unix_millis(self) -> Option<u64> {
+        let high = wire::big_endian_u64(wire::array_at(&self.0, 0));
+        (high >> 12 & 0xF == 7).then_some(high >> 16)
     }
 }
 

@@ -91,6 +91,19 @@ impl View {
         })
     }
 
+    /// The segments in which the store may have made ids in this millisecond since 1970 UTC.
+    pub(crate) fn recorded_in(&self, millis: u64) -> impl Iterator<Item = usize> + use<'_> {
+        // As ids say it: a time before 1970 is that moment.
+        let in_millis = |nanos: i64| u64::try_from(nanos / 1_000_000).unwrap_or(0);
+        let times = |index: usize| self.segments[index].log.recorded_at();
+        // One that does not tell its times moves the search to older segments, never past the right one.
+        let is_before =
+            |segment: &IndexedSegment| segment.log.recorded_at().is_some_and(|(_, latest)| in_millis(latest) < millis);
+        let first = self.segments.partition_point(is_before);
+        let may_be_later = move |index: &usize| times(*index).is_none_or(|(earliest, _)| in_millis(earliest) <= millis);
+        (first..self.segments.len()).take_while(may_be_later)
+    }
+
     /// The newest segment that holds events of a stream, and what it holds of it.
     pub(crate) fn newest_span(&self, stream: &str) -> Result<Option<(usize, Span)>, ReadError> {
         for index in self.candidates(KeyHash::stream(stream)) {
