@@ -65,6 +65,12 @@ impl IdMaker {
         EventId::version_7(unix_millis, (self.salt >> 52) as u16, spread)
     }
 
+    /// The milliseconds that an id says which is made for an event recorded then: nanoseconds since
+    /// 1970 UTC, and for what comes before, that moment.
+    pub fn millis_of(recorded_at: i64) -> u64 {
+        u64::try_from(recorded_at / 1_000_000).unwrap_or(0)
+    }
+
     /// The position for which this maker would have made `id`, below 2⁶²; `None`
     /// when it makes no such id. A candidate only: look at the event.
     pub fn position_of(self, id: EventId) -> Option<Position> {
@@ -138,9 +144,13 @@ struct Run {
 const OPEN_RUNS: usize = 4;
 
 impl MadeIds {
-    /// Takes in the id of the event at `position`, which is higher than all before.
-    /// `false` when no maker would have made it, so that it must be kept elsewhere.
-    pub fn push(&mut self, position: Position, id: EventId) -> bool {
+    /// Takes in the id of the event at `position`, which is higher than all before, and when it was
+    /// recorded. `false` when no maker would have made it then and there, so that it must be kept
+    /// elsewhere: in a copy of another log the ids agree with the positions, and the times do not.
+    pub fn push(&mut self, position: Position, recorded_at: i64, id: EventId) -> bool {
+        if id.unix_millis() != Some(IdMaker::millis_of(recorded_at)) {
+            return false;
+        }
         let Some(maker) = IdMaker::of(id, position) else { return false };
         let open = self.runs.len().saturating_sub(OPEN_RUNS);
         let open = &mut self.runs[open..];
@@ -245,13 +255,13 @@ mod tests {
             let makers = [IdMaker::new(rng.next()), IdMaker::new(rng.next())];
             let (mut made, mut pushed) = (MadeIds::default(), Vec::new());
             for n in 1..=5_000 {
-                let (position, millis) = (Position::new(n), rng.next() >> 16);
+                let (position, millis) = (Position::new(n), rng.next() >> 32);
                 let id = match rng.below(4) {
                     0 => random_id(&mut rng),
                     1 => EventId::version_7(millis, rng.next() as u16, rng.next()),
                     _ => makers[(n / 1_500 % 2) as usize].make(position, millis),
                 };
-                pushed.push((position, id, made.push(position, id)));
+                pushed.push((position, id, made.push(position, 1_000_000 * millis as i64, id)));
             }
             for &(position, id, covered) in &pushed {
                 let found = made.candidates(id).any(|candidate| candidate == position);
@@ -282,7 +292,7 @@ mod tests {
     fn an_id_that_only_another_store_can_have_made_has_no_candidates() {
         let mut made = MadeIds::default();
         for n in 1..=1_000 {
-            assert!(made.push(Position::new(n), IdMaker::new(5).make(Position::new(n), n)));
+            assert!(made.push(Position::new(n), 1_000_000 * n as i64, IdMaker::new(5).make(Position::new(n), n)));
         }
         assert_eq!(made.runs().collect::<Vec<_>>(), [(IdMaker::new(5), Position::new(1), Position::new(1_000))]);
         assert_eq!(made.candidates(IdMaker::new(6).make(Position::new(7), 7)).count(), 0);

@@ -10,16 +10,16 @@
 //! - A segment's file and mapping live as long as the last view that holds it.
 
 use std::ops::Range;
+use std::sync::Arc;
 use std::sync::atomic::{AtomicU32, AtomicU64, Ordering};
-use std::sync::{Arc, OnceLock};
 
 use annals_codec::index::KeyHash;
-use annals_codec::{Epoch, EventId, FRAME_ALIGN, Position};
+use annals_codec::{Epoch, FRAME_ALIGN, IdMaker, Position};
 use parking_lot::RwLock;
 
 use crate::error::{Damage, ReadError};
 use crate::index::level::{self, Level};
-use crate::index::{IndexedSegment, MadeRun, Span};
+use crate::index::{IndexedSegment, Span};
 
 /// The segments of a log, oldest first.
 #[derive(Debug, Default)]
@@ -27,29 +27,11 @@ pub(crate) struct View {
     pub(crate) segments: Vec<IndexedSegment>,
     /// Regions that are left out, in a store that is only read.
     pub(crate) gaps: Vec<Damage>,
-    /// Of the segments whose index is in a file, once somebody has asked.
-    made: OnceLock<Vec<MadeRun>>,
 }
 
 impl View {
     pub(crate) fn new(segments: Vec<IndexedSegment>, gaps: Vec<Damage>) -> View {
-        View { segments, gaps, made: OnceLock::new() }
-    }
-
-    /// The positions at which the event may be to which a store has given this id, in segments whose
-    /// index is in a file: such ids are in no filter, and the others need not be asked.
-    pub(crate) fn made(&self, id: EventId) -> Result<impl Iterator<Item = Position> + use<'_>, ReadError> {
-        let runs = match self.made.get() {
-            Some(runs) => runs,
-            None => {
-                let mut runs = Vec::new();
-                for segment in &self.segments {
-                    segment.made_runs(&mut runs)?;
-                }
-                self.made.get_or_init(|| runs)
-            }
-        };
-        Ok(runs.iter().rev().filter_map(move |run| run.position_of(id)))
+        View { segments, gaps }
     }
 
     /// The index of the segment in which `position` lies, if it is one of an event.
@@ -93,14 +75,14 @@ impl View {
 
     /// The segments in which the store may have made ids in this millisecond since 1970 UTC.
     pub(crate) fn recorded_in(&self, millis: u64) -> impl Iterator<Item = usize> + use<'_> {
-        // As ids say it: a time before 1970 is that moment.
-        let in_millis = |nanos: i64| u64::try_from(nanos / 1_000_000).unwrap_or(0);
         let times = |index: usize| self.segments[index].log.recorded_at();
         // One that does not tell its times moves the search to older segments, never past the right one.
-        let is_before =
-            |segment: &IndexedSegment| segment.log.recorded_at().is_some_and(|(_, latest)| in_millis(latest) < millis);
+        let is_before = |segment: &IndexedSegment| {
+            segment.log.recorded_at().is_some_and(|(_, latest)| IdMaker::millis_of(latest) < millis)
+        };
         let first = self.segments.partition_point(is_before);
-        let may_be_later = move |index: &usize| times(*index).is_none_or(|(earliest, _)| in_millis(earliest) <= millis);
+        let may_be_later =
+            move |index: &usize| times(*index).is_none_or(|(earliest, _)| IdMaker::millis_of(earliest) <= millis);
         (first..self.segments.len()).take_while(may_be_later)
     }
 

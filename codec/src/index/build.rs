@@ -62,6 +62,7 @@ struct Pending {
     offset: u32,
     position: Position,
     version: StreamVersion,
+    recorded_at: i64,
     id: EventId,
 }
 
@@ -185,6 +186,7 @@ impl Sink for IndexBuilder {
             offset: (offset / FRAME_ALIGN) as u32,
             position: event.position,
             version: event.version,
+            recorded_at: event.recorded_at,
             id: event.id,
         });
     }
@@ -196,7 +198,7 @@ impl Sink for IndexBuilder {
             self.types_of.push(event.event_type);
             let (_, last) = self.versions[event.stream as usize].get_or_insert((event.version, event.version));
             *last = event.version;
-            if !self.made.push(event.position, event.id) {
+            if !self.made.push(event.position, event.recorded_at, event.id) {
                 self.ids.push(KeyHash::id(event.id), self.events);
             }
             self.events += 1;

@@ -403,7 +403,7 @@ impl Writer {
             self.recorded_at = self.recorded_at.max(clock.now());
         }
         let recorded_at = self.recorded_at;
-        let millis = u64::try_from(recorded_at / 1_000_000).unwrap_or(0);
+        let millis = IdMaker::millis_of(recorded_at);
         let first = encoded.last.plus(1);
         let batch_start = encoded.bytes.len();
         let mut version = StreamVersion::EMPTY;
@@ -424,7 +424,7 @@ impl Writer {
                 event.recorded_at = recorded_at;
                 event.id = new.id.unwrap_or_else(|| {
                     let id = ids.make(event.position, millis);
-                    encoded.marks.made(event.position, id);
+                    encoded.marks.made(event.position, recorded_at, id);
                     id
                 });
                 encoded.offsets.push((encoded.end() / FRAME_ALIGN) as u32);

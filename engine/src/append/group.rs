@@ -38,8 +38,8 @@ pub(super) struct Encoded {
 /// By what the requests of a group would be recognised if they came again.
 #[derive(Debug, Default)]
 pub(super) struct Marks {
-    /// The first and the last id that the store has made.
-    pub(super) made: Option<[(Position, EventId); 2]>,
+    /// The first and the last id that the store has made, and for what: position and time of recording.
+    pub(super) made: Option<[(Position, i64, EventId); 2]>,
     /// Ids of the callers'.
     pub(super) given: HashMap<EventId, Position>,
     /// Keys, each with the number of its batch in `batches`.
@@ -61,10 +61,10 @@ impl Marks {
 
     /// Takes in an id that the store has made.
     #[inline]
-    pub(super) fn made(&mut self, position: Position, id: EventId) {
+    pub(super) fn made(&mut self, position: Position, recorded_at: i64, id: EventId) {
         match &mut self.made {
-            Some([_, last]) => *last = (position, id),
-            None => self.made = Some([(position, id); 2]),
+            Some([_, last]) => *last = (position, recorded_at, id),
+            None => self.made = Some([(position, recorded_at, id); 2]),
         }
     }
 

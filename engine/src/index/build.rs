@@ -20,10 +20,11 @@ pub(crate) struct IndexBuilder<'a> {
     kept: Option<&'a mut Vec<u32>>,
     /// Streams met before, so that each name is kept once.
     names: &'a mut HashSet<StreamId>,
-    /// The batch at hand: its runs, the offset/8 and the id of each event, and the position of the first.
+    /// The batch at hand: its runs, of each event the offset/8, the time of recording and the id, and the
+    /// position of the first.
     runs: Vec<Run>,
     places: Vec<u32>,
-    ids: Vec<EventId>,
+    ids: Vec<(i64, EventId)>,
     first: Position,
 }
 
@@ -72,7 +73,7 @@ impl Sink for IndexBuilder<'_> {
             self.first = event.position;
         }
         self.places.push((offset / FRAME_ALIGN) as u32);
-        self.ids.push(event.id);
+        self.ids.push((event.recorded_at, event.id));
         if let Some(run) = self.runs.last_mut()
             && *run.stream == *event.stream
             && run.first.plus(run.offsets.len() as u64) == event.version

@@ -3,8 +3,7 @@
 //! Segments are asked from the newest to the oldest, those whose filters do not rule them out. An index
 //! names candidates, and the frame that stands there decides.
 //!
-//! Ids that stores made are in no filter. The time that such an id tells is not asked: in a log that was
-//! imported from another one they stand beside other times, and look made all the same.
+//! Ids that the store made are in no filter. They tell when their events were recorded, and so in which segment.
 
 use annals_codec::index::KeyHash;
 use annals_codec::{Commit, Event, EventId, Frame, FrameKind, Position, SourceName};
@@ -46,7 +45,8 @@ impl Batch {
 /// The event with this id, up to `head`: in which segment, and at which position.
 pub(crate) fn find_id(view: &View, head: Position, id: EventId) -> Result<Option<(usize, Position)>, ReadError> {
     let (mut candidates, mut buffer) = (Vec::new(), Vec::new());
-    for index in view.candidates(KeyHash::id(id)) {
+    let made = id.unix_millis().into_iter().flat_map(|millis| view.recorded_in(millis));
+    for index in view.candidates(KeyHash::id(id)).chain(made) {
         let segment = &view.segments[index];
         segment.ids(id, &mut candidates)?;
         for position in candidates.drain(..).filter(|position| *position <= head) {
@@ -55,22 +55,7 @@ pub(crate) fn find_id(view: &View, head: Position, id: EventId) -> Result<Option
             }
         }
     }
-    if looks_made(id) {
-        for position in view.made(id)? {
-            if position <= head
-                && let Some(index) = view.segment_of(position)
-                && id_at(&view.segments[index], position, &mut buffer)? == id
-            {
-                return Ok(Some((index, position)));
-            }
-        }
-    }
     nowhere(view)
-}
-
-/// Whether a store may have made it: as all ids of version 7, and no other.
-fn looks_made(id: EventId) -> bool {
-    id.as_bytes()[6] >> 4 == 7
 }
 
 /// The batch with this idempotency key, up to `head`, and its segment.

@@ -25,7 +25,7 @@ use std::ops::Range;
 use std::sync::Arc;
 
 use annals_codec::index::Label;
-use annals_codec::{EventId, IdMaker, Position, RoaringBitmap, StreamVersion};
+use annals_codec::{EventId, Position, RoaringBitmap, StreamVersion};
 
 use self::files::IndexFiles;
 use self::level::Level;
@@ -53,21 +53,6 @@ impl Span {
     /// How many of its events certainly come before `version`; none, where some are missing.
     pub(crate) fn events_before(&self, version: StreamVersion) -> u64 {
         if self.is_whole() { version.get().saturating_sub(self.first.get()).min(self.events) } else { 0 }
-    }
-}
-
-/// Positions of which the store has made the ids, or some of them.
-#[derive(Clone, Copy, Debug)]
-pub(crate) struct MadeRun {
-    pub(crate) maker: IdMaker,
-    pub(crate) first: Position,
-    pub(crate) last: Position,
-}
-
-impl MadeRun {
-    /// Where the event with this id is, if it is one of them.
-    pub(crate) fn position_of(&self, id: EventId) -> Option<Position> {
-        self.maker.position_of(id).filter(|position| (self.first..=self.last).contains(position))
     }
 }
 
@@ -172,15 +157,6 @@ impl IndexedSegment {
                 Ok(())
             }
             SegmentIndex::Sealed(index) => index.ids(&self.log, id, out),
-        }
-    }
-
-    /// Takes in the runs of made ids of a segment whose index is in a file; one in memory is
-    /// asked for each id, because it grows.
-    pub(crate) fn made_runs(&self, out: &mut Vec<MadeRun>) -> Result<(), ReadError> {
-        match &self.index {
-            SegmentIndex::Memory(_) => Ok(()),
-            SegmentIndex::Sealed(index) => index.made_runs(&self.log, out),
         }
     }
 

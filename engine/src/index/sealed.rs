@@ -22,8 +22,8 @@ use annals_codec::scan::Stop;
 use annals_codec::{EventId, Position};
 use parking_lot::Mutex;
 
+use super::Span;
 use super::files::{Content, IndexFiles};
-use super::{MadeRun, Span};
 use crate::error::{Damage, ReadError};
 use crate::log::names;
 use crate::log::segment::Segment;
@@ -174,22 +174,6 @@ impl SealedIndex {
             out.truncate(len);
             index::candidates_of_id(image, id, &mut |number| out.push(segment.base.plus(u64::from(number) + 1)))
         })
-    }
-
-    pub(super) fn made_runs(&self, segment: &Segment, out: &mut Vec<MadeRun>) -> Result<(), ReadError> {
-        let mut found = Vec::new();
-        self.ask(segment, |image| {
-            found.clear();
-            index::for_each_made_run(image, &mut |maker, first, last| found.push(MadeRun { maker, first, last }))
-        })?;
-        for run in found {
-            // A writer's run goes on from segment to segment, beside those that only look like one.
-            match out.iter_mut().rev().take(4).find(|before| before.maker == run.maker) {
-                Some(before) => before.last = run.last,
-                None => out.push(run),
-            }
-        }
-        Ok(())
     }
 
     pub(super) fn markers(&self, segment: &Segment, key: &str, out: &mut Vec<u64>) -> Result<(), ReadError> {

@@ -26,13 +26,13 @@ impl Ids {
     /// and the keys that callers gave.
     pub(crate) fn add<'a>(
         &self,
-        made: impl IntoIterator<Item = (Position, EventId)>,
+        made: impl IntoIterator<Item = (Position, i64, EventId)>,
         given: &HashMap<EventId, Position>,
         keys: impl Iterator<Item = (&'a IdempotencyKey, u64)>,
     ) {
         let mut inner = self.inner.write();
-        for (position, id) in made {
-            if !inner.made.push(position, id) {
+        for (position, recorded_at, id) in made {
+            if !inner.made.push(position, recorded_at, id) {
                 inner.given.insert(id, position);
             }
         }
@@ -40,13 +40,13 @@ impl Ids {
         inner.keys.extend(keys.map(|(key, marker)| (key.clone(), marker)));
     }
 
-    /// Takes in a batch of which nobody knows any more who made its ids: the first of its
-    /// events is at `first`, and its marker at `marker`.
-    pub(crate) fn add_read(&self, first: Position, ids: &[EventId], key: Option<&str>, marker: u64) {
+    /// Takes in a batch of which nobody knows any more who made its ids, each with the time of recording:
+    /// the first of its events is at `first`, and its marker at `marker`.
+    pub(crate) fn add_read(&self, first: Position, ids: &[(i64, EventId)], key: Option<&str>, marker: u64) {
         let mut inner = self.inner.write();
-        for (position, id) in (first.get()..).zip(ids) {
+        for (position, (recorded_at, id)) in (first.get()..).zip(ids) {
             let position = Position::new(position);
-            if !inner.made.push(position, *id) {
+            if !inner.made.push(position, *recorded_at, *id) {
                 inner.given.insert(*id, position);
             }
         }
