@@ -129,7 +129,7 @@ fn indexed() -> Writer {
     let tagged = |n: u32, stream, version, event_type, tags: &[&str]| {
         let mut parts = event(n, stream, version, event_type, b"");
         let position = Position::new(u64::from(n));
-        parts.id = *maker.make(position, (START / 1_000_000).cast_unsigned() + u64::from(n)).as_bytes();
+        parts.id = *maker.make(position, IdMaker::millis_of(parts.recorded_at)).as_bytes();
         for tag in tags {
             push_tag(&mut parts.tags, &Tag::new(tag).unwrap());
         }

@@ -255,8 +255,10 @@ pub(crate) fn read_end(file: &Arc<dyn File>, len: u64, seed: Seed) -> io::Result
     let mut source = FileSource::cached(Arc::clone(file), len);
     let Some(trailer) = find_trailer(&mut source, seed)? else { return Ok(None) };
     let Some(seal_offset) = trailer.seal_offset() else { return Ok(None) };
-    let bytes = source.bytes(seal_offset, SEAL_LEN as usize)?;
-    let seal = match Frame::read(bytes, seed) {
+    // Itself and not through the window of the source, which would take the dense index along.
+    let mut bytes = [0; SEAL_LEN as usize];
+    let read = file.read_at(seal_offset, &mut bytes)?;
+    let seal = match Frame::read(&bytes[..read], seed) {
         Ok(frame) if frame.kind == FrameKind::Seal => Seal::decode(&frame),
         _ => None,
     };
