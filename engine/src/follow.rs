@@ -109,7 +109,7 @@ impl Follower {
         let segment = Arc::clone(&self.newest.log);
         let mut source = FileSource::cached(Arc::clone(&self.file), end);
         loop {
-            let mut builder = IndexBuilder::new(&self.index, &mut self.loader.names).placing_in(&segment);
+            let mut builder = IndexBuilder::new(&self.index).placing_in(&segment);
             let found = scan::scan(&mut source, segment.seed, self.tail, &mut builder)
                 .map_err(|error| read_error(segment.shown.clone(), self.tail.offset, error))?;
             self.tail = found.tail;

@@ -398,7 +398,7 @@ impl Writer {
 
     /// Encodes a request straight into the group's buffer.
     fn encode(&mut self, request: &Request, clock: &dyn Clock) -> Appended {
-        let Writer { log, heads, encoded, ids, .. } = self;
+        let Writer { log, heads, index, encoded, ids, .. } = self;
         if !request.events.is_empty() {
             self.recorded_at = self.recorded_at.max(clock.now());
         }
@@ -411,9 +411,10 @@ impl Writer {
         for run in request.events.chunk_by(|(one, _), (next, _)| one == next) {
             let stream = &request.streams[run[0].0 as usize].0;
             let before = heads.advance(stream, run.len() as u64, encoded.last.plus(run.len() as u64));
-            let number = encoded.offsets.len();
-            let offsets = number..number + run.len();
-            encoded.runs.push(Run { stream: stream.clone(), first: before.plus(1), offsets });
+            let start = encoded.offsets.len();
+            let offsets = start..start + run.len();
+            let number = index.number(stream, || stream.clone());
+            encoded.runs.push(Run { stream: number, first: before.plus(1), offsets });
             version = before;
             for (_, new) in run {
                 encoded.last = encoded.last.plus(1);

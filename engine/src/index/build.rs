@@ -5,7 +5,6 @@
 
 use annals_codec::scan::Sink;
 use annals_codec::{Commit, Event, EventId, FRAME_ALIGN, Position, SourceName, StreamId};
-use hashbrown::HashSet;
 
 use super::memory::{MemoryIndex, Run};
 use crate::log::segment::Segment;
@@ -18,8 +17,6 @@ pub(crate) struct IndexBuilder<'a> {
     offsets: Option<&'a Segment>,
     /// Of a segment that is not there yet.
     kept: Option<&'a mut Vec<u32>>,
-    /// Streams met before, so that each name is kept once.
-    names: &'a mut HashSet<StreamId>,
     /// The batch at hand: its runs, of each event the offset/8, the time of recording and the id, and the
     /// position of the first.
     runs: Vec<Run>,
@@ -29,12 +26,11 @@ pub(crate) struct IndexBuilder<'a> {
 }
 
 impl<'a> IndexBuilder<'a> {
-    pub(crate) fn new(index: &'a MemoryIndex, names: &'a mut HashSet<StreamId>) -> IndexBuilder<'a> {
+    pub(crate) fn new(index: &'a MemoryIndex) -> IndexBuilder<'a> {
         IndexBuilder {
             index,
             offsets: None,
             kept: None,
-            names,
             runs: Vec::new(),
             places: Vec::new(),
             ids: Vec::new(),
@@ -53,17 +49,6 @@ impl<'a> IndexBuilder<'a> {
         self.kept = Some(offsets);
         self
     }
-
-    fn name(&mut self, event: &Event<'_>) -> StreamId {
-        match self.names.get(event.stream) {
-            Some(name) => name.clone(),
-            None => {
-                let name = StreamId::stored(event.stream);
-                self.names.insert(name.clone());
-                name
-            }
-        }
-    }
 }
 
 impl Sink for IndexBuilder<'_> {
@@ -74,14 +59,14 @@ impl Sink for IndexBuilder<'_> {
         }
         self.places.push((offset / FRAME_ALIGN) as u32);
         self.ids.push((event.recorded_at, event.id));
+        let stream = self.index.number(event.stream, || StreamId::stored(event.stream));
         if let Some(run) = self.runs.last_mut()
-            && *run.stream == *event.stream
+            && run.stream == stream
             && run.first.plus(run.offsets.len() as u64) == event.version
         {
             run.offsets.end += 1;
             return;
         }
-        let stream = self.name(event);
         self.runs.push(Run { stream, first: event.version, offsets: number..number + 1 });
     }
 

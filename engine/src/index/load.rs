@@ -7,8 +7,7 @@
 use std::sync::Arc;
 
 use annals_codec::scan::{self, Bad, SealedEnd, Source, Stop, Totals};
-use annals_codec::{Position, SEGMENT_HEADER_LEN, Seed, StreamId, Tail};
-use hashbrown::HashSet;
+use annals_codec::{Position, SEGMENT_HEADER_LEN, Seed, Tail};
 
 use super::IndexedSegment;
 use super::build::IndexBuilder;
@@ -23,7 +22,6 @@ use crate::storage::{File, Storage};
 /// What is taken in while segments are loaded.
 #[derive(Debug, Default)]
 pub(crate) struct Loader {
-    pub(crate) names: HashSet<StreamId>,
     pub(crate) gaps: Vec<Damage>,
     pub(crate) recorded_at: i64,
 }
@@ -107,7 +105,7 @@ impl Loader {
             None => "what was written after it says that it was durable",
         };
         loop {
-            let mut builder = IndexBuilder::new(index, &mut self.names).placing_in(segment);
+            let mut builder = IndexBuilder::new(index).placing_in(segment);
             let found = scan::scan(source, seed, tail, &mut builder).doing("read", doing)?;
             self.take_time(&found.totals);
             let gap = match &found.stop {

@@ -47,7 +47,7 @@ impl Inner {
         })?;
         let mut loader = Loader::default();
         let (last, mut offsets) = (Arc::new(MemoryIndex::default()), Vec::new());
-        let mut taken = IndexBuilder::new(&last, &mut loader.names).keeping(&mut offsets);
+        let mut taken = IndexBuilder::new(&last).keeping(&mut offsets);
         let facts = survey(&*storage, Purpose::Write, &mut taken)?;
         let now = options.clock.now();
         let mut view = View::default();

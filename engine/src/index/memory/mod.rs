@@ -8,11 +8,12 @@
 mod ids;
 mod labels;
 
+use std::hash::BuildHasher;
 use std::ops::Range;
 
 use annals_codec::index::Label;
 use annals_codec::{Position, RoaringBitmap, SourceName, StreamId, StreamVersion};
-use hashbrown::HashMap;
+use hashbrown::{DefaultHashBuilder, HashMap, HashTable};
 use parking_lot::RwLock;
 use smallvec::SmallVec;
 
@@ -30,12 +31,17 @@ pub(crate) struct MemoryIndex {
 
 #[derive(Debug, Default)]
 struct Inner {
-    streams: HashMap<StreamId, Postings>,
+    streams: Vec<Postings>,
+    /// The number of each name among the streams.
+    numbers: HashTable<u32>,
+    hasher: DefaultHashBuilder,
     tracking: HashMap<SourceName, u64>,
 }
 
+/// What the segment holds of a stream; nothing yet, when somebody has only asked for its number.
 #[derive(Debug)]
 struct Postings {
+    name: StreamId,
     first: StreamVersion,
     last: StreamVersion,
     /// Offset/8 of each event, in the order of versions.
@@ -43,15 +49,38 @@ struct Postings {
 }
 
 impl Postings {
-    fn span(&self) -> Span {
-        Span { first: self.first, last: self.last, events: self.offsets.len() as u64 }
+    fn span(&self) -> Option<Span> {
+        let events = self.offsets.len() as u64;
+        (events > 0).then_some(Span { first: self.first, last: self.last, events })
+    }
+}
+
+impl Inner {
+    fn number(&self, stream: &str) -> Option<u32> {
+        let is_it = |number: &u32| *self.streams[*number as usize].name == *stream;
+        self.numbers.find(self.hasher.hash_one(stream), is_it).copied()
+    }
+
+    fn postings(&self, stream: &str) -> Option<&Postings> {
+        self.number(stream).map(|number| &self.streams[number as usize])
+    }
+
+    fn add_stream(&mut self, name: StreamId) -> u32 {
+        let Inner { streams, numbers, hasher, .. } = self;
+        let number = streams.len() as u32;
+        let hash = hasher.hash_one(&*name);
+        let (first, last) = (StreamVersion::EMPTY, StreamVersion::EMPTY);
+        streams.push(Postings { name, first, last, offsets: SmallVec::new() });
+        numbers.insert_unique(hash, number, |number| hasher.hash_one(&*streams[*number as usize].name));
+        number
     }
 }
 
 /// Events of one stream that follow each other in the log.
 #[derive(Clone, Debug)]
 pub(crate) struct Run {
-    pub(crate) stream: StreamId,
+    /// The [number](MemoryIndex::number) of the stream.
+    pub(crate) stream: u32,
     /// The version of the first of them.
     pub(crate) first: StreamVersion,
     /// Which of the offsets that are taken in with it are theirs.
@@ -59,6 +88,15 @@ pub(crate) struct Run {
 }
 
 impl MemoryIndex {
+    /// The number by which the stream is known here; a new one gets the next.
+    pub(crate) fn number(&self, stream: &str, name: impl FnOnce() -> StreamId) -> u32 {
+        if let Some(number) = self.inner.read().number(stream) {
+            return number;
+        }
+        // Only one thread adds streams: the writer, or whoever scans.
+        self.inner.write().add_stream(name())
+    }
+
     /// Takes in what a group of batches has added to the segment: its runs, and
     /// the offset/8 of each of its events.
     pub(crate) fn add(
@@ -70,17 +108,12 @@ impl MemoryIndex {
         let mut inner = self.inner.write();
         for run in runs {
             let offsets = &offsets[run.offsets];
-            let last = run.first.plus(offsets.len() as u64).before();
-            match inner.streams.get_mut(&*run.stream) {
-                Some(postings) => {
-                    postings.last = last;
-                    postings.offsets.extend_from_slice(offsets);
-                }
-                None => {
-                    let postings = Postings { first: run.first, last, offsets: SmallVec::from_slice(offsets) };
-                    inner.streams.insert(run.stream, postings);
-                }
+            let postings = &mut inner.streams[run.stream as usize];
+            if postings.offsets.is_empty() {
+                postings.first = run.first;
             }
+            postings.last = run.first.plus(offsets.len() as u64).before();
+            postings.offsets.extend_from_slice(offsets);
         }
         inner.tracking.extend(tracking);
     }
@@ -89,7 +122,7 @@ impl MemoryIndex {
     pub(crate) fn shrink(&self) {
         let mut inner = self.inner.write();
         inner.streams.shrink_to_fit();
-        for postings in inner.streams.values_mut() {
+        for postings in &mut inner.streams {
             postings.offsets.shrink_to_fit();
         }
         drop(inner);
@@ -97,20 +130,20 @@ impl MemoryIndex {
     }
 
     pub(super) fn span(&self, stream: &str) -> Option<Span> {
-        self.inner.read().streams.get(stream).map(Postings::span)
+        self.inner.read().postings(stream)?.span()
     }
 
     pub(super) fn offsets(&self, stream: &str, range: Range<u64>, out: &mut Vec<u32>) {
         let inner = self.inner.read();
-        let Some(postings) = inner.streams.get(stream) else { return };
+        let Some(postings) = inner.postings(stream) else { return };
         let end = postings.offsets.len().min(range.end as usize);
         out.extend_from_slice(postings.offsets.get(range.start as usize..end).unwrap_or_default());
     }
 
     pub(super) fn streams(&self, prefix: &str, each: &mut dyn FnMut(&str, Span)) {
-        for (stream, postings) in &self.inner.read().streams {
-            if stream.starts_with(prefix) {
-                each(stream, postings.span());
+        for postings in self.inner.read().streams.iter().filter(|postings| postings.name.starts_with(prefix)) {
+            if let Some(span) = postings.span() {
+                each(&postings.name, span);
             }
         }
     }
