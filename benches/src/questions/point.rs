@@ -37,8 +37,7 @@ pub(crate) fn measure(bench: &Bench) {
             timed(|| sums.push(contestant.get_positions(draw)))
         }));
     }
-    let has_ids = cfg!(feature = "pending");
-    for (number, (contestant, sums)) in contestants.iter().zip(by_id).enumerate().filter(|_| has_ids) {
+    for (number, (contestant, sums)) in contestants.iter().zip(by_id).enumerate() {
         // The peers have the ids of our first store.
         let mut draws = ids[usize::from(number == 1)].iter();
         runs.push(Box::new(move || {
@@ -56,14 +55,8 @@ pub(crate) fn measure(bench: &Bench) {
         heading("one event", peer.name());
         for (ours, contestant) in contestants[..2].iter().enumerate() {
             row(&format!("by position, {}", contestant.name()), LOOKS, &by_position[ours], &by_position[number]);
-            if has_ids {
-                row(&format!("by id, {}", contestant.name()), LOOKS, &by_id[ours], &by_id[number]);
-            }
+            row(&format!("by id, {}", contestant.name()), LOOKS, &by_id[ours], &by_id[number]);
         }
-    }
-    if !has_ids {
-        println!("(the engine cannot look up ids yet)");
-        return;
     }
     heading("one event by id", "by position");
     for (ours, contestant) in contestants[..2].iter().enumerate() {
