@@ -25,18 +25,21 @@ use crate::index::{IndexedSegment, Span};
 #[derive(Debug, Default)]
 pub(crate) struct View {
     pub(crate) segments: Vec<IndexedSegment>,
+    /// The base of each: side by side, so that a search among many touches few cache lines.
+    bases: Vec<Position>,
     /// Regions that are left out, in a store that is only read.
     pub(crate) gaps: Vec<Damage>,
 }
 
 impl View {
     pub(crate) fn new(segments: Vec<IndexedSegment>, gaps: Vec<Damage>) -> View {
-        View { segments, gaps }
+        let bases = segments.iter().map(|segment| segment.log.base).collect();
+        View { segments, bases, gaps }
     }
 
     /// The index of the segment in which `position` lies, if it is one of an event.
     pub(crate) fn segment_of(&self, position: Position) -> Option<usize> {
-        self.segments.partition_point(|segment| segment.log.base < position).checked_sub(1)
+        self.bases.partition_point(|base| *base < position).checked_sub(1)
     }
 
     /// The filters over several segments of which the one at `index` is the first, or going

@@ -365,6 +365,11 @@ impl Segment {
         self.map().map(Mapping::bytes)
     }
 
+    /// A committed range, kept alive by the value; `None` where the segment is not mapped.
+    pub(crate) fn lend(&self, offset: u64, len: usize) -> Option<Bytes> {
+        self.map()?.range(offset, len)
+    }
+
     /// Reads bytes with `pread`; fewer than asked for when the file ends, none when the segment is mapped.
     pub(crate) fn read_bytes(&self, offset: u64, len: usize) -> io::Result<Vec<u8>> {
         let Access::Read(file) = &self.access else { return Ok(Vec::new()) };

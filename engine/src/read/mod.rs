@@ -10,6 +10,7 @@
 mod all;
 pub(crate) mod frames;
 mod matches;
+pub(crate) mod point;
 mod stream;
 mod time;
 mod window;

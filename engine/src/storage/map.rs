@@ -204,24 +204,27 @@ impl Mapping {
     /// Cut it with [`Bytes::slice`]; that copies nothing. It stays readable
     /// after the file was removed and after the store was closed.
     pub(crate) fn bytes(self: &Arc<Self>) -> Bytes {
-        Bytes::from_owner(Pinned {
-            // Captured once: `as_ref` has to return the same slice each time,
-            // and `committed` moves on.
-            end: self.committed() as usize,
-            mapping: Arc::clone(self),
-        })
+        // Captured once: `as_ref` has to return the same slice each time, and `committed` moves on.
+        Bytes::from_owner(Pinned { mapping: Arc::clone(self), offset: 0, len: self.committed() as usize })
+    }
+
+    /// A range as such a value; `None` when not all of it is committed. Cheaper than all for who wants no more.
+    pub(crate) fn range(self: &Arc<Self>, offset: u64, len: usize) -> Option<Bytes> {
+        self.slice(offset, len)?;
+        Some(Bytes::from_owner(Pinned { mapping: Arc::clone(self), offset, len }))
     }
 }
 
-/// The owner behind [`Mapping::bytes`].
+/// The owner behind [`Mapping::bytes`] and [`Mapping::range`]: a range that was committed when it was made.
 struct Pinned {
     mapping: Arc<Mapping>,
-    end: usize,
+    offset: u64,
+    len: usize,
 }
 
 impl AsRef<[u8]> for Pinned {
     fn as_ref(&self) -> &[u8] {
-        self.mapping.slice(0, self.end).expect("the committed end never moves back")
+        self.mapping.slice(self.offset, self.len).expect("the committed end never moves back")
     }
 }
 
@@ -325,9 +328,12 @@ mod tests {
         let early = mapping.bytes();
         mapping.commit_to(8);
         let late = mapping.bytes().slice(2..6);
+        let (part, beyond) = (mapping.range(1, 3), mapping.range(6, 3));
         drop(mapping);
         assert_eq!(&early[..], b"abc");
         assert_eq!(&late[..], b"cdef");
+        assert_eq!(part.as_deref(), Some(&b"bcd"[..]));
+        assert_eq!(beyond, None);
     }
 
     #[test]

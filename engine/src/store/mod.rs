@@ -30,6 +30,7 @@ use crate::log::active::PreparedSlot;
 use crate::log::names;
 use crate::options::Options;
 use crate::read::Reader;
+use crate::read::point::event_at;
 use crate::report::RecoveryReport;
 use crate::stats::{SegmentStats, Stats, StreamInfo};
 use crate::storage::Storage;
@@ -410,10 +411,9 @@ impl EventStore {
     ///
     /// As [`Reader::next_event`].
     pub fn get(&self, position: Position) -> Result<Option<RecordedEvent>, ReadError> {
-        if position == Position::START {
-            return Ok(None);
-        }
-        self.read_all(position.before()).limit(1).next().transpose()
+        self.follow()?;
+        let (head, view) = self.inner.published.pin();
+        event_at(&view, head, position)
     }
 
     /// The position of the last event that can be read; [`Position::START`] when there is none.

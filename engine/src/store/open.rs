@@ -50,7 +50,7 @@ impl Inner {
         let mut taken = IndexBuilder::new(&last).keeping(&mut offsets);
         let facts = survey(&*storage, Purpose::Write, &mut taken)?;
         let now = options.clock.now();
-        let mut view = View::default();
+        let mut segments = Vec::new();
         let (state, report, index, files) = match decide(&facts, Mode::Strict)? {
             Plan::Create => {
                 let (state, report) = carry_out::create(&storage, &facts, options.segment_bytes, now)?;
@@ -59,7 +59,7 @@ impl Inner {
             }
             Plan::Use(plan) => {
                 let files = IndexFiles::new(Arc::clone(&storage), plan.log_id, true);
-                view.segments = load_older(&*storage, &mut loader, &files, &facts, &plan)?;
+                segments = load_older(&*storage, &mut loader, &files, &facts, &plan)?;
                 let (state, report) = carry_out::carry_out(&storage, &facts, &plan, options.segment_bytes, now)?;
                 loader.take_time(&plan.end.totals);
                 let index = match plan.finish_roll {
@@ -75,7 +75,7 @@ impl Inner {
         };
         // A sealed one without a successor is among the older ones already.
         if !state.segment.sealed {
-            view.segments.push(IndexedSegment::in_memory(Arc::clone(&state.segment), Arc::clone(&index)));
+            segments.push(IndexedSegment::in_memory(Arc::clone(&state.segment), Arc::clone(&index)));
         }
         tracing::info!(head = %state.position, segment = %state.segment.number, clean = report.is_clean(), "opened");
 
@@ -84,7 +84,7 @@ impl Inner {
         let poison = Arc::new(Poison::default());
         let prepared = PreparedSlot::default();
         let log_id = state.meta.meta().log_id;
-        let published = Arc::new(Published::new(view, state.position, state.epoch));
+        let published = Arc::new(Published::new(View::new(segments, Vec::new()), state.position, state.epoch));
         let log = ActiveLog::new(
             Arc::clone(&storage),
             Arc::clone(&poison),

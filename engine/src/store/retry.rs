@@ -7,7 +7,7 @@ use crate::append::{Appended, past};
 use crate::error::ReadError;
 use crate::event::RecordedEvent;
 use crate::index::find;
-use crate::read::Reader;
+use crate::read::point::event_at;
 
 impl EventStore {
     /// The event with this id, whether the store has made the id or its author has given it; `None`
@@ -33,7 +33,7 @@ impl EventStore {
         self.follow()?;
         let (head, view) = self.inner.published.pin();
         let Some((_, position)) = find::find_id(&view, head, id)? else { return Ok(None) };
-        Reader::all(view, head, position.before()).limit(1).next().transpose()
+        event_at(&view, head, position)
     }
 
     /// What was answered to the request with this [idempotency key](crate::BatchBuilder::idempotency_key);
