@@ -46,7 +46,7 @@ impl Batch {
 pub(crate) fn find_id(view: &View, head: Position, id: EventId) -> Result<Option<(usize, Position)>, ReadError> {
     let (mut candidates, mut buffer) = (Vec::new(), Vec::new());
     let made = id.unix_millis().into_iter().flat_map(|millis| view.recorded_in(millis));
-    for index in view.candidates(KeyHash::id(id)).chain(made) {
+    for index in made.chain(view.candidates(KeyHash::id(id))) {
         let segment = &view.segments[index];
         segment.ids(id, &mut candidates)?;
         for position in candidates.drain(..).filter(|position| *position <= head) {
