@@ -57,7 +57,11 @@ impl View {
 
     /// The segments that may hold something, the newest first. Not to be asked for ids that a store has made.
     pub(crate) fn candidates(&self, hash: KeyHash) -> impl Iterator<Item = usize> + use<'_> {
-        let mut end = self.segments.len();
+        self.candidates_before(self.segments.len(), hash)
+    }
+
+    /// Those of them that come before the segment at `end`.
+    pub(crate) fn candidates_before(&self, mut end: usize, hash: KeyHash) -> impl Iterator<Item = usize> + use<'_> {
         std::iter::from_fn(move || {
             while end > 0 {
                 let mut filters = self.filters_at(end - 1, true);
@@ -101,11 +105,22 @@ impl View {
 
     /// The position of a stream's last event; `None` when it has none.
     pub(crate) fn last_of(&self, stream: &str) -> Result<Option<Position>, ReadError> {
-        let Some((index, span)) = self.newest_span(stream)? else { return Ok(None) };
-        let mut offsets = Vec::new();
-        self.segments[index].offsets(stream, span.events - 1..span.events, &mut offsets)?;
-        let Some(offset) = offsets.pop() else { return Ok(None) };
-        self.segments[index].position_at(u64::from(offset) * FRAME_ALIGN).map(Some)
+        match self.newest_span(stream)? {
+            Some((index, span)) => self.last_in(index, stream, span),
+            None => Ok(None),
+        }
+    }
+
+    /// The position of the last event that a segment holds of a stream. Its frame is not read; `None` when it
+    /// is not published yet, or the offsets of the segment are damaged.
+    pub(crate) fn last_in(&self, index: usize, stream: &str, span: Span) -> Result<Option<Position>, ReadError> {
+        let segment = &self.segments[index];
+        let mut offsets = Vec::with_capacity(1);
+        segment.offsets(stream, span.events - 1..span.events, &mut offsets)?;
+        let Some(offset) = offsets.pop().map(|offset| u64::from(offset) * FRAME_ALIGN) else { return Ok(None) };
+        let position = segment.position_at(offset)?;
+        let found = segment.log.offset_of(position).map_err(|error| segment.unreadable(offset, error))?;
+        Ok((found == Some(offset)).then_some(position))
     }
 
     /// The latest position that is recorded for a foreign source.

@@ -224,7 +224,7 @@ impl Segment {
     }
 
     /// The position of the event that stands at `offset`, as the offsets of the others tell:
-    /// of the first event that does not stand before it.
+    /// of the first published event that does not stand before it.
     pub(crate) fn position_at(&self, offset: u64) -> io::Result<Position> {
         let number = self.first_from(offset)?.min(self.events().saturating_sub(1));
         Ok(self.base.plus(number + 1))

@@ -16,6 +16,10 @@ use crate::error::ReadError;
 use crate::log::segment::{GROUP, Segment};
 use crate::view::View;
 
+/// How many events ahead of the reader are asked for, where it jumps from one to the next. While one is
+/// used, the others come from memory into the processor's cache; each would be waited for otherwise.
+pub(super) const AHEAD: usize = 4;
+
 /// Where an event stands.
 #[derive(Clone, Copy, Debug, Eq, PartialEq)]
 pub(crate) struct Place {
@@ -93,19 +97,10 @@ impl Frames {
         match self.verify(place, None)? {
             Found::Event(place, position) => Ok(Some((place, position)).filter(|_| self.window.holds(position))),
             Found::Damaged(fault) => {
-                // Its frame cannot tell its position. The offsets can, unless they are damaged too.
-                let segment = self.segment(place.segment);
-                let number = segment.number_at(place.offset).map_err(|error| self.io(place, error))?;
-                let (from, to) = match number {
-                    Some(number) => (segment.base.plus(number + 1), segment.base.plus(number + 1)),
-                    None => (segment.base.plus(1), segment.last()),
-                };
-                let window = Window { after: self.window.after.max(from.before()), until: self.window.until.min(to) };
-                if window.is_empty() {
-                    Ok(None)
-                } else {
-                    Err(self.damage(place, window.after.plus(1), window.until, fault))
-                }
+                // Its frame cannot tell.
+                let position =
+                    self.segment(place.segment).position_at(place.offset).map_err(|error| self.io(place, error))?;
+                if self.window.holds(position) { Err(self.damage(place, position, position, fault)) } else { Ok(None) }
             }
         }
     }

@@ -20,7 +20,7 @@ use annals_codec::{FRAME_ALIGN, Position, RoaringBitmap, StreamId};
 
 use super::Direction;
 use super::all::look;
-use super::frames::{Frames, Place};
+use super::frames::{AHEAD, Frames, Place};
 use super::window::Gaps;
 use crate::error::ReadError;
 use crate::index::IndexedSegment;
@@ -36,9 +36,6 @@ const MANY: u64 = 1024;
 
 /// How many numbers are taken out of a set in one go.
 const CHUNK: usize = 64;
-
-/// How many events ahead of the reader are asked for.
-const AHEAD: usize = 4;
 
 #[derive(Debug)]
 pub(crate) struct MatchesCursor {

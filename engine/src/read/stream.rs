@@ -2,14 +2,16 @@
 //!
 //! Segments are asked through their indexes. Going forward, the newest is asked
 //! first all the same: most readers want the end of a stream, and the search
-//! stops at the segment in which the wanted versions begin.
+//! stops at the segment in which the wanted versions begin. Going backward, a segment
+//! is asked when the reader gets there.
 
 use std::ops::Range;
 
+use annals_codec::index::KeyHash;
 use annals_codec::{FRAME_ALIGN, StreamId, StreamVersion};
 
 use super::Direction;
-use super::frames::{Frames, Place};
+use super::frames::{AHEAD, Frames, Place};
 use super::window::Gaps;
 use crate::error::ReadError;
 use crate::index::Span;
@@ -20,14 +22,19 @@ const CHUNK: u64 = 256;
 #[derive(Debug)]
 pub(crate) struct StreamCursor {
     stream: StreamId,
+    hash: KeyHash,
     /// The events after this version are wanted, or those before it.
     bound: StreamVersion,
     started: bool,
-    /// Segments still to be visited, the next one last.
+    /// Forward, the segments still to be visited, the next one last.
     todo: Vec<(usize, Span)>,
+    /// Backward, how many of the oldest segments may still hold some of it: they are asked in turn.
+    older: usize,
     /// The segment at hand, and which numbers of its events are still to come.
     segment: usize,
     numbers: Range<u64>,
+    /// Whether the numbers leave it to the events themselves which versions they have.
+    by_version: bool,
     /// Where in its file the events lie that are wanted and published.
     published: Range<u64>,
     /// Offsets fetched and not used yet, the next one last.
@@ -38,12 +45,15 @@ pub(crate) struct StreamCursor {
 impl StreamCursor {
     pub(crate) fn new(stream: StreamId, bound: StreamVersion) -> StreamCursor {
         StreamCursor {
+            hash: KeyHash::stream(&stream),
             stream,
             bound,
             started: false,
             todo: Vec::new(),
+            older: 0,
             segment: 0,
             numbers: 0..0,
+            by_version: false,
             published: 0..0,
             offsets: Vec::new(),
             gaps: Gaps::default(),
@@ -64,12 +74,7 @@ impl StreamCursor {
                 continue; // Not wanted, or indexed and not published yet.
             }
             let Some((place, position)) = frames.find(place)? else { continue };
-            let version = frames.event(place)?.version;
-            let wanted = match direction {
-                Direction::Forward => version > self.bound,
-                Direction::Backward => version < self.bound,
-            };
-            if !wanted {
+            if self.by_version && !self.is_wanted(frames.event(place)?.version, direction) {
                 continue;
             }
             if let Some(gap) = self.gaps.before(frames, direction, position) {
@@ -80,13 +85,21 @@ impl StreamCursor {
         }
     }
 
-    /// Collects the segments to visit.
+    fn is_wanted(&self, version: StreamVersion, direction: Direction) -> bool {
+        match direction {
+            Direction::Forward => version > self.bound,
+            Direction::Backward => version < self.bound,
+        }
+    }
+
+    /// Finds out where to begin.
     fn start(&mut self, frames: &Frames, direction: Direction) -> Result<(), ReadError> {
-        self.todo.clear();
-        for (index, segment) in frames.view.segments.iter().enumerate().rev() {
-            let Some(span) = segment.span(&self.stream)? else { continue };
-            match direction {
-                Direction::Forward => {
+        let segments = &frames.view.segments;
+        match direction {
+            Direction::Backward => self.older = segments.len(),
+            Direction::Forward => {
+                for index in frames.view.candidates(self.hash) {
+                    let Some(span) = segments[index].span(&self.stream)? else { continue };
                     if span.last <= self.bound {
                         break;
                     }
@@ -95,32 +108,50 @@ impl StreamCursor {
                         break;
                     }
                 }
-                Direction::Backward => {
-                    if span.first < self.bound {
-                        self.todo.insert(0, (index, span));
-                    }
-                }
             }
         }
         Ok(())
     }
 
+    /// The segment that comes next, and what it holds of the stream.
+    fn next_segment(&mut self, frames: &Frames) -> Result<Option<(usize, Span)>, ReadError> {
+        if let Some(next) = self.todo.pop() {
+            return Ok(Some(next));
+        }
+        for index in frames.view.candidates_before(self.older, self.hash) {
+            self.older = index;
+            let Some(span) = frames.view.segments[index].span(&self.stream)? else { continue };
+            if span.first == StreamVersion::new(1) {
+                self.older = 0; // It begins here.
+            }
+            if span.first < self.bound {
+                return Ok(Some((index, span)));
+            }
+            if self.older == 0 {
+                break;
+            }
+        }
+        self.older = 0;
+        Ok(None)
+    }
+
     fn next_offset(&mut self, frames: &Frames, direction: Direction) -> Result<Option<u32>, ReadError> {
         loop {
             if let Some(offset) = self.offsets.pop() {
+                if let Some(ahead) = self.offsets.len().checked_sub(AHEAD) {
+                    self.prefetch(frames, self.offsets[ahead]);
+                }
                 return Ok(Some(offset));
             }
             if self.numbers.is_empty() {
-                let Some((segment, span)) = self.todo.pop() else { return Ok(None) };
+                let Some((segment, span)) = self.next_segment(frames)? else { return Ok(None) };
                 self.segment = segment;
                 self.published = frames.offsets_in_window(segment);
+                self.by_version = !span.is_whole();
                 self.numbers = match direction {
                     Direction::Forward => span.events_before(self.bound.plus(1))..span.events,
-                    Direction::Backward if self.bound > span.last => 0..span.events,
-                    Direction::Backward => match span.events_before(self.bound) {
-                        0 => 0..span.events,
-                        before => 0..before,
-                    },
+                    Direction::Backward if self.by_version => 0..span.events,
+                    Direction::Backward => 0..span.events_before(self.bound),
                 };
             }
             let index = &frames.view.segments[self.segment];
@@ -138,6 +169,13 @@ impl StreamCursor {
                     index.offsets(&self.stream, range, &mut self.offsets)?;
                 }
             }
+            for offset in self.offsets.iter().rev().take(AHEAD) {
+                self.prefetch(frames, *offset);
+            }
         }
+    }
+
+    fn prefetch(&self, frames: &Frames, offset: u32) {
+        frames.segment(self.segment).prefetch(u64::from(offset) * FRAME_ALIGN);
     }
 }

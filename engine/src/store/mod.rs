@@ -6,7 +6,7 @@ mod open;
 mod query;
 mod retry;
 
-use std::collections::BTreeSet;
+use std::collections::BTreeMap;
 use std::fmt;
 use std::io;
 use std::path::Path;
@@ -459,9 +459,10 @@ impl EventStore {
     /// [`Reader::next_event`].
     pub fn stream_info(&self, stream: impl IntoName<StreamId>) -> Result<Option<StreamInfo>, ReadError> {
         let stream = stream.into_name()?;
-        let mut newest = self.read_stream(&stream, StreamVersion::END)?.backward().limit(1);
-        let Some(event) = newest.next_event()? else { return Ok(None) };
-        Ok(Some(StreamInfo { version: event.version, last_position: event.position, stream }))
+        self.follow()?;
+        let (head, view) = self.inner.published.pin();
+        let newest = view.newest_span(&stream)?;
+        query::stream_info(&view, head, stream, newest)
     }
 
     /// The streams whose names begin with `prefix`, in the order of their names; all, with `""`.
@@ -471,16 +472,15 @@ impl EventStore {
     /// As [`Reader::next_event`].
     pub fn streams(&self, prefix: &str) -> Result<Vec<StreamInfo>, ReadError> {
         self.follow()?;
-        let view = self.inner.published.view();
-        let mut names = BTreeSet::new();
-        for segment in &view.segments {
-            segment.streams(prefix, &mut |stream, _| {
-                if !names.contains(stream) {
-                    names.insert(StreamId::stored(stream));
-                }
+        let (head, view) = self.inner.published.pin();
+        let mut newest = BTreeMap::new();
+        for (index, segment) in view.segments.iter().enumerate() {
+            segment.streams(prefix, &mut |stream, span| match newest.get_mut(stream) {
+                Some(newest) => *newest = (index, span),
+                None => drop(newest.insert(StreamId::stored(stream), (index, span))),
             })?;
         }
-        let infos = names.into_iter().map(|stream| self.stream_info(stream));
+        let infos = newest.into_iter().map(|(stream, newest)| query::stream_info(&view, head, stream, Some(newest)));
         infos.filter_map(Result::transpose).collect()
     }
 

@@ -1,11 +1,16 @@
 //! Finding events by what they are, and positions by time.
 
-use annals_codec::Position;
+use std::sync::Arc;
+
+use annals_codec::{Position, StreamId, StreamVersion};
 
 use super::EventStore;
 use crate::error::{QueryError, ReadError};
+use crate::index::Span;
 use crate::query::Query;
 use crate::read::Reader;
+use crate::stats::StreamInfo;
+use crate::view::View;
 
 impl EventStore {
     /// Reads the events that a query describes after a position, in the order of the log.
@@ -89,4 +94,25 @@ impl EventStore {
         let (head, view) = self.inner.published.pin();
         Reader::all(view, head, Position::START).position_at(time)
     }
+}
+
+/// What is known of a stream as of `head`, given the newest segment that holds some of it.
+pub(super) fn stream_info(
+    view: &Arc<View>,
+    head: Position,
+    stream: StreamId,
+    newest: Option<(usize, Span)>,
+) -> Result<Option<StreamInfo>, ReadError> {
+    if view.gaps.is_empty() {
+        let Some((segment, span)) = newest else { return Ok(None) };
+        let last = view.last_in(segment, &stream, span)?;
+        if let Some(last_position) = last.filter(|last| *last <= head) {
+            return Ok(Some(StreamInfo { version: span.last, last_position, stream }));
+        }
+    }
+    // What is left out may be of this stream, and its newest event may not be published yet.
+    let reader = Reader::stream(Arc::clone(view), head, stream.clone(), StreamVersion::END);
+    let mut newest = reader.backward().limit(1);
+    let Some(event) = newest.next_event()? else { return Ok(None) };
+    Ok(Some(StreamInfo { version: event.version, last_position: event.position, stream }))
 }

@@ -1,5 +1,6 @@
 //! Queries, bounds and times, compared with going through a `Vec` of events by hand.
 
+use std::collections::BTreeMap;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicI64, Ordering};
 
@@ -597,6 +598,94 @@ fn a_query_beside_a_writer_gives_exactly_what_was_there_when_its_reader_was_made
             is_done.store(true, Ordering::Relaxed);
         });
         assert!(store.stats().segments.len() > 4, "over several rolls");
+    });
+}
+
+#[test]
+fn what_streams_there_are_is_told_without_reading_an_event() {
+    let (disk, hold) = HeldDisk::new();
+    let store = disk.open(&quiet().durability(Durability::Buffered));
+    let mut expected = BTreeMap::new();
+    let mut rng = Rng::new(8);
+    for position in 1..2000 {
+        // Some end in the first segment, some begin in the last.
+        let stream = format!("s-{}", position / 20 + rng.below(30));
+        let version =
+            store.append(stream.as_str(), ExpectedVersion::Any, NewEvent::new("T", vec![7; 100])).unwrap().version;
+        expected.insert(stream, (version, pos(position)));
+    }
+    assert!(store.stats().segments.len() > 4, "several segments");
+    let check = |store: &EventStore| {
+        let told = store.streams("").unwrap();
+        let told = told.into_iter().map(|info| (info.stream.to_string(), (info.version, info.last_position)));
+        assert!(told.eq(expected.clone()));
+        for (stream, last) in &expected {
+            let info = store.stream_info(stream).unwrap().unwrap();
+            assert_eq!((info.version, info.last_position), *last, "{stream}");
+        }
+        let with_prefix = expected.keys().filter(|stream| stream.starts_with("s-1")).count();
+        assert_eq!(store.streams("s-1").unwrap().len(), with_prefix);
+        assert_eq!((store.streams("x").unwrap().len(), store.stream_info("x").unwrap()), (0, None));
+    };
+    check(&store);
+    assert_eq!(hold.reads_of(|| check(&store)).1, 0, "reads, the second time");
+    store.close().unwrap();
+    let again = disk.open(&quiet());
+    check(&again);
+    assert_eq!(hold.reads_of(|| check(&again)).1, 0, "reads of sealed segments, the second time");
+}
+
+#[test]
+fn what_is_left_out_may_be_of_every_stream_and_who_asks_for_one_is_told() {
+    let disk = SimDisk::new(9);
+    let store = EventStore::open_on(Arc::new(disk.clone()), &quiet()).unwrap();
+    for position in 1..=10 {
+        let stream = if position < 5 { "early" } else { "late" };
+        store.append(stream, ExpectedVersion::Any, NewEvent::new("T", payload(position, 0))).unwrap();
+    }
+    store.close().unwrap();
+    damage(&disk, 7);
+    let reader = EventStore::open_read_only_on(Arc::new(disk)).unwrap();
+    assert_eq!(reader.recovery_report().gaps.len(), 1);
+    assert_eq!(reader.stream_info("late").unwrap().unwrap().last_position, pos(10));
+    for unknown in [reader.stream_info("early"), reader.stream_info("none"), reader.streams("").map(|_| None)] {
+        assert!(matches!(unknown, Err(ReadError::Corrupt(_))), "{unknown:?}");
+    }
+}
+
+#[test]
+fn a_stream_is_read_from_every_version_both_ways_over_many_segments() {
+    on_every_kind(|place| {
+        let store = place.open(&quiet().durability(Durability::Buffered));
+        let mut rng = Rng::new(4);
+        let mut expected = vec![Vec::new(); 3];
+        for position in 1..800 {
+            // The second begins late, the third pauses for several segments.
+            let stream = if position < 400 { 0 } else { rng.below(3) as usize };
+            let stream = if position < 20 { 2 } else { stream };
+            expected[stream].push(position);
+            store.append(format!("s-{stream}"), ExpectedVersion::Any, NewEvent::new("T", vec![7; 300])).unwrap();
+        }
+        assert!(store.stats().segments.len() > 4, "several segments");
+        store.flush().unwrap();
+        let follower = place.try_read().unwrap();
+        let check = |store: &EventStore| {
+            for (number, expected) in expected.iter().enumerate() {
+                let stream = format!("s-{number}");
+                for version in 0..=expected.len() + 1 {
+                    let after = &expected[version.min(expected.len())..];
+                    let read = || store.read_stream(&stream, ver(version as u64)).unwrap();
+                    assert_eq!(positions(read()), after, "{stream} after {version}");
+                    let before = &expected[..version.saturating_sub(1).min(expected.len())];
+                    assert!(positions(read().backward()).iter().rev().eq(before), "{stream} before {version}");
+                    assert_eq!(positions(read().backward().limit(1)), before.last().copied().as_slice());
+                }
+            }
+        };
+        check(&store);
+        check(&follower);
+        drop(store);
+        check(&place.open(&quiet()));
     });
 }
 
