@@ -282,7 +282,7 @@ mod tests {
         for n in 1..=1_000 {
             // Every second id is of a maker of its own; three in a row are, once.
             let salt = if n % 2 == 0 || (500..503).contains(&n) { n } else { 0 };
-            made.push(Position::new(n), IdMaker::new(salt).make(Position::new(n), 0));
+            made.push(Position::new(n), 0, IdMaker::new(salt).make(Position::new(n), 0));
         }
         let long = made.runs().filter(|(_, first, last)| first < last).collect::<Vec<_>>();
         assert_eq!(long, [(IdMaker::new(0), Position::new(1), Position::new(999))]);
