@@ -261,7 +261,7 @@ mod tests {
                     1 => EventId::version_7(millis, rng.next() as u16, rng.next()),
                     _ => makers[(n / 1_500 % 2) as usize].make(position, millis),
                 };
-                pushed.push((position, id, made.push(position, 1_000_000 * millis as i64, id)));
+                pushed.push((position, id, made.push(position, 1_000_000 * millis.cast_signed(), id)));
             }
             for &(position, id, covered) in &pushed {
                 let found = made.candidates(id).any(|candidate| candidate == position);
@@ -292,7 +292,11 @@ mod tests {
     fn an_id_that_only_another_store_can_have_made_has_no_candidates() {
         let mut made = MadeIds::default();
         for n in 1..=1_000 {
-            assert!(made.push(Position::new(n), 1_000_000 * n as i64, IdMaker::new(5).make(Position::new(n), n)));
+            assert!(made.push(
+                Position::new(n),
+                1_000_000 * n.cast_signed(),
+                IdMaker::new(5).make(Position::new(n), n)
+            ));
         }
         assert_eq!(made.runs().collect::<Vec<_>>(), [(IdMaker::new(5), Position::new(1), Position::new(1_000))]);
         assert_eq!(made.candidates(IdMaker::new(6).make(Position::new(7), 7)).count(), 0);

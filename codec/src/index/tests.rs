@@ -90,10 +90,12 @@ fn random_event(
         push_tag(&mut tags, &Tag::new(&tag).unwrap());
         tag_set.insert(tag);
     }
-    let id = match rng.below(4) {
+    let id = match rng.below(6) {
         0 => EventId::from_bytes([given as u8; 16]),
         1 => EventId::version_7(rng.next(), rng.next() as u16, rng.next()),
-        _ => maker.make(position, rng.next() >> 16),
+        // As in a copy of another log: recorded here at another time.
+        2 => maker.make(position, rng.next() >> 16),
+        _ => maker.make(position, 0),
     };
     let before = versions.get(&stream).copied();
     let version = before.map_or(1 + rng.next() % 1_000, |before| before + 1);
@@ -452,7 +454,7 @@ fn what_every_event_has_takes_next_to_nothing() {
     let maker = IdMaker::new(9);
     let parts = (1..=10_000).map(|n| {
         let mut parts = Parts { stream: "s".to_owned(), ..Parts::plain(n, b"") };
-        parts.id = *maker.make(Position::new(n), n).as_bytes();
+        parts.id = *maker.make(Position::new(n), IdMaker::millis_of(parts.recorded_at)).as_bytes();
         push_tag(&mut parts.tags, &Tag::new("everywhere").unwrap());
         parts
     });
