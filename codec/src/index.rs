@@ -7,7 +7,7 @@
 //!
 //!  directory   0 magic 8    8 major 2, minor 2   12 sections 4   16 log id 16   32 segment 8   40 base 8
 //!             48 segment's length 8    56 seed 4    60 events 4
-//!             64 length 8, CRC 4, reserved 4: for each section       288 reserved 4            292 CRC 4
+//!             64 length 8, CRC 4, reserved 4: for each section       288 chain 4               292 CRC 4
 //! ```
 //!
 //! Everything in it follows from the segment. Whoever doubts it builds it anew:
@@ -44,7 +44,7 @@ pub use filter::{FILTER_BLOCK_LEN, Filter, FilterBuilder};
 pub use hash::KeyHash;
 pub use hashes::{Hashes, Merge, hashes};
 pub use level::{
-    LEVEL_FAN, LEVEL_HEADER_LEN, LevelHeader, LevelIdentity, LevelWriter, MOST_LEVELS, level_span, seeds_digest,
+    LEVEL_FAN, LEVEL_HEADER_LEN, LevelHeader, LevelIdentity, LevelWriter, MOST_LEVELS, level_span, segments_digest,
 };
 pub use search::{
     Label, StreamEntry, candidates_of_id, find_stream, for_each_label, for_each_made_run, for_each_source,
@@ -58,6 +58,7 @@ const MINOR: u16 = 0;
 
 const SECTIONS_AT: usize = 64;
 const SECTION_LEN: usize = 16;
+const CHAIN_AT: usize = DIRECTORY_LEN - 8;
 const CRC_AT: usize = DIRECTORY_LEN - 4;
 
 /// Length of the directory, in bytes; the first section follows it.
@@ -79,6 +80,9 @@ pub struct IndexIdentity {
     pub segment_len: u64,
     /// How many events it holds.
     pub events: u32,
+    /// The chain after its last batch, as its seal says. A copy of a store that went on in another way has the
+    /// same log id and seeds; the chain it has not.
+    pub chain: u32,
 }
 
 /// A part of an index, which is read and checked by itself.
@@ -252,6 +256,7 @@ impl Directory {
             segment_len: wire::u64_at(bytes, 48),
             seed: Seed::new(wire::u32_at(bytes, 56)),
             events: wire::u32_at(bytes, 60),
+            chain: wire::u32_at(bytes, CHAIN_AT),
         };
         let mut sections = [Place::default(); Section::ALL.len()];
         let mut offset = DIRECTORY_LEN as u64;
@@ -268,7 +273,7 @@ impl Directory {
                 return Err(IndexFault::Lengths);
             }
         }
-        if wire::u32_at(bytes, 12) != Section::ALL.len() as u32 || wire::u32_at(bytes, CRC_AT - 4) != 0 {
+        if wire::u32_at(bytes, 12) != Section::ALL.len() as u32 {
             return Err(IndexFault::Field);
         }
         if offset != file_len {
@@ -307,6 +312,7 @@ impl Directory {
         wire::set_u64(file, 48, identity.segment_len);
         wire::set_u32(file, 56, identity.seed.get());
         wire::set_u32(file, 60, identity.events);
+        wire::set_u32(file, CHAIN_AT, identity.chain);
         for (number, &end) in ends.iter().enumerate() {
             let crc = identity.seed.checksum(&file[start..end]);
             let at = SECTIONS_AT + number * SECTION_LEN;

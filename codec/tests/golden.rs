@@ -162,6 +162,7 @@ fn index_of(writer: &Writer) -> Vec<u8> {
         seed: writer.seed,
         segment_len: writer.end(),
         events: writer.offsets.len() as u32,
+        chain: writer.chain,
     })
 }
 
@@ -172,8 +173,8 @@ fn level_file() -> Vec<u8> {
     let indexes = indexes.each_ref().map(|bytes| WholeIndex::read(bytes).unwrap());
     let hashes = indexes.each_ref().map(|one| index::hashes(one).unwrap());
     let keys = hashes.iter().map(index::Hashes::count_all).sum();
-    let seeds = index::seeds_digest(segments.iter().map(|segment| segment.seed));
-    let identity = LevelIdentity { log_id: LOG, level: 1, first: SegmentNumber::FIRST, seeds };
+    let digest = index::segments_digest(segments.iter().map(|segment| (segment.seed, segment.chain)));
+    let identity = LevelIdentity { log_id: LOG, level: 1, first: SegmentNumber::FIRST, segments: digest };
     let mut writer = LevelWriter::new(identity, keys);
     let mut file = vec![0; LEVEL_HEADER_LEN];
     for hash in Merge::new(hashes) {

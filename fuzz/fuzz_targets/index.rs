@@ -166,6 +166,7 @@ fn index_of(writer: &Writer) -> Vec<u8> {
         seed: writer.seed,
         segment_len: writer.end(),
         events: writer.offsets.len() as u32,
+        chain: writer.chain,
     })
 }
 
@@ -265,7 +266,7 @@ fn ask(whole: &WholeIndex<'_>) {
     let _ = index::for_each_source(whole, &mut |_, _| {});
     if let Ok(hashes) = index::hashes(whole) {
         let identity =
-            LevelIdentity { log_id: whole.identity().log_id, level: 1, first: SegmentNumber::FIRST, seeds: 1 };
+            LevelIdentity { log_id: whole.identity().log_id, level: 1, first: SegmentNumber::FIRST, segments: 1 };
         let (mut writer, mut filter, mut last) = (LevelWriter::new(identity, hashes.count_all()), Vec::new(), None);
         for hash in hashes.map_while(Result::ok) {
             assert!(last <= Some(hash));

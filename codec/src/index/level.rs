@@ -6,7 +6,7 @@
 //!  +-----------+----------------------------------------+
 //!
 //!  header    0 magic 8    8 major 2, minor 2    12 level 4    16 log id 16    32 first segment 8
-//!           40 digest of the seeds 4   44 CRC of the filter 4   48 keys 8   56 filter's length 8
+//!           40 digest 4                44 CRC of the filter 4   48 keys 8   56 filter's length 8
 //!           64 reserved 4             68 CRC 4
 //! ```
 //!
@@ -14,8 +14,9 @@
 //!
 //! What is always true:
 //!
-//! - The digest is over the seeds of all its segments in order. A seed is random
-//!   for each segment, so a filter of other segments is known by its header.
+//! - The digest is over the seeds and chains of all its segments in order. A seed is random
+//!   for each segment, and a chain follows from what it holds, so a filter of other segments
+//!   is known by its header.
 //! - It holds what the filters of its segments' indexes hold, nothing else.
 
 use super::filter::FilterBuilder;
@@ -46,11 +47,12 @@ pub const fn level_span(level: u32) -> u64 {
     LEVEL_FAN.pow(level)
 }
 
-/// What the seeds of segments, in order, amount to.
-pub fn seeds_digest(seeds: impl IntoIterator<Item = Seed>) -> u32 {
+/// What the seeds and chains of segments, in order, amount to.
+pub fn segments_digest(segments: impl IntoIterator<Item = (Seed, u32)>) -> u32 {
     let mut hasher = crc32fast::Hasher::new();
-    for seed in seeds {
+    for (seed, chain) in segments {
         hasher.update(&wire::bytes_of(seed.get()));
+        hasher.update(&wire::bytes_of(chain));
     }
     hasher.finalize()
 }
@@ -64,8 +66,8 @@ pub struct LevelIdentity {
     pub level: u32,
     /// The first of them: a multiple of [`level_span`].
     pub first: SegmentNumber,
-    /// The digest of their seeds: see [`seeds_digest`].
-    pub seeds: u32,
+    /// The digest of their seeds and chains: see [`segments_digest`].
+    pub segments: u32,
 }
 
 /// How a merged filter's file begins.
@@ -77,14 +79,14 @@ pub struct LevelHeader {
     pub keys: u64,
     /// The length of the filter, in bytes.
     pub filter_len: u64,
-    /// The checksum of the filter, begun with the digest of the seeds.
+    /// The checksum of the filter, begun with the digest of the segments.
     pub filter_crc: u32,
 }
 
 impl LevelHeader {
     /// Encodes the header.
     pub fn encode(&self) -> [u8; LEVEL_HEADER_LEN] {
-        let LevelIdentity { log_id, level, first, seeds } = self.identity;
+        let LevelIdentity { log_id, level, first, segments } = self.identity;
         let mut header = [0; LEVEL_HEADER_LEN];
         header[..8].copy_from_slice(&MAGIC);
         wire::set_u16(&mut header, 8, MAJOR);
@@ -92,7 +94,7 @@ impl LevelHeader {
         wire::set_u32(&mut header, 12, level);
         header[16..32].copy_from_slice(log_id.as_bytes());
         wire::set_u64(&mut header, 32, first.get());
-        wire::set_u32(&mut header, 40, seeds);
+        wire::set_u32(&mut header, 40, segments);
         wire::set_u32(&mut header, 44, self.filter_crc);
         wire::set_u64(&mut header, 48, self.keys);
         wire::set_u64(&mut header, 56, self.filter_len);
@@ -122,7 +124,7 @@ impl LevelHeader {
             log_id: LogId::from_bytes(wire::array_at(bytes, 16)),
             level: wire::u32_at(bytes, 12),
             first: SegmentNumber::new(wire::count_at(bytes, 32).ok_or(IndexFault::Field)?),
-            seeds: wire::u32_at(bytes, 40),
+            segments: wire::u32_at(bytes, 40),
         };
         let is_level = (1..=MOST_LEVELS).contains(&identity.level);
         if !is_level || !identity.first.get().is_multiple_of(level_span(identity.level)) || wire::u32_at(bytes, 64) != 0
@@ -144,7 +146,7 @@ impl LevelHeader {
 
     /// Whether these bytes are the filter: length and checksum.
     pub fn is_good(&self, filter: &[u8]) -> bool {
-        filter.len() as u64 == self.filter_len && Seed::new(self.identity.seeds).checksum(filter) == self.filter_crc
+        filter.len() as u64 == self.filter_len && Seed::new(self.identity.segments).checksum(filter) == self.filter_crc
     }
 }
 
@@ -165,7 +167,7 @@ impl LevelWriter {
     pub fn new(identity: LevelIdentity, keys: u64) -> LevelWriter {
         let filter = FilterBuilder::new(keys);
         let filter_len = filter.filter_len();
-        let crc = crc32fast::Hasher::new_with_initial(identity.seeds);
+        let crc = crc32fast::Hasher::new_with_initial(identity.segments);
         LevelWriter { identity, keys, filter, filter_len, crc }
     }
 
@@ -205,7 +207,7 @@ mod tests {
             log_id: LogId::from_bytes(*b"the log under te"),
             level,
             first: SegmentNumber::new(group * level_span(level)),
-            seeds: seeds_digest((0..3).map(Seed::new)),
+            segments: segments_digest((0..3).map(|seed| (Seed::new(seed), 7))),
         }
     }
 
@@ -303,13 +305,25 @@ mod tests {
     }
 
     #[test]
-    fn the_digest_tells_other_seeds_and_another_order() {
-        let digest = |seeds: &[u32]| seeds_digest(seeds.iter().copied().map(Seed::new));
-        let all = [digest(&[]), digest(&[1]), digest(&[1, 2]), digest(&[2, 1]), digest(&[1, 2, 0]), digest(&[0, 1, 2])];
+    fn the_digest_tells_other_seeds_other_chains_and_another_order() {
+        let digest =
+            |segments: &[(u32, u32)]| segments_digest(segments.iter().map(|&(seed, chain)| (Seed::new(seed), chain)));
+        let some: [&[(u32, u32)]; 8] = [
+            &[],
+            &[(1, 0)],
+            &[(0, 1)],
+            &[(1, 1)],
+            &[(1, 0), (2, 0)],
+            &[(2, 0), (1, 0)],
+            &[(1, 0), (2, 1)],
+            &[(1, 0), (2, 0), (0, 0)],
+        ];
+        let all = some.map(digest);
         for (place, one) in all.iter().enumerate() {
             assert!(!all[..place].contains(one), "{place}");
         }
-        assert_eq!(digest(&[u32::from_le_bytes(*b"1234"), u32::from_le_bytes(*b"5678")]), crc32fast::hash(b"12345678"));
+        let number = |bytes: &[u8; 4]| u32::from_le_bytes(*bytes);
+        assert_eq!(digest(&[(number(b"1234"), number(b"5678"))]), crc32fast::hash(b"12345678"));
     }
 
     #[test]

@@ -10,6 +10,7 @@ use std::sync::mpsc::{Receiver, SyncSender, sync_channel};
 use std::thread::JoinHandle;
 
 use super::files::IndexFiles;
+use super::level::Level;
 use super::{IndexedSegment, SegmentIndex, sealed};
 use crate::log::names;
 use crate::view::{Published, View};
@@ -74,7 +75,7 @@ impl Work {
     }
 
     /// Makes the files that are not there: somebody has removed them, or the last writer
-    /// was stopped before it came to them.
+    /// was stopped before it came to them. A filter is looked at too, because nobody who asks makes it anew.
     fn make_missing(&self) {
         let there: hashbrown::HashSet<String> = self.files.list().into_iter().collect();
         let is_missing = |path: &str| path.rsplit('/').next().is_some_and(|name| !there.contains(name));
@@ -89,7 +90,7 @@ impl Work {
             if is_missing(&names::index(segment.log.number)) {
                 sealed::prepare(&self.files, &segment.log);
             }
-            make_levels(&self.files, &self.published, &view, index, is_missing);
+            make_levels(&self.files, &self.published, &view, index, |level, segments| !level.is_good(segments));
         }
     }
 }
@@ -109,7 +110,7 @@ pub(crate) fn settle(files: &Arc<IndexFiles>, published: &Published, segment: &I
     let view = published.view();
     let index = view.segments.iter().rposition(|settled| settled.log.number == segment.log.number);
     if let Some(index) = index {
-        make_levels(files, published, &view, index, |_| true);
+        make_levels(files, published, &view, index, |_, _| true);
     }
 }
 
@@ -119,14 +120,14 @@ fn make_levels(
     published: &Published,
     view: &View,
     index: usize,
-    is_wanted: impl Fn(&str) -> bool,
+    is_wanted: impl Fn(&Level, &[IndexedSegment]) -> bool,
 ) {
     let segment = &view.segments[index];
     let mut made = false;
     for level in segment.levels() {
         if let Some(first) = (index + 1).checked_sub(level.span()) {
             let segments = &view.segments[first..=index];
-            made |= is_wanted(&level.path(segments)) && level.make(segments);
+            made |= is_wanted(level, segments) && level.make(segments);
         }
     }
     if made {

@@ -9,7 +9,8 @@ use std::io;
 use std::sync::{Arc, OnceLock};
 
 use annals_codec::index::{
-    Filter, KeyHash, LEVEL_HEADER_LEN, LevelHeader, LevelIdentity, LevelWriter, Merge, hashes, level_span, seeds_digest,
+    Filter, KeyHash, LEVEL_HEADER_LEN, LevelHeader, LevelIdentity, LevelWriter, Merge, hashes, level_span,
+    segments_digest,
 };
 use annals_codec::{SegmentNumber, index};
 
@@ -75,12 +76,17 @@ impl Level {
         filter.and_then(|filter| Filter::read(filter).ok()).is_none_or(|filter| filter.may_hold(hash))
     }
 
+    /// Whether there is a file that is fit for use.
+    pub(super) fn is_good(&self, segments: &[IndexedSegment]) -> bool {
+        self.opened.get_or_init(|| self.open(segments)).is_some()
+    }
+
     fn identity(&self, segments: &[IndexedSegment]) -> LevelIdentity {
         LevelIdentity {
             log_id: self.files.log_id,
             level: self.height,
             first: segments[0].log.number,
-            seeds: seeds_digest(segments.iter().map(|segment| segment.log.seed)),
+            segments: segments_digest(segments.iter().map(|segment| (segment.log.seed, segment.log.chain))),
         }
     }
 

@@ -194,6 +194,7 @@ fn identity(files: &IndexFiles, segment: &Segment) -> IndexIdentity {
         seed: segment.seed,
         segment_len: segment.committed(),
         events: (segment.last().get() - segment.base.get()) as u32,
+        chain: segment.chain,
     }
 }
 
@@ -225,8 +226,9 @@ fn write(files: &IndexFiles, segment: &Segment) -> Result<Result<Image, Damage>,
     let Some(scan) = segment.scan(None, &mut builder).map_err(failed)? else {
         return Ok(Err(damage(segment, "its header is damaged")));
     };
-    // What stands behind the last event does not matter here.
-    if scan.tail.position != segment.last() {
+    // A batch without events, behind the last event, shows in the chain alone. What stands behind
+    // the last batch does not matter here.
+    if scan.tail.position != segment.last() || scan.tail.chain != Some(segment.chain) {
         let fault = match &scan.stop {
             Stop::Bad(bad) => format!("{} at offset {}", bad.fault, bad.at),
             Stop::End | Stop::Sealed(_) => format!("its events end at offset {}", scan.tail.offset),

@@ -53,6 +53,8 @@ pub(crate) struct Segment {
     pub(crate) sealed: bool,
     /// The least and greatest time of recording, where its seal says them.
     recorded_at: Option<(i64, i64)>,
+    /// The chain after its last batch, where its seal says it; 0 elsewhere.
+    pub(crate) chain: u32,
 }
 
 /// How it is read. Not both: a log may have more segments than a process may have files open,
@@ -104,6 +106,7 @@ impl Segment {
         let access = place.access(end.trailer.file_len)?;
         let mut segment = Segment::with(place, access, Offsets::Dense(Dense::new(&end.trailer)), true);
         segment.recorded_at = recorded_at(&end.seal);
+        segment.chain = end.seal.chain;
         segment.publish(end.trailer.file_len, end.seal.last);
         Ok(segment)
     }
@@ -122,6 +125,7 @@ impl Segment {
             verified: Growing::new(),
             sealed: true,
             recorded_at: recorded_at(seal),
+            chain: seal.chain,
         };
         segment.publish(trailer.file_len, self.last());
         segment
@@ -140,6 +144,7 @@ impl Segment {
             verified: Growing::new(),
             sealed,
             recorded_at: None,
+            chain: 0,
         }
     }
 
