@@ -11,6 +11,7 @@
 use std::io;
 use std::ops::Range;
 use std::sync::Arc;
+use std::sync::atomic::{AtomicU64, Ordering};
 
 use annals_codec::LogId;
 use parking_lot::RwLock;
@@ -25,12 +26,15 @@ pub(crate) struct IndexFiles {
     pub(crate) log_id: LogId,
     /// Held while a file is written.
     writable: RwLock<bool>,
+    /// How many were written. Two threads may come to make the same file at once, and each
+    /// has to rename what it has written itself.
+    written: AtomicU64,
 }
 
 impl IndexFiles {
     /// The files of a log; they are only written by whoever holds its lock.
     pub(crate) fn new(storage: Arc<dyn Storage>, log_id: LogId, writable: bool) -> Arc<IndexFiles> {
-        Arc::new(IndexFiles { storage, log_id, writable: RwLock::new(writable) })
+        Arc::new(IndexFiles { storage, log_id, writable: RwLock::new(writable), written: AtomicU64::new(0) })
     }
 
     /// Whether they are written here at all.
@@ -68,7 +72,8 @@ impl IndexFiles {
         if !*writable {
             return false;
         }
-        let temporary = format!("{path}{}", names::TEMPORARY);
+        let number = self.written.fetch_add(1, Ordering::Relaxed);
+        let temporary = format!("{path}.{number}{}", names::TEMPORARY);
         let written = self
             .storage
             .create_dir(names::INDEXES)
@@ -85,7 +90,7 @@ impl IndexFiles {
 
     fn create(&self, temporary: &str) -> io::Result<Arc<dyn File>> {
         match self.storage.create(temporary) {
-            // Of a try that could not be cleaned up.
+            // What an earlier process has left, and could not be removed when the store was opened.
             Err(error) if error.kind() == io::ErrorKind::AlreadyExists => {
                 self.storage.remove(temporary)?;
                 self.storage.create(temporary)
