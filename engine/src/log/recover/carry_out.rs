@@ -27,10 +27,20 @@ const COPY: usize = 1 << 20;
 /// Removes what an interrupted operation has left. Nothing refers to it, so the
 /// removal need not be durable.
 fn remove_temporaries(storage: &dyn Storage, facts: &Facts) -> Result<Vec<String>, OpenError> {
+    let mut removed = Vec::with_capacity(facts.temporaries.len());
     for path in &facts.temporaries {
-        storage.remove(path).doing("remove", || storage.describe(path))?;
+        match storage.remove(path) {
+            // Nothing among the index files keeps a store from opening.
+            Err(error) if path.starts_with(names::INDEXES) => {
+                tracing::warn!(path, %error, "what is left of an index file cannot be removed");
+            }
+            done => {
+                done.doing("remove", || storage.describe(path))?;
+                removed.push(path.clone());
+            }
+        }
     }
-    Ok(facts.temporaries.clone())
+    Ok(removed)
 }
 
 /// Makes a new store: segment 0, then WATERMARK, then `store.meta`, whose name says

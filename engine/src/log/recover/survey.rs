@@ -151,6 +151,11 @@ pub(crate) fn survey(storage: &dyn Storage, purpose: Purpose, sink: &mut dyn Sin
     for dir in ["", names::SEGMENTS, names::QUARANTINE, names::INDEXES] {
         let entries = match storage.list(dir) {
             Err(error) if error.kind() == io::ErrorKind::NotFound => continue,
+            // Nothing in there is needed, so not even this keeps a store from opening.
+            Err(error) if dir == names::INDEXES => {
+                tracing::warn!(dir, %error, "the index files cannot be listed");
+                continue;
+            }
             entries => entries.doing("list", || storage.describe(dir))?,
         };
         for name in entries {
