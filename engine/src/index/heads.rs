@@ -129,6 +129,12 @@ impl Heads {
         self.sources.peek(source).is_some_and(|source| source.moved_by == self.group)
     }
 
+    /// How many streams are remembered, and how many may be, once a group is decided.
+    #[cfg(test)]
+    pub(crate) fn remembered(&self) -> (usize, usize) {
+        (self.streams.len(), STREAMS)
+    }
+
     /// The changes since the last decision stay.
     pub(crate) fn keep(&mut self) {
         self.undo.clear();

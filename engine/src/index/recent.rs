@@ -75,6 +75,11 @@ impl<K: Hash + Eq, V> Recent<K, V> {
         places.insert_unique(hash, place, |place| hasher.hash_one(&entries[*place as usize].key));
     }
 
+    #[cfg(test)]
+    pub(super) fn len(&self) -> usize {
+        self.entries.len()
+    }
+
     /// Forgets what was not used for long, until no more entries are left than there may be.
     pub(crate) fn trim(&mut self) {
         while self.entries.len() > self.most {

@@ -647,6 +647,29 @@ mod tests {
         EventStore::open(dir.path(), options).unwrap();
     }
 
+    /// An import that is repeated is refused again and again, for as many streams as there are.
+    fn check_refused_appends(is_new: bool) {
+        let store = EventStore::in_memory(&Options::new().background(false)).unwrap();
+        let Role::Writer(side) = &store.inner.role else { unreachable!("it was opened for writing") };
+        let remembered = || side.commit.writer.lock().heads.remembered();
+        if !is_new {
+            store.append("a", ExpectedVersion::Any, NewEvent::new("A", "")).unwrap();
+        }
+        let (_, most) = remembered();
+        for number in 0..most + 1000 {
+            let stream = format!("order-{number}");
+            let refused = store.append(stream, ExpectedVersion::StreamExists, NewEvent::new("A", ""));
+            assert!(matches!(refused, Err(AppendError::ConcurrencyConflict { .. })), "{refused:?}");
+        }
+        assert_eq!(remembered().0, most);
+    }
+
+    #[test]
+    fn the_streams_of_appends_that_are_refused_are_not_remembered_for_ever() {
+        check_refused_appends(true);
+        check_refused_appends(false);
+    }
+
     #[test]
     fn nothing_is_cut_off_under_an_event_that_was_lent_out_and_could_not_be_synced() {
         check_reopen(&Options::new().background(false).durability(Durability::Buffered), false);
