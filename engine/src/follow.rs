@@ -180,8 +180,10 @@ impl Follower {
     /// Lets go of the indexes in memory of those segments whose index files the writer has made by now.
     fn settle(&self, segments: &mut [IndexedSegment]) {
         let there = self.files.list();
-        let has_file =
-            |segment: &IndexedSegment| there.iter().any(|name| names::index(segment.log.number).ends_with(name));
+        let has_file = |segment: &IndexedSegment| {
+            let path = names::index(segment.log.number);
+            there.iter().any(|name| path.rsplit('/').next() == Some(name))
+        };
         for segment in segments.iter_mut().filter(|segment| segment.is_waiting() && has_file(segment)) {
             *segment = IndexedSegment::sealed(Arc::clone(&segment.log), &self.files);
         }
