@@ -103,12 +103,15 @@ impl View {
         Ok(None)
     }
 
-    /// The position of a stream's last event; `None` when it has none.
+    /// The position of a stream's last event, which is published; `None` when it has none.
     pub(crate) fn last_of(&self, stream: &str) -> Result<Option<Position>, ReadError> {
-        match self.newest_span(stream)? {
-            Some((index, span)) => self.last_in(index, stream, span),
-            None => Ok(None),
-        }
+        let Some((index, span)) = self.newest_span(stream)? else { return Ok(None) };
+        let last = self.last_in(index, stream, span)?;
+        last.map(Some).ok_or_else(|| {
+            let log = &self.segments[index].log;
+            let fault = format!("neither its frame nor the dense index says where the last event of {stream} is");
+            ReadError::Corrupt(log.damage(0, log.base.plus(1), log.last(), fault))
+        })
     }
 
     /// The position of the last event that a segment holds of a stream. Its frame is not read; `None` when it
