@@ -26,8 +26,8 @@ pub(crate) struct StreamCursor {
     /// The events after this version are wanted, or those before it.
     bound: StreamVersion,
     started: bool,
-    /// Forward, the segments still to be visited, the next one last.
-    todo: Vec<(usize, Span)>,
+    /// Forward, the segments still to be visited, the next one last; of some nobody can say what they hold.
+    todo: Vec<(usize, Result<Span, ReadError>)>,
     /// Backward, how many of the oldest segments may still hold some of it: they are asked in turn.
     older: usize,
     /// The segment at hand, and which numbers of its events are still to come.
@@ -62,7 +62,7 @@ impl StreamCursor {
 
     pub(crate) fn next(&mut self, frames: &mut Frames, direction: Direction) -> Result<Option<Place>, ReadError> {
         if !self.started {
-            self.start(frames, direction)?;
+            self.start(frames, direction);
             self.started = true;
         }
         loop {
@@ -93,30 +93,34 @@ impl StreamCursor {
     }
 
     /// Finds out where to begin.
-    fn start(&mut self, frames: &Frames, direction: Direction) -> Result<(), ReadError> {
+    fn start(&mut self, frames: &Frames, direction: Direction) {
         let segments = &frames.view.segments;
         match direction {
             Direction::Backward => self.older = segments.len(),
             Direction::Forward => {
                 for index in frames.view.candidates(self.hash) {
-                    let Some(span) = segments[index].span(&self.stream)? else { continue };
-                    if span.last <= self.bound {
+                    let Some(span) = segments[index].span(&self.stream).transpose() else { continue };
+                    // Of one that cannot be asked, who gets there is told, and may go on behind it.
+                    let (is_before, is_first) = match &span {
+                        Ok(span) => (span.last <= self.bound, span.first <= self.bound.plus(1)),
+                        Err(_) => (false, false),
+                    };
+                    if is_before {
                         break;
                     }
                     self.todo.push((index, span));
-                    if span.first <= self.bound.plus(1) {
+                    if is_first {
                         break;
                     }
                 }
             }
         }
-        Ok(())
     }
 
     /// The segment that comes next, and what it holds of the stream.
     fn next_segment(&mut self, frames: &Frames) -> Result<Option<(usize, Span)>, ReadError> {
-        if let Some(next) = self.todo.pop() {
-            return Ok(Some(next));
+        if let Some((index, span)) = self.todo.pop() {
+            return Ok(Some((index, span?)));
         }
         for index in frames.view.candidates_before(self.older, self.hash) {
             self.older = index;
@@ -156,18 +160,22 @@ impl StreamCursor {
             }
             let index = &frames.view.segments[self.segment];
             let len = CHUNK.min(self.numbers.end - self.numbers.start);
+            let range = match direction {
+                Direction::Forward => self.numbers.start..self.numbers.start + len,
+                Direction::Backward => self.numbers.end - len..self.numbers.end,
+            };
+            if let Err(error) = index.offsets(&self.stream, range.clone(), &mut self.offsets) {
+                // Told once for all that is left of the segment.
+                self.numbers = 0..0;
+                self.offsets.clear();
+                return Err(error);
+            }
             match direction {
                 Direction::Forward => {
-                    let range = self.numbers.start..self.numbers.start + len;
-                    self.numbers.start += len;
-                    index.offsets(&self.stream, range, &mut self.offsets)?;
+                    self.numbers.start = range.end;
                     self.offsets.reverse();
                 }
-                Direction::Backward => {
-                    let range = self.numbers.end - len..self.numbers.end;
-                    self.numbers.end -= len;
-                    index.offsets(&self.stream, range, &mut self.offsets)?;
-                }
+                Direction::Backward => self.numbers.end = range.start,
             }
             for offset in self.offsets.iter().rev().take(AHEAD) {
                 self.prefetch(frames, *offset);
