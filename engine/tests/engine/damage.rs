@@ -11,7 +11,7 @@ use annals::{AppendError, EventStore, ExpectedVersion, NewEvent, OpenError, Posi
 use crate::support::model::{Batch, Model};
 use crate::support::oracle;
 use crate::support::story::commit;
-use crate::support::{open, open_read_only, segment_path};
+use crate::support::{open, open_read_only, seal_early, segment_path};
 
 const HEADER: u64 = 4096;
 
@@ -39,14 +39,6 @@ fn batches() -> Vec<Batch> {
         Batch::new(7, &[("a", 5), ("d", 50)]),
         Batch::new(8, &[("d", 24)]),
     ]
-}
-
-/// Seals a short segment: a batch that wants one of its own begins it, and then finds no space.
-fn seal_early(disk: &SimDisk, store: &EventStore) {
-    disk.set_capacity(Some(disk.used() + 3 * 4096));
-    let refused = commit(store, &Batch::new(1_000, &[("never", 100_000)]));
-    assert!(matches!(refused, Err(AppendError::StorageFull)));
-    disk.set_capacity(None);
 }
 
 fn small_log() -> Small {

@@ -5,6 +5,7 @@
 //! - [`concurrency`]: many threads at once: who waits for whom, who sees what, and that nobody hangs.
 //! - [`edges`]: where two rare things meet.
 //! - [`idempotency`]: requests that come again, known by their keys and the ids of their events.
+//! - [`indexes`]: the derived files: that without them, and with any others, every answer is the same.
 //! - [`limits`]: limits at their exact edge, and bad input of every kind.
 //! - [`model`]: random operations, compared with a `Vec` of events.
 //! - [`parity`]: what users of the systems before rely on, and the flaws that must not come back.
@@ -26,6 +27,7 @@ mod crash;
 mod damage;
 mod edges;
 mod idempotency;
+mod indexes;
 mod limits;
 mod model;
 mod parity;

@@ -3,16 +3,18 @@
 //! - [`model`]: what a store must hold, as a list of batches and what became of each.
 //! - [`oracle`]: compares an open store with the model.
 //! - [`story`]: short stories of appends, told on a simulated disk until something goes wrong.
+//! - [`watched`]: a simulated disk that says what was asked of it.
 
 pub(crate) mod model;
 pub(crate) mod oracle;
 pub(crate) mod story;
+pub(crate) mod watched;
 
 use std::sync::Arc;
 use std::sync::atomic::{AtomicI64, Ordering};
 
 use annals::storage::sim::SimDisk;
-use annals::{Clock, EventStore, OpenError, Options};
+use annals::{AppendError, Clock, EventStore, ExpectedVersion, NewEvent, OpenError, Options};
 
 /// A clock that a disk's whole fate can be repeated with.
 #[derive(Debug, Default)]
@@ -35,6 +37,14 @@ pub(crate) fn open(disk: &SimDisk) -> Result<EventStore, OpenError> {
 
 pub(crate) fn open_read_only(disk: &SimDisk) -> Result<EventStore, OpenError> {
     EventStore::open_read_only_on(Arc::new(disk.clone()))
+}
+
+/// Seals a short segment: a batch that wants one of its own begins it, and then finds no space.
+pub(crate) fn seal_early(disk: &SimDisk, store: &EventStore) {
+    disk.set_capacity(Some(disk.used() + 3 * 4096));
+    let refused = store.append("never", ExpectedVersion::Any, NewEvent::new("Told", vec![0; 100_000]));
+    assert!(matches!(refused, Err(AppendError::StorageFull)), "{refused:?}");
+    disk.set_capacity(None);
 }
 
 /// The paths and bytes of all files, but for the lock.
