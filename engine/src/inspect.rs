@@ -9,11 +9,13 @@ use std::ops::Range;
 use std::path::Path;
 use std::sync::Arc;
 
+use annals_codec::index::{IndexBuilder, IndexIdentity};
 use annals_codec::scan::{self, Fault, Sink, Source, Stop};
 use annals_codec::{Commit, Event, HeaderFault, LogId, Position, SegmentNumber, StreamId, StreamVersion};
 use hashbrown::HashMap;
 
 use crate::error::{Doing, OpenError};
+use crate::index::check::{self, FileCheck};
 use crate::log::recover::decide::Plan;
 use crate::log::recover::survey::{Content, Facts, SegmentFacts};
 use crate::log::recover::survey_beside_writer;
@@ -39,6 +41,9 @@ pub enum FindingKind {
     Lost,
     /// An event's version, or its time, does not follow the one before.
     Order,
+    /// An index file, or a filter over several, is not what its segments give. No answer depends on it: it
+    /// can be deleted, and is made anew.
+    Index,
 }
 
 impl FindingKind {
@@ -52,6 +57,7 @@ impl FindingKind {
             FindingKind::Seal => "seal",
             FindingKind::Lost => "lost",
             FindingKind::Order => "order",
+            FindingKind::Index => "index",
         }
     }
 }
@@ -90,6 +96,11 @@ pub struct VerifyReport {
     pub batches: u64,
     /// How many bytes were read.
     pub bytes: u64,
+    /// How many index files and filters were compared with what their segments give. One that is
+    /// missing is no finding: it may be about to be made.
+    pub index_files: u64,
+    /// Files in `idx/` that are of no sealed segment of the log. Nobody reads them; they can be deleted.
+    pub unused_files: Vec<String>,
     /// Everything that is not as it should be.
     pub findings: Vec<Finding>,
     /// The unfinished batch at the end, in bytes, if there is one: normal after a
@@ -139,6 +150,7 @@ pub fn verify(dir: impl AsRef<Path>, progress: impl FnMut(u64, u64)) -> Result<V
 ///
 /// As [`verify`].
 pub fn verify_on(storage: &dyn Storage, mut progress: impl FnMut(u64, u64)) -> Result<VerifyReport, OpenError> {
+    let mut files = FileCheck::new(storage);
     let (facts, decided) = survey_beside_writer(storage)?;
     if facts.meta.is_none() && facts.segments.is_empty() {
         return Err(OpenError::NotFound { path: storage.describe("").into() });
@@ -152,6 +164,8 @@ pub fn verify_on(storage: &dyn Storage, mut progress: impl FnMut(u64, u64)) -> R
             events: 0,
             batches: 0,
             bytes: 0,
+            index_files: 0,
+            unused_files: Vec::new(),
             findings: Vec::new(),
             unfinished_bytes: 0,
         },
@@ -159,8 +173,9 @@ pub fn verify_on(storage: &dyn Storage, mut progress: impl FnMut(u64, u64)) -> R
     };
     for (index, segment) in facts.segments.iter().enumerate() {
         let successor = facts.segments.get(index + 1);
-        pass.segment(storage, &facts, segment, successor, &mut |done| progress(done, all))?;
+        pass.segment(storage, &facts, segment, successor, &mut files, &mut |done| progress(done, all))?;
     }
+    pass.filters(storage, &mut files);
     pass.relations(decided)?;
     Ok(pass.report)
 }
@@ -219,6 +234,29 @@ impl Pass {
         });
     }
 
+    /// What is derived from several segments, and what is left over.
+    fn filters(&mut self, storage: &dyn Storage, files: &mut FileCheck<'_>) {
+        if let Some(log_id) = self.report.log_id {
+            for fault in files.filters(log_id) {
+                self.find_index(storage, None, fault);
+            }
+        }
+        self.report.index_files = files.compared;
+        self.report.unused_files = files.of_nothing();
+    }
+
+    fn find_index(&mut self, storage: &dyn Storage, segment: Option<SegmentNumber>, fault: check::Fault) {
+        let check::Fault { path, offset, what } = fault;
+        self.report.findings.push(Finding {
+            kind: FindingKind::Index,
+            segment,
+            message: format!("{path}: {what}; no answer depends on it: delete it, and it is made anew"),
+            file: Some(storage.describe(&path)),
+            offset: Some(offset),
+            position: None,
+        });
+    }
+
     /// Reads one segment from its first frame to its end, over every bad place.
     fn segment(
         &mut self,
@@ -226,6 +264,7 @@ impl Pass {
         facts: &Facts,
         segment: &SegmentFacts,
         successor: Option<&SegmentFacts>,
+        files: &mut FileCheck<'_>,
         progress: &mut dyn FnMut(u64),
     ) -> Result<(), OpenError> {
         self.report.segments += 1;
@@ -239,19 +278,24 @@ impl Pass {
         let (seed, mut tail) = match (&segment.header, &segment.content) {
             (Ok((header, seed)), _) => (*seed, scan::first_tail(header)),
             (Err(_), Content::Last(Some(last))) => (last.seed, last.start),
-            (Err(_), _) => return Ok(()),
+            (Err(_), _) => {
+                files.pass_over(segment.number);
+                return Ok(());
+            }
         };
         let vouched = facts.watermark.vouches_for(segment.number);
         let before = self.report.bytes;
         let source = FileSource::cached(segment.open(storage)?, segment.len);
         let mut source = Counted { source, before, furthest: 0, progress };
-        let mut doubted = None;
+        let (mut doubted, mut sealed, mut is_whole) = (None, None, true);
+        let mut index = files.has_index(segment.number).then(|| IndexBuilder::new(tail.position));
         loop {
-            let mut sink = OrderSink { order: &mut self.order, first_fault: None, faults: 0 };
+            let order = OrderSink { order: &mut self.order, first_fault: None, faults: 0 };
+            let mut sink = Both { order, index: index.as_mut() };
             let found = scan::scan(&mut source, seed, tail, &mut sink).doing("read", || segment.display.clone())?;
             // One that is out of order puts all that follow out of order too: the first one tells.
-            if let Some((offset, position, message)) = sink.first_fault {
-                let more = match sink.faults {
+            if let Some((offset, position, message)) = sink.order.first_fault {
+                let more = match sink.order.faults {
                     1 => String::new(),
                     faults => format!(" (and {} more events behind it in this segment)", faults - 1),
                 };
@@ -261,7 +305,14 @@ impl Pass {
             self.report.batches += found.totals.batches;
             self.report.head = self.report.head.max(found.tail.position);
             let next = found.tail.position.plus(1);
-            let Stop::Bad(bad) = &found.stop else { break };
+            let bad = match &found.stop {
+                Stop::Bad(bad) => bad,
+                Stop::Sealed(end) => {
+                    sealed = Some((*end, found.tail.position));
+                    break;
+                }
+                Stop::End => break,
+            };
             let damaged = successor.is_some() || matches!(found.verdict(vouched), scan::Verdict::Damaged { .. });
             if !damaged {
                 self.report.unfinished_bytes = bad.data_end - found.tail.offset;
@@ -276,12 +327,63 @@ impl Pass {
                 tail = found.tail;
                 continue;
             }
+            // Behind a gap events would get wrong numbers.
+            (is_whole, index) = (false, None);
             self.find(kind_of(&bad.fault), segment, bad.at, next, bad.fault.to_string());
             let Some(resume) = bad.resume else { break };
             tail = resume;
         }
         self.report.bytes += segment.len;
+        let whole = sealed.filter(|_| is_whole);
+        let expected = whole.zip(index).zip(segment.header.as_ref().ok());
+        let expected = expected.map(|(((end, last), index), (header, seed))| {
+            index.finish(IndexIdentity {
+                log_id: header.log_id,
+                segment: segment.number,
+                base: header.base,
+                seed: *seed,
+                segment_len: end.trailer.file_len,
+                events: (last.get() - header.base.get()) as u32,
+                chain: end.seal.chain,
+            })
+        });
+        // One that goes on growing has no index yet.
+        let is_sealed = successor.is_some() || sealed.is_some() || !is_whole;
+        let chain = whole.map(|(end, _)| end.seal.chain);
+        if is_sealed && let Some(fault) = files.index(segment.number, seed, chain, expected.as_deref()) {
+            self.find_index(storage, Some(segment.number), fault);
+        }
         Ok(())
+    }
+}
+
+/// The sinks of one scan.
+struct Both<'a> {
+    order: OrderSink<'a>,
+    /// Where there is an index to compare with.
+    index: Option<&'a mut IndexBuilder>,
+}
+
+impl Sink for Both<'_> {
+    fn event(&mut self, offset: u64, event: &Event<'_>) {
+        self.order.event(offset, event);
+        if let Some(index) = &mut self.index {
+            index.event(offset, event);
+        }
+    }
+
+    fn commit(&mut self, offset: u64, commit: &Commit<'_>) {
+        self.order.commit(offset, commit);
+        if let Some(index) = &mut self.index {
+            index.commit(offset, commit);
+        }
+    }
+
+    fn discard(&mut self) {
+        self.order.discard();
+        if let Some(index) = &mut self.index {
+            index.discard();
+        }
     }
 }
 

@@ -54,8 +54,7 @@ impl IndexFiles {
 
     /// Opens a file; `None` when there is none.
     pub(crate) fn open(&self, path: &str) -> Option<IndexFile> {
-        let opened = self.storage.open(path, Access::Read).and_then(|file| Ok(IndexFile { len: file.len()?, file }));
-        match opened {
+        match IndexFile::open(&*self.storage, path) {
             Ok(file) => Some(file),
             Err(error) => {
                 if error.kind() != io::ErrorKind::NotFound {
@@ -112,14 +111,24 @@ pub(crate) struct IndexFile {
 }
 
 impl IndexFile {
+    pub(crate) fn open(storage: &dyn Storage, path: &str) -> io::Result<IndexFile> {
+        let file = storage.open(path, Access::Read)?;
+        Ok(IndexFile { len: file.len()?, file })
+    }
+
     pub(crate) fn len(&self) -> u64 {
         self.len
+    }
+
+    /// Reads at `offset`; fewer bytes where the file ends. Returns how many.
+    pub(crate) fn read_at(&self, offset: u64, bytes: &mut [u8]) -> io::Result<usize> {
+        self.file.read_at(offset, bytes)
     }
 
     /// The first bytes of the file; fewer when it has no more.
     pub(crate) fn head(&self, len: usize) -> io::Result<Vec<u8>> {
         let mut bytes = vec![0; len];
-        let read = self.file.read_at(0, &mut bytes)?;
+        let read = self.read_at(0, &mut bytes)?;
         bytes.truncate(read);
         Ok(bytes)
     }

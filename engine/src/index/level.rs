@@ -9,7 +9,7 @@ use std::io;
 use std::sync::{Arc, OnceLock};
 
 use annals_codec::index::{
-    Filter, KeyHash, LEVEL_HEADER_LEN, LevelHeader, LevelIdentity, LevelWriter, Merge, hashes, level_span,
+    Filter, Hashes, KeyHash, LEVEL_HEADER_LEN, LevelHeader, LevelIdentity, LevelWriter, Merge, hashes, level_span,
     segments_digest,
 };
 use annals_codec::{SegmentNumber, index};
@@ -117,30 +117,44 @@ impl Level {
     /// Makes the file; `false` when it cannot be, now.
     pub(super) fn make(&self, segments: &[IndexedSegment]) -> bool {
         let mut parts = Vec::with_capacity(segments.len());
-        let mut keys = 0;
         for segment in segments {
             let SegmentIndex::Sealed(index) = &segment.index else { return false };
             let Ok(hashes) = index.image(&segment.log).map(hashes) else { return false };
             let Ok(hashes) = hashes else { return false };
-            keys += hashes.count_all();
             parts.push(hashes);
         }
-        let mut writer = LevelWriter::new(self.identity(segments), keys);
         self.files.write(&self.path(segments), |file| {
-            let (mut at, mut out) = (LEVEL_HEADER_LEN as u64, Vec::with_capacity(CHUNK + 64));
-            for hash in Merge::new(parts) {
-                writer.push(hash.map_err(io::Error::other)?, &mut out);
-                if out.len() >= CHUNK {
-                    write_all(file, at, &out)?;
-                    at += out.len() as u64;
-                    out.clear();
-                }
-            }
-            let header = writer.finish(&mut out);
-            write_all(file, at, &out)?;
+            let mut at = LEVEL_HEADER_LEN as u64;
+            let header = merge(self.identity(segments), parts, &mut |bytes| {
+                write_all(file, at, bytes)?;
+                at += bytes.len() as u64;
+                Ok(())
+            })?;
             write_all(file, 0, &header.encode())
         })
     }
+}
+
+/// Makes the filter over the indexes with these hashes, and hands it out piece by piece; returns
+/// what stands before it in the file.
+pub(super) fn merge(
+    identity: LevelIdentity,
+    parts: Vec<Hashes<'_>>,
+    put: &mut dyn FnMut(&[u8]) -> io::Result<()>,
+) -> io::Result<LevelHeader> {
+    let keys = parts.iter().map(Hashes::count_all).sum();
+    let mut writer = LevelWriter::new(identity, keys);
+    let mut out = Vec::with_capacity(CHUNK + 64);
+    for hash in Merge::new(parts) {
+        writer.push(hash.map_err(io::Error::other)?, &mut out);
+        if out.len() >= CHUNK {
+            put(&out)?;
+            out.clear();
+        }
+    }
+    let header = writer.finish(&mut out);
+    put(&out)?;
+    Ok(header)
 }
 
 impl IndexedSegment {

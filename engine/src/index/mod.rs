@@ -10,6 +10,7 @@
 //! What it cannot know, because events cannot be read, is an error and no answer.
 
 pub(crate) mod build;
+pub(crate) mod check;
 pub(crate) mod files;
 pub(crate) mod find;
 pub(crate) mod heads;

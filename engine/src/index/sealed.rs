@@ -49,7 +49,7 @@ pub(super) struct Image {
 }
 
 impl Image {
-    fn new(content: Content, directory: Directory) -> Image {
+    pub(super) fn new(content: Content, directory: Directory) -> Image {
         Image { content, directory, verified: AtomicU32::new(0) }
     }
 }

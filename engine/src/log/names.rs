@@ -1,5 +1,6 @@
 //! Which file of a store is which.
 
+use annals_codec::index::MOST_LEVELS;
 use annals_codec::{Position, SegmentNumber};
 
 pub(crate) const META: &str = "store.meta";
@@ -28,6 +29,29 @@ pub(crate) fn level(level: u32, group: u64) -> String {
     format!("{INDEXES}/{level}-{group:020}.flt")
 }
 
+/// The name of a file in its directory.
+pub(crate) fn file_name(path: &str) -> &str {
+    path.rsplit('/').next().unwrap_or(path)
+}
+
+/// The segment whose index has this name; `None` for any other name.
+pub(crate) fn parse_index(name: &str) -> Option<SegmentNumber> {
+    parse_digits(name.strip_suffix(".idx")?).map(SegmentNumber::new)
+}
+
+/// The level and the group of the filter with this name; `None` for any other name.
+pub(crate) fn parse_level(name: &str) -> Option<(u32, u64)> {
+    let (level, group) = name.strip_suffix(".flt")?.split_once('-')?;
+    let is_plain = level.bytes().all(|byte| byte.is_ascii_digit()) && !level.starts_with('0');
+    let level = level.parse().ok().filter(|level| is_plain && (1..=MOST_LEVELS).contains(level))?;
+    Some((level, parse_digits(group)?))
+}
+
+fn parse_digits(text: &str) -> Option<u64> {
+    let is_plain = text.len() == DIGITS && text.bytes().all(|byte| byte.is_ascii_digit());
+    text.parse().ok().filter(|_| is_plain)
+}
+
 /// The path of a segment while it is made.
 pub(crate) fn unnamed_segment(number: SegmentNumber) -> String {
     format!("{SEGMENTS}/{:020}.seg{TEMPORARY}", number.get())
@@ -41,12 +65,7 @@ pub(crate) fn prepared_segment(number: SegmentNumber) -> String {
 /// The number and base position in the name of a segment; `None` for any other name.
 pub(crate) fn parse_segment(name: &str) -> Option<(SegmentNumber, Position)> {
     let (number, base) = name.strip_suffix(".seg")?.split_once('-')?;
-    let digits =
-        |text: &str| (text.len() == DIGITS).then(|| text.bytes().all(|byte| byte.is_ascii_digit())) == Some(true);
-    if !digits(number) || !digits(base) {
-        return None;
-    }
-    Some((SegmentNumber::new(number.parse().ok()?), Position::new(base.parse().ok()?)))
+    Some((SegmentNumber::new(parse_digits(number)?), Position::new(parse_digits(base)?)))
 }
 
 /// Whether a name in one of the store's directories is that of what a crash has left.
@@ -88,6 +107,19 @@ mod tests {
             "notes.txt",
         ] {
             assert_eq!(parse_segment(other), None, "{other}");
+        }
+    }
+    #[test]
+    fn the_name_of_an_index_or_a_filter_reads_back_and_no_other_name_passes_for_one() {
+        assert_eq!(parse_index(file_name(&index(SegmentNumber::new(7)))), Some(SegmentNumber::new(7)));
+        for (height, group) in [(1, 0), (2, 7), (15, 3)] {
+            assert_eq!(parse_level(file_name(&level(height, group))), Some((height, group)));
+        }
+        for other in ["7.idx", "00000000000000000007.idx.tmp", "+0000000000000000007.idx", "notes.txt"] {
+            assert_eq!((parse_index(other), parse_level(other)), (None, None), "{other}");
+        }
+        for height in ["0", "01", "+1", "16", "", "99999999999"] {
+            assert_eq!(parse_level(&format!("{height}-00000000000000000007.flt")), None, "{height}");
         }
     }
 }

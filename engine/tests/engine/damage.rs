@@ -179,8 +179,9 @@ fn check_flips(small: &Small, path: &str, bits: impl Iterator<Item = u64>) -> Co
         let seen = check_writer(&disk.fork(), &small.model, &case);
         if bit % READERS == 0 {
             let lost = check_reader(&disk, &small.model, &case);
-            // Of a sealed segment every byte counts, also where no event is hurt.
-            let is_sealed = path.starts_with("seg/") && path != segment_path(&small.disk, 2);
+            // Of a sealed segment and of its index every byte counts, also where no event is hurt.
+            let is_sealed =
+                path.starts_with("idx/") || path.starts_with("seg/") && path != segment_path(&small.disk, 2);
             check_verify(&disk, is_sealed || seen != Seen::Whole, &case);
             assert!(lost == 0 || seen != Seen::Whole, "{case}: events are lost, and nobody says so");
         }
@@ -286,7 +287,7 @@ fn a_flip_in_a_sealed_segment_that_has_lost_its_index_too_gives_no_wrong_answer(
 }
 
 #[test]
-fn a_flip_in_an_index_is_told_to_nobody_and_changes_no_answer() {
+fn a_flip_in_an_index_is_told_by_verify_and_to_nobody_else_and_changes_no_answer() {
     let small = small_log();
     for number in [0, 1] {
         let path = format!("idx/{number:020}.idx");

@@ -3,6 +3,7 @@
 //! - [`places`]: where these tests keep their stores, and a disk whose syncs can be held up.
 //! - [`cases`]: the table of cases, row by row: what the public API means.
 //! - [`concurrency`]: many threads at once: who waits for whom, who sees what, and that nobody hangs.
+//! - [`derived`]: what `verify` says of the files in `idx/`.
 //! - [`edges`]: where two rare things meet.
 //! - [`idempotency`]: requests that come again, known by their keys and the ids of their events.
 //! - [`indexes`]: the derived files: that without them, and with any others, every answer is the same.
@@ -25,6 +26,7 @@ mod concurrency;
 mod conditions;
 mod crash;
 mod damage;
+mod derived;
 mod edges;
 mod idempotency;
 mod indexes;

@@ -3,13 +3,15 @@
 //! It judges as recovery would, and changes nothing. It does not stop at the
 //! first finding; with `--json` it lists every one.
 
+use std::fmt::Write as _;
 use std::path::Path;
 
-use annals::{Position, SegmentNumber, inspect};
+use annals::inspect::{self, FindingKind};
+use annals::{Position, SegmentNumber};
 use serde::Serialize;
 
 use crate::exit::{Ended, Exit, Failure};
-use crate::human::{bytes, count, counted};
+use crate::human::{bytes, count, counted, printable};
 use crate::open;
 use crate::out::{BAD, GOOD, Out};
 use crate::progress::Progress;
@@ -28,6 +30,10 @@ struct Shown {
     bytes: u64,
     /// Behind the last batch: a crash in the middle of a write leaves this, and it was never acknowledged.
     unfinished_bytes: u64,
+    /// Index files and filters that were compared with what their segments give.
+    index_files: u64,
+    /// Files in `idx/` that are of no segment of the log: they harm nobody.
+    unused_files: Vec<String>,
     findings: Vec<Found>,
 }
 
@@ -65,6 +71,8 @@ pub(crate) fn run(path: &Path, out: &mut Out) -> Ended {
         segments: report.segments,
         bytes: report.bytes,
         unfinished_bytes: report.unfinished_bytes,
+        index_files: report.index_files,
+        unused_files: report.unused_files,
         findings,
     };
     if out.is_json() {
@@ -95,19 +103,34 @@ impl Shown {
             }
             out.say(format_args!(""))?;
         }
-        let read = format!(
+        let mut read = format!(
             "{} in {}, {}, {}",
             counted(self.events, "event"),
             counted(self.batches, "batch"),
             counted(self.segments, "segment"),
             bytes(self.bytes)
         );
+        if self.index_files > 0 {
+            _ = write!(read, ", {}", counted(self.index_files, "index file"));
+        }
         if self.clean {
             out.say(format_args!("{GOOD}clean{GOOD:#}: {read}; the log ends at position {}.", count(self.head)))?;
         } else {
             let findings = counted(self.findings.len() as u64, "finding");
             out.say(format_args!("{BAD}{findings}{BAD:#}; whole: {read}."))?;
-            out.say(format_args!("`annals dump` shows the bytes; restore what is damaged from a backup."))?;
+            let of_indexes = self.findings.iter().filter(|found| found.kind == FindingKind::Index.as_str()).count();
+            if of_indexes < self.findings.len() {
+                out.say(format_args!("`annals dump` shows the bytes; restore what is damaged from a backup."))?;
+            }
+            if of_indexes > 0 {
+                let what = if of_indexes == self.findings.len() { "All events are whole: delete" } else { "Delete" };
+                out.say(format_args!("{what} what is wrong in idx/, and the next writer makes it anew."))?;
+            }
+        }
+        if let [first, more @ ..] = &*self.unused_files {
+            let more = if more.is_empty() { String::new() } else { format!(" and {} more", count(more.len() as u64)) };
+            let first = printable(first);
+            out.say(format_args!("Of no segment of this log, and used by nobody: {first}{more}; delete it or not."))?;
         }
         if self.unfinished_bytes > 0 {
             let size = bytes(self.unfinished_bytes);
