@@ -293,6 +293,19 @@ impl Directory {
         place.offset..place.offset + place.len
     }
 
+    /// How many entries a section has, where it has entries of one length and no padding.
+    pub fn entries(&self, section: Section) -> Option<u64> {
+        let len = section.entry_len() as u64;
+        match section {
+            Section::StreamNames
+            | Section::Postings
+            | Section::LabelNames
+            | Section::Bitmaps
+            | Section::SourceNames => None,
+            _ => Some(self.sections[section.index()].len / len),
+        }
+    }
+
     /// Whether these bytes are the section: length and checksum.
     pub fn is_good(&self, section: Section, bytes: &[u8]) -> bool {
         let place = &self.sections[section.index()];

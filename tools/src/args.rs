@@ -2,6 +2,7 @@
 
 use std::path::PathBuf;
 
+use annals::EventId;
 use clap::{ArgAction, Parser, Subcommand};
 
 use crate::time;
@@ -51,6 +52,9 @@ pub(crate) enum Command {
         /// How many lines go into one batch, which is on disk as a whole or not at all
         #[arg(long, value_name = "LINES", default_value_t = 1000, value_parser = clap::value_parser!(u32).range(1..))]
         batch: u32,
+        /// The size at which a segment ends and the next one begins [default: 67108864]
+        #[arg(long, value_name = "BYTES")]
+        segment_bytes: Option<u64>,
     },
 
     /// Print all events as lines of JSON that `import` takes
@@ -66,6 +70,19 @@ pub(crate) enum Command {
         /// Leave out what is damaged, and say so, instead of stopping there
         #[arg(long)]
         skip_damaged: bool,
+    },
+
+    /// Print one event, by its position or its id; or those of one append, by its key
+    #[command(after_help = GET_HELP)]
+    Get {
+        /// The store
+        store: PathBuf,
+        /// Its position in the log, or its id (a UUID)
+        #[arg(value_name = "POSITION|ID", required_unless_present = "key", conflicts_with = "key", value_parser = parse_place)]
+        place: Option<Place>,
+        /// The events that were appended with this idempotency key
+        #[arg(long)]
+        key: Option<String>,
     },
 
     /// Print events: all, or those of some types, tags, streams, and times
@@ -105,12 +122,13 @@ pub(crate) enum Command {
         store: PathBuf,
     },
 
-    /// Show what the bytes of segment files mean, frame by frame
+    /// Show what the bytes of segment files mean, frame by frame; and what index files hold
     #[command(after_help = DUMP_HELP)]
     Dump {
-        /// Segment files; of a store or a folder, all of its segments
-        #[arg(required = true, value_name = "SEGMENT")]
-        segments: Vec<PathBuf>,
+        /// Segment files (.seg), indexes (.idx) and filters (.flt); of a store or a folder, all of its
+        /// segments, or where it has none, all indexes and filters
+        #[arg(required = true, value_name = "FILE")]
+        files: Vec<PathBuf>,
         /// Show data and metadata of the events, too
         #[arg(long)]
         payload: bool,
@@ -122,6 +140,20 @@ pub(crate) enum Command {
         /// The demo's store
         store: PathBuf,
     },
+}
+
+/// How one event is named.
+#[derive(Clone, Copy, Debug, Eq, PartialEq)]
+pub(crate) enum Place {
+    Position(u64),
+    Id(EventId),
+}
+
+fn parse_place(text: &str) -> Result<Place, String> {
+    if !text.is_empty() && text.bytes().all(|byte| byte.is_ascii_digit()) {
+        return text.parse().map(Place::Position).map_err(|_| "it is larger than any position".to_owned());
+    }
+    text.parse().map(Place::Id).map_err(|_| "it is neither a position nor an id (a UUID)".to_owned())
 }
 
 /// What to read, and in which order.
@@ -167,6 +199,10 @@ pub(crate) struct ReadArgs {
     pub(crate) backward: bool,
 }
 
+const GET_HELP: &str = "\
+It prints what `annals read` would print of these events. When there is none, it says so, and ends
+with exit code 1.";
+
 const READ_HELP: &str = "\
 A TIME is one of
   2011-09-30T22:38:44.546Z   RFC 3339, with an offset or Z
@@ -193,6 +229,10 @@ come to, so a second import of the same source adds nothing, and one that was ki
 where it was. A source is known by its content, or by the name given with --source; give a
 name to take in the new lines of a file that grows.
 
+An `id` makes this true of single lines, too, in whatever file they are: one whose id is in the
+store already is counted and not added again. If what it says is not what the store has under that
+id, it is a bad line. Lines without an id are known by their source alone.
+
 A bad line ends the import with its number and the reason; the lines before it stay.";
 
 const DUMP_HELP: &str = "\
@@ -200,7 +240,11 @@ It asks only the bytes, not the store, so it also works on what `annals` cannot 
 bad place it goes on with the next good frame. The last line of each segment is the verdict:
   clean       it ends with its last batch
   unfinished  what follows the last batch was never acknowledged as durable: a crash looks so
-  damaged     something acknowledged is not whole any more (exit code 1)";
+  damaged     something acknowledged is not whole any more (exit code 1)
+
+Of an index or a filter it shows where its parts are, whether their checksums match, and what
+is in it. These files are made of the segments: one that is damaged can be deleted, and is made
+anew. Whether one is what its segments give is for `annals verify` to say.";
 
 #[cfg(test)]
 mod tests {

@@ -100,6 +100,11 @@ impl Failure {
         self
     }
 
+    /// Whether it is about a line of the input.
+    pub(crate) fn has_line(&self) -> bool {
+        self.line.is_some()
+    }
+
     /// Says it on standard error.
     pub(crate) fn tell(self, json: bool) -> Exit {
         #[derive(Serialize)]

@@ -25,6 +25,7 @@ pub(crate) fn counted(number: u64, what: &str) -> String {
     let plural = match (number, what) {
         (1, _) => "",
         (_, "batch") => "es",
+        (_, "run of made ids") => return format!("{} runs of made ids", count(number)),
         _ => "s",
     };
     format!("{} {what}{plural}", count(number))

@@ -3,7 +3,7 @@
 //! ```text
 //!  annals COMMAND STORE [ARGS]
 //!
-//!  args ─► cmd::{demo, import, export, read, tail, streams, stats, verify} ─► the engine
+//!  args ─► cmd::{demo, import, export, get, read, tail, streams, stats, verify} ─► the engine
 //!                        cmd::dump ─► segment_file ─► annals-codec: raw bytes, no engine
 //!  out, progress ◄─ what a person or a program sees       exit ◄─ how it ends
 //! ```

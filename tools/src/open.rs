@@ -35,6 +35,7 @@ pub(crate) fn failed(path: &Path, error: &OpenError) -> Failure {
         OpenError::NotFound { .. } => {
             Failure::io(what).because(error).next("`annals import STORE FILE` makes one, `annals demo` shows one")
         }
+        OpenError::InvalidOptions { .. } => Failure::usage(what).because(error),
         _ => Failure::io(what).because(error),
     }
 }

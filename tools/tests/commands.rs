@@ -12,12 +12,12 @@ use std::os::unix::process::CommandExt as _;
 use std::path::{Path, PathBuf};
 use std::process::Stdio;
 
-use annals::{EventStore, Options};
+use annals::{EventStore, NewEvent, Options};
 use common::{Rng, annals, command, crc32, file, lines, only_segment, ran, rows, snapshot};
 use serde_json::{Value, json};
 use tempfile::TempDir;
 
-const COMMANDS: [&str; 9] = ["demo", "import", "export", "read", "tail", "streams", "stats", "verify", "dump"];
+const COMMANDS: [&str; 10] = ["demo", "import", "export", "get", "read", "tail", "streams", "stats", "verify", "dump"];
 /// Those that take a store and nothing else that must be there, and only read.
 const READERS: [&str; 6] = ["export", "read", "tail", "streams", "stats", "verify"];
 
@@ -60,6 +60,15 @@ fn arguments_that_make_no_sense_are_exit_code_2() {
     annals(&[&"read", &store, &"--limit", &"-1"]).exits(2);
     annals(&[&"read", &store, &"--limit", &"1", &"--last", &"1"]).exits(2);
     annals(&[&"import", &store, &"x", &"--batch", &"0"]).exits(2);
+    annals(&[&"import", &store, &"x", &"--segment-bytes", &"many"]).exits(2);
+    let input = store.parent().unwrap().join("in");
+    annals(&[&"import", &store, &input, &"--segment-bytes", &"1"]).exits(2).says("segment_bytes");
+    for place in ["-1", "", "1.5", "order-7", "99999999999999999999", "01234567-89ab-cdef-0011-22334455667"] {
+        annals(&[&"get", &store, &place]).exits(2);
+    }
+    annals(&[&"get", &store]).exits(2);
+    annals(&[&"get", &store, &"1", &"--key", &"k"]).exits(2);
+    annals(&[&"get", &store, &"--key", &""]).exits(2).says("is empty");
     let error = &rows(&annals(&[&"--json", &"frobnicate"]).exits(2).stderr)[0];
     assert_eq!(error["exit"], 2, "{error}");
 }
@@ -487,4 +496,48 @@ fn random_files_in_the_place_of_its_own_never_make_it_panic_hang_or_write() {
             assert!(fine || without_lock(before) == without_lock(snapshot(&store)), "{name} of {size} was changed");
         }
     }
+}
+
+#[test]
+fn get_prints_the_event_at_a_position_and_with_an_id_as_read_does() {
+    let (_dir, store) = store();
+    let lines = annals(&[&"read", &"--json", &store]).exits(0).stdout;
+    let texts = annals(&[&"read", &store]).exits(0).stdout;
+    for (number, (line, text)) in lines.lines().zip(texts.lines()).enumerate().step_by(9) {
+        let position = (number + 1).to_string();
+        let row: Value = serde_json::from_str(line).unwrap();
+        for place in [&*position, row["id"].as_str().unwrap()] {
+            assert_eq!(annals(&[&"get", &"--json", &store, &place]).exits(0).stdout.trim_end(), line);
+            assert_eq!(annals(&[&"get", &store, &place]).exits(0).stdout.trim_end(), text);
+        }
+    }
+}
+
+#[test]
+fn get_says_what_is_not_there_and_ends_with_exit_code_1() {
+    let (_dir, store) = store();
+    for position in ["0", "101", "18446744073709551615"] {
+        annals(&[&"get", &store, &position]).exits(1).says("the log ends at 100");
+    }
+    let id = "01234567-89ab-cdef-0011-223344556677";
+    annals(&[&"get", &store, &id]).exits(1).says(&format!("no event with the id {id}"));
+    annals(&[&"get", &store, &"--key", &"k"]).exits(1).says("nothing was appended with the key \"k\"");
+    let ran = annals(&[&"get", &"--json", &store, &"0"]).exits(1);
+    assert_eq!((&*ran.stdout, &rows(&ran.stderr)[0]["exit"]), ("", &json!(1)));
+}
+
+#[test]
+fn get_prints_all_events_of_the_append_with_a_key_and_no_other() {
+    let (_dir, path) = store();
+    let store = EventStore::open(&path, &Options::new()).unwrap();
+    let event = |n: u64| NewEvent::new("Paid", n.to_string());
+    let done = store.batch().event("a", event(1)).event("b", event(2)).idempotency_key("two").commit().unwrap();
+    store.append("a", annals::ExpectedVersion::Any, event(3)).unwrap();
+    store.batch().tracking("upstream", 1).idempotency_key("none").commit().unwrap();
+    store.close().unwrap();
+    let found = annals(&[&"get", &"--json", &path, &"--key", &"two"]).exits(0).rows();
+    assert_eq!(numbers(&found, "position"), [done.first.get(), done.last.get()]);
+    assert_eq!((&found[0]["data"], &found[1]["data"]), (&json!(1), &json!(2)));
+    let found = annals(&[&"get", &path, &"--key", &"none"]).exits(0).says("held no events");
+    assert_eq!(found.stdout, "");
 }

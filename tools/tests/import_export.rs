@@ -295,3 +295,102 @@ fn importing_from_a_pipe_that_cannot_be_rewound_works_as_from_a_file() {
     }
     fs::remove_file(path).unwrap();
 }
+
+/// The lines with ids of their own, as somebody else's export would have them.
+fn with_ids(text: &str) -> Vec<String> {
+    let with_id = |(n, line): (usize, &str)| {
+        format!("{},\"id\":\"00000000-0000-4000-8000-{n:012x}\"}}\n", line.strip_suffix('}').unwrap())
+    };
+    text.lines().enumerate().map(with_id).collect()
+}
+
+#[test]
+fn lines_with_ids_that_overlap_are_taken_in_once_whatever_files_they_are_in() {
+    let dir = TempDir::new().unwrap();
+    let lines = with_ids(&lines(1000));
+    // Imports of parts in this order, and how many events each adds.
+    for parts in [
+        [(0..600, 600), (400..1000, 400), (0..1000, 0), (0..1, 0)],
+        [(400..600, 200), (0..1000, 800), (0..500, 0), (999..1000, 0)],
+        [(0..1, 1), (1..1000, 999), (0..1000, 0), (3..700, 0)],
+    ] {
+        for batch in ["1", "7", "1000"] {
+            let store = dir.path().join("store");
+            for (part, added) in &parts {
+                let text = lines[part.clone()].concat();
+                let args: [&dyn AsRef<std::ffi::OsStr>; 6] = [&"import", &"--json", &"--batch", &batch, &store, &"-"];
+                let row = annals_with(text.as_bytes(), &args).exits(0).row();
+                let there = row["already"].as_u64().unwrap() + row["duplicates"].as_u64().unwrap();
+                let case = format!("{part:?} of {parts:?} by {batch}: {row}");
+                assert_eq!((row["events"].as_u64(), there), (Some(*added), part.len() as u64 - added), "{case}");
+            }
+            let mut ids: Vec<String> = annals(&[&"export", &store])
+                .exits(0)
+                .rows()
+                .iter()
+                .map(|row| row["id"].as_str().unwrap().to_owned())
+                .collect();
+            ids.sort();
+            ids.dedup();
+            assert_eq!(ids.len(), 1000, "{parts:?} by {batch}: each is there");
+            assert_eq!(annals(&[&"stats", &"--json", &store]).exits(0).row()["events"], 1000);
+            annals(&[&"verify", &store]).exits(0);
+            fs::remove_dir_all(&store).unwrap();
+        }
+    }
+}
+
+#[test]
+fn an_export_that_has_grown_is_imported_again_without_doubling_anything() {
+    let dir = TempDir::new().unwrap();
+    let (from, to) = (dir.path().join("from"), dir.path().join("to"));
+    let text = lines(300);
+    let cut = text.match_indices('\n').nth(99).unwrap().0 + 1;
+    for part in [&text[..cut], &text[cut..]] {
+        annals_with(part.as_bytes(), &[&"import", &from, &"-"]).exits(0);
+        let export = annals(&[&"export", &from]).exits(0).stdout;
+        annals_with(export.as_bytes(), &[&"import", &to, &"-"]).exits(0);
+    }
+    check_equal(&from, &to);
+}
+
+#[test]
+fn a_line_with_the_id_of_another_event_is_named_with_the_id_and_the_lines_before_it_stay() {
+    for batch in ["1", "7", "1000"] {
+        let dir = TempDir::new().unwrap();
+        let store = dir.path().join("store");
+        let lines = with_ids(&lines(100));
+        annals_with(lines[..50].concat().as_bytes(), &[&"import", &store, &"-"]).exits(0);
+        let mut other = lines.clone();
+        other[70] = lines[70].replace(&format!("{:012x}", 70), &format!("{:012x}", 3));
+        let ran = annals_with(other.concat().as_bytes(), &[&"import", &"--batch", &batch, &store, &"-"]).exits(1);
+        let said = ran.says("line 71: ").stderr;
+        assert!(said.contains("00000000-0000-4000-8000-000000000003 is at position 4 already"), "{said}");
+        assert!(said.contains("mend the input"), "{said}");
+        assert_eq!(exported(&store).len(), 70, "batch {batch}");
+        annals_with(lines.concat().as_bytes(), &[&"import", &"--batch", &batch, &store, &"-"]).exits(0);
+        let ids: Vec<String> = lines.iter().map(|line| line[line.len() - 39..line.len() - 3].to_owned()).collect();
+        let found = annals(&[&"export", &store]).exits(0).rows();
+        assert!(found.iter().map(|row| row["id"].as_str().unwrap()).eq(&ids), "batch {batch}: in their order");
+    }
+}
+
+#[test]
+fn an_id_that_comes_twice_in_a_file_is_one_event_if_it_says_the_same_and_a_bad_line_if_not() {
+    let dir = TempDir::new().unwrap();
+    let lines = with_ids(&lines(20));
+    for batch in ["1", "7", "1000"] {
+        let store = dir.path().join(format!("same-{batch}"));
+        let twice = [lines[..10].concat(), lines[4].clone(), lines[10..].concat()].concat();
+        let args: [&dyn AsRef<std::ffi::OsStr>; 6] = [&"import", &"--json", &"--batch", &batch, &store, &"-"];
+        let row = annals_with(twice.as_bytes(), &args).exits(0).row();
+        assert_eq!((&row["events"], &row["duplicates"], &row["head"]), (&json!(20), &json!(1), &json!(20)), "{batch}");
+
+        let store = dir.path().join(format!("other-{batch}"));
+        let other = lines[15].replace(&format!("{:012x}", 15), &format!("{:012x}", 4));
+        let twice = [lines[..10].concat(), other, lines[10..].concat()].concat();
+        let ran = annals_with(twice.as_bytes(), &[&"import", &"--batch", &batch, &store, &"-"]).exits(1);
+        ran.says("line 11: ");
+        assert_eq!(exported(&store).len(), 10, "{batch}");
+    }
+}

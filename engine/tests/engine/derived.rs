@@ -27,7 +27,13 @@ fn many_segments_of(seed: u64) -> SimDisk {
     for n in 0.. {
         let event = NewEvent::new(format!("T{}", n % 3), vec![7; 6_000]).tag(format!("tag-{}", n % 5));
         let event = if n % 2 == 0 { event.id(EventId::from_bytes([n as u8; 16])) } else { event };
-        store.batch().event(format!("s-{}", n % 11), event).tracking("upstream", n + 1).commit().unwrap();
+        store
+            .batch()
+            .event(format!("s-{}", n % 11), event)
+            .tracking("upstream", n + 1)
+            .idempotency_key(format!("key-{n}"))
+            .commit()
+            .unwrap();
         if store.stats().segments.len() as u64 > SEGMENTS {
             break;
         }

@@ -1,4 +1,4 @@
-//! Printing events, one a line: what `export`, `read` and `tail` have in common.
+//! Printing events, one a line: what `export`, `get`, `read` and `tail` have in common.
 //!
 //! ```text
 //!        1  2026-01-02T03:04:05.678Z  loan-173688 @1  A_SUBMITTED  {"amount_requested":20000,…
@@ -53,7 +53,8 @@ impl<'a> Printing<'a> {
         }
     }
 
-    fn event(&mut self, event: &Event<'_>) -> Result<(), Failure> {
+    /// Prints one event.
+    pub(super) fn event(&mut self, event: &Event<'_>) -> Result<(), Failure> {
         if self.as_lines {
             self.line.clear();
             ndjson::write_event(&mut self.line, event);

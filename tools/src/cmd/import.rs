@@ -10,6 +10,8 @@
 //! - The line that a source has come to moves in the same commit as the events
 //!   of the lines up to it. So an import that is killed goes on where it was,
 //!   and a second one of the same source adds nothing.
+//! - An event that a line gives an id is in the store once, whatever files it comes in. One that
+//!   the store has under that id with another content is a bad line.
 //! - A bad line changes nothing; those before it are in the store.
 //! - A store is made for the first good line, not for garbage.
 
@@ -18,7 +20,7 @@ use std::hash::{BuildHasher as _, RandomState};
 use std::path::Path;
 use std::time::{Duration, Instant};
 
-use annals::{AppendError, EventStore, NewEvent, Options, SourceName};
+use annals::{AppendError, EventStore, NewEvent, Options, Outcome, SourceName};
 use serde::Serialize;
 
 use crate::exit::{Ended, Exit, Failure};
@@ -32,7 +34,14 @@ use crate::out::Out;
 /// A batch is committed when its payloads reach this many bytes, however few lines they are.
 const BATCH_BYTES: usize = 8 * 1024 * 1024;
 
-pub(crate) fn run(path: &Path, input: &Path, source: Option<String>, batch: u32, out: &mut Out) -> Ended {
+pub(crate) fn run(
+    path: &Path,
+    options: &Options,
+    input: &Path,
+    source: Option<String>,
+    batch: u32,
+    out: &mut Out,
+) -> Ended {
     let began = Instant::now();
     let named = source.is_some();
     if let Some(name) = &source {
@@ -47,7 +56,7 @@ pub(crate) fn run(path: &Path, input: &Path, source: Option<String>, batch: u32,
         drop(progress);
         return nothing(&shown, &reader, out);
     };
-    let store = open::for_writing(path, &Options::new())?;
+    let store = open::for_writing(path, options)?;
     let done = store.tracking(&source).map_err(|error| Failure::usage("--source").because(&error))?.unwrap_or(0);
     let mut intake = Intake {
         store,
@@ -57,6 +66,7 @@ pub(crate) fn run(path: &Path, input: &Path, source: Option<String>, batch: u32,
         bytes: 0,
         done,
         events: 0,
+        duplicates: 0,
         streams: HashSet::new(),
         hasher: RandomState::new(),
     };
@@ -70,13 +80,14 @@ pub(crate) fn run(path: &Path, input: &Path, source: Option<String>, batch: u32,
     drop(progress);
     let lines = reader.lines.number();
     let head = intake.store.head().get();
-    let Intake { store, source, done: to, events, streams, .. } = intake;
+    let Intake { store, source, done: to, events, duplicates, streams, .. } = intake;
     let closed = store.close().map_err(|error| Failure::io("cannot close the store").because(&error));
 
     let summary = Summary {
         events,
         streams: streams.len() as u64,
         already: done.min(lines),
+        duplicates,
         blank: reader.blank,
         source: &source,
         line: to,
@@ -85,13 +96,18 @@ pub(crate) fn run(path: &Path, input: &Path, source: Option<String>, batch: u32,
         events_per_second: per_second(events, began.elapsed()),
     };
     summary.print(began.elapsed(), &shown, out)?;
-    let again = "import again to go on behind the last line that is in the store";
-    committed.map_err(|failure| failure.next(again))?;
-    closed?;
-    taken.map_err(|failure| {
+    let mend = |failure: Failure| {
         let again = if named { String::new() } else { format!(" with --source {source}") };
         failure.next(format!("the lines before are in the store; mend the input and import it again{again}"))
+    };
+    committed.map_err(|failure| {
+        if failure.has_line() {
+            return mend(failure);
+        }
+        failure.next("import again to go on behind the last line that is in the store")
     })?;
+    closed?;
+    taken.map_err(mend)?;
     if lines < done {
         let what = format!("source {source} was recorded up to line {done}, and {shown} has only {lines} lines");
         return Err(Failure::findings(what).next("is it another source? Give it another --source NAME"));
@@ -161,6 +177,8 @@ struct Intake {
     /// The line that the source has come to, as the store knows it.
     done: u64,
     events: u64,
+    /// Lines whose events were in the store already, by their ids.
+    duplicates: u64,
     /// Hashes of the names of the streams that got events: names of any length in bounded space each.
     streams: HashSet<u64>,
     hasher: RandomState,
@@ -193,32 +211,58 @@ impl Intake {
         if rows.is_empty() {
             return Ok(());
         }
-        match self.append(&rows) {
-            // One of them is too large: one by one, the others get in and that one is named.
-            Err(error) if is_about_an_event(&error) => rows
-                .iter()
-                .try_for_each(|row| self.append(std::slice::from_ref(row)).map_err(|error| refused(row.0, &error))),
-            Err(error) => Err(Failure::io("cannot append").because(&error)),
-            Ok(()) => Ok(()),
+        self.append(&rows)
+    }
+
+    /// Appends these rows, those that can be in one batch together.
+    fn append(&mut self, rows: &[(u64, Row)]) -> Result<(), Failure> {
+        match (self.append_batch(rows), rows) {
+            (Ok(()), _) => Ok(()),
+            (Err(error), [(line, _)]) => Err(refused(*line, &error)),
+            // Some are there already, or one of them cannot be: the others get in, and that one is named.
+            (Err(error), _) if is_about_an_event(&error) => {
+                let (first, rest) = rows.split_at(rows.len() / 2);
+                self.append(first)?;
+                self.append(rest)
+            }
+            (Err(error), _) => Err(Failure::io("cannot append").because(&error)),
         }
     }
 
-    fn append(&mut self, rows: &[(u64, Row)]) -> Result<(), AppendError> {
+    fn append_batch(&mut self, rows: &[(u64, Row)]) -> Result<(), AppendError> {
         let Some((last, _)) = rows.last() else { return Ok(()) };
         let mut batch = self.store.batch().tracking(&self.source, *last);
         for (_, row) in rows {
             batch = batch.event(&row.stream, new_event(row));
         }
-        batch.commit()?;
+        // Where all of them are there already, the line that the source has come to is not recorded
+        // either: the next import of the source finds them again.
+        match batch.commit()?.outcome {
+            Outcome::Duplicate => self.duplicates += rows.len() as u64,
+            _ => {
+                self.events += rows.len() as u64;
+                self.streams.extend(rows.iter().map(|(_, row)| self.hasher.hash_one(&*row.stream)));
+            }
+        }
         self.done = *last;
-        self.events += rows.len() as u64;
-        self.streams.extend(rows.iter().map(|(_, row)| self.hasher.hash_one(&*row.stream)));
         Ok(())
     }
 }
 
+/// Whether the fault lies with one event or some, and others may get in without them.
 fn is_about_an_event(error: &AppendError) -> bool {
-    matches!(error, AppendError::EventTooLarge { .. } | AppendError::BatchTooLarge { .. } | AppendError::InvalidName(_))
+    use AppendError::{
+        BatchTooLarge, DuplicateIdInBatch, EventIdConflict, EventTooLarge, InvalidName, PartialDuplicate,
+    };
+    matches!(
+        error,
+        EventTooLarge { .. }
+            | BatchTooLarge { .. }
+            | InvalidName(_)
+            | EventIdConflict { .. }
+            | PartialDuplicate { .. }
+            | DuplicateIdInBatch { .. }
+    )
 }
 
 fn refused(line: u64, error: &AppendError) -> Failure {
@@ -259,6 +303,8 @@ struct Summary<'a> {
     streams: u64,
     /// Lines that an earlier import of the source had taken in.
     already: u64,
+    /// Lines whose events were in the store already, by their ids, wherever they came from.
+    duplicates: u64,
     blank: u64,
     source: &'a str,
     /// The line that the source has come to.
@@ -286,6 +332,9 @@ impl Summary<'_> {
         }
         if self.already > 0 {
             out.say(format_args!("Already there: {}.", counted(self.already, "line")))?;
+        }
+        if self.duplicates > 0 {
+            out.say(format_args!("Already there, by their ids: {}.", counted(self.duplicates, "event")))?;
         }
         out.say(format_args!("The log ends at position {}.", count(self.head)))
     }

@@ -4,12 +4,15 @@ mod demo;
 mod dump;
 mod events;
 mod export;
+mod get;
 mod import;
 mod read;
 mod stats;
 mod streams;
 mod tail;
 mod verify;
+
+use annals::Options;
 
 use crate::args::{Args, Command};
 use crate::exit::Ended;
@@ -28,13 +31,17 @@ fn dispatch(command: Command, out: &mut Out) -> Ended {
     match command {
         Command::Demo { dir } => demo::run(dir.as_deref(), out),
         Command::DemoWriter { store } => demo::write_until_killed(&store),
-        Command::Import { store, input, source, batch } => import::run(&store, &input, source, batch, out),
+        Command::Import { store, input, source, batch, segment_bytes } => {
+            let options = segment_bytes.map_or_else(Options::new, |bytes| Options::new().segment_bytes(bytes));
+            import::run(&store, &options, &input, source, batch, out)
+        }
         Command::Export { store, after, until, skip_damaged } => export::run(&store, after, until, skip_damaged, out),
+        Command::Get { store, place, key } => get::run(&store, place, key.as_deref(), out),
         Command::Read(args) => read::run(&args, out),
         Command::Tail { store, lines, follow } => tail::run(&store, lines, follow, out),
         Command::Streams { store, prefix } => streams::run(&store, &prefix, out),
         Command::Stats { store } => stats::run(&store, out),
         Command::Verify { store } => verify::run(&store, out),
-        Command::Dump { segments, payload } => dump::run(&segments, payload, out),
+        Command::Dump { files, payload } => dump::run(&files, payload, out),
     }
 }

@@ -1,8 +1,10 @@
 //! `annals stats`: how much a store holds.
 
+use std::collections::BTreeMap;
+use std::fs;
 use std::path::Path;
 
-use annals::Position;
+use annals::{Position, SegmentNumber};
 use serde::Serialize;
 
 use crate::exit::{Ended, Exit};
@@ -25,6 +27,11 @@ struct Shown {
     segments: usize,
     bytes: u64,
     epoch: u32,
+    /// Sealed segments, and those of them that have an index file.
+    sealed_segments: usize,
+    indexed_segments: usize,
+    /// What all files that are derived from segments take.
+    index_bytes: u64,
     /// Regions that are damaged and left out; the numbers above are without what only they know.
     gaps: Vec<Gap>,
     segment_list: Vec<Row>,
@@ -46,6 +53,16 @@ struct Row {
     last: u64,
     bytes: u64,
     sealed: bool,
+    /// What its index file takes; `null` when there is none.
+    index_bytes: Option<u64>,
+}
+
+/// The sizes of the files in `idx/`, by name. They come and go: one that cannot be seen is not there.
+fn derived_files(store: &Path) -> BTreeMap<String, u64> {
+    let is_derived = |path: &Path| path.extension().is_some_and(|extension| extension == "idx" || extension == "flt");
+    let entries = fs::read_dir(store.join("idx")).into_iter().flatten().flatten();
+    let files = entries.filter(|entry| is_derived(&entry.path()));
+    files.filter_map(|entry| Some((entry.file_name().into_string().ok()?, entry.metadata().ok()?.len()))).collect()
 }
 
 pub(crate) fn run(path: &Path, out: &mut Out) -> Ended {
@@ -60,13 +77,17 @@ pub(crate) fn run(path: &Path, out: &mut Out) -> Ended {
         to: gap.to.map(Position::get),
         fault: gap.fault.clone(),
     });
+    let files = derived_files(path);
+    let index_of = |segment: SegmentNumber| files.get(&format!("{:020}.idx", segment.get())).copied();
     let segments = stats.segments.iter().map(|segment| Row {
         segment: segment.number.get(),
         base: segment.base.get(),
         last: segment.last.get(),
         bytes: segment.bytes,
         sealed: segment.sealed,
+        index_bytes: index_of(segment.number).filter(|_| segment.sealed),
     });
+    let segments: Vec<Row> = segments.collect();
     let shown = Shown {
         log_id: stats.log_id.to_string(),
         events: stats.retained_events,
@@ -78,8 +99,11 @@ pub(crate) fn run(path: &Path, out: &mut Out) -> Ended {
         segments: stats.segments.len(),
         bytes: stats.bytes,
         epoch: stats.epoch.get(),
+        sealed_segments: segments.iter().filter(|segment| segment.sealed).count(),
+        indexed_segments: segments.iter().filter(|segment| segment.index_bytes.is_some()).count(),
+        index_bytes: files.values().sum(),
         gaps: gaps.collect(),
-        segment_list: segments.collect(),
+        segment_list: segments,
     };
     let exit = if shown.gaps.is_empty() && streams.is_ok() { Exit::Fine } else { Exit::Findings };
     if out.is_json() {
@@ -93,6 +117,15 @@ pub(crate) fn run(path: &Path, out: &mut Out) -> Ended {
         ("streams", shown.streams.map_or_else(|| "unknown".to_owned(), count)),
         ("positions", format!("{} to {}", count(shown.oldest), count(shown.head))),
         ("size", format!("{} in {}", bytes(shown.bytes), counted(shown.segments as u64, "segment"))),
+        (
+            "indexes",
+            format!(
+                "{} for {} of {}",
+                bytes(shown.index_bytes),
+                count(shown.indexed_segments as u64),
+                counted(shown.sealed_segments as u64, "sealed segment")
+            ),
+        ),
         ("epoch", count(u64::from(shown.epoch))),
     ];
     for (name, value) in facts {
@@ -106,11 +139,19 @@ pub(crate) fn run(path: &Path, out: &mut Out) -> Ended {
             let events = segment.last.saturating_sub(segment.base);
             let first = if events == 0 { String::new() } else { count(segment.base + 1) };
             let last = if events == 0 { String::new() } else { count(segment.last) };
-            vec![segment.segment.to_string(), first, last, count(events), bytes(segment.bytes), state.to_owned()]
+            vec![
+                segment.segment.to_string(),
+                first,
+                last,
+                count(events),
+                bytes(segment.bytes),
+                segment.index_bytes.map_or_else(String::new, bytes),
+                state.to_owned(),
+            ]
         })
         .collect();
     out.say(format_args!(""))?;
-    out.table(&["#segment", "#first", "#last", "#events", "#size", "state"], &rows)?;
+    out.table(&["#segment", "#first", "#last", "#events", "#size", "#index", "state"], &rows)?;
     if !shown.gaps.is_empty() {
         out.say(format_args!(""))?;
     }

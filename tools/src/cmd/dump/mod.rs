@@ -1,10 +1,12 @@
-//! `annals dump`: what the bytes of a segment file mean, frame by frame.
+//! `annals dump`: what the bytes of a segment file mean, frame by frame; and of what is derived from
+//! segments, part by part.
 //!
 //! Opens no store: it reads files, and asks only the codec what they mean. The
 //! frames are walked one by one, and behind a bad place the walk goes on with
 //! the next good frame; the verdict in the last line is the one that recovery
 //! would come to, from the same [`scan`].
 
+mod derived;
 mod origin;
 mod search;
 mod show;
@@ -14,6 +16,7 @@ use std::fs;
 use std::io;
 use std::path::{Path, PathBuf};
 
+use annals_codec::index::DIRECTORY_LEN;
 use annals_codec::scan::{self, Source};
 use annals_codec::{
     BatchFault, Batches, Commit, Epoch, Event, FRAME_ALIGN, FRAME_HEADER_LEN, Frame, FrameFault, FrameHeader,
@@ -24,6 +27,7 @@ use crate::exit::{Ended, Exit, Failure};
 use crate::out::Out;
 use crate::segment_file::SegmentFile;
 
+use derived::Kind;
 use origin::Origin;
 use search::Search;
 use show::{Holds, Judgement, Row};
@@ -31,8 +35,8 @@ use show::{Holds, Judgement, Row};
 pub(crate) fn run(paths: &[PathBuf], payload: bool, out: &mut Out) -> Ended {
     let mut worst = Exit::Fine;
     for path in paths {
-        for file in segments(path)? {
-            if dump(&file, payload, out)?.is_damaged() {
+        for file in files(path)? {
+            if !is_whole(&file, payload, out)? {
                 worst = Exit::Findings;
             }
         }
@@ -40,20 +44,38 @@ pub(crate) fn run(paths: &[PathBuf], payload: bool, out: &mut Out) -> Ended {
     Ok(worst)
 }
 
-/// The file itself; of a store or its `seg` folder, every segment in its order.
-fn segments(path: &Path) -> Result<Vec<PathBuf>, Failure> {
+/// Dumps one file of whatever kind; whether it is not damaged.
+fn is_whole(path: &Path, payload: bool, out: &mut Out) -> Result<bool, Failure> {
+    let cannot = |error: io::Error| Failure::io(format!("cannot read {}", path.display())).because(&error);
+    let mut file = SegmentFile::open(path).map_err(cannot)?;
+    let len = file.len();
+    let head = file.bytes(0, DIRECTORY_LEN).map_err(cannot)?;
+    match Kind::of(path, head, len) {
+        Some(kind) => derived::dump(path, kind, out),
+        None => Ok(!dump(path, file, payload, out)?.is_damaged()),
+    }
+}
+
+/// The file itself; of a store or its `seg` folder, every segment in its order; of a folder
+/// without any, the indexes and filters.
+fn files(path: &Path) -> Result<Vec<PathBuf>, Failure> {
     let cannot = |error: io::Error| Failure::io(format!("cannot read {}", path.display())).because(&error);
     if !fs::metadata(path).map_err(cannot)?.is_dir() {
         return Ok(vec![path.to_owned()]);
     }
     let inner = path.join("seg");
     let dir = if inner.is_dir() { inner } else { path.to_owned() };
-    let mut found = Vec::new();
+    let (mut found, mut derived) = (Vec::new(), Vec::new());
     for entry in fs::read_dir(&dir).map_err(cannot)? {
         let file = entry.map_err(cannot)?.path();
-        if file.extension().is_some_and(|extension| extension == "seg") {
-            found.push(file);
+        match file.extension().and_then(|extension| extension.to_str()) {
+            Some("seg") => found.push(file),
+            Some("idx" | "flt") => derived.push(file),
+            _ => {}
         }
+    }
+    if found.is_empty() {
+        found = derived;
     }
     if found.is_empty() {
         let what = format!("there is no segment (*.seg) in {}", dir.display());
@@ -63,9 +85,8 @@ fn segments(path: &Path) -> Result<Vec<PathBuf>, Failure> {
     Ok(found)
 }
 
-fn dump(path: &Path, payload: bool, out: &mut Out) -> Result<Judgement, Failure> {
+fn dump(path: &Path, mut file: SegmentFile, payload: bool, out: &mut Out) -> Result<Judgement, Failure> {
     let cannot = |error: io::Error| Failure::io(format!("cannot read {}", path.display())).because(&error);
-    let mut file = SegmentFile::open(path).map_err(cannot)?;
     show::title(out, path, file.len())?;
     let origin = Origin::find(path, &mut file).map_err(cannot)?;
     show::header_row(&origin.header, file.len().min(SEGMENT_HEADER_LEN as u64)).print(out)?;

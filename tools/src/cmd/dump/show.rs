@@ -237,8 +237,8 @@ impl<'a> Holds<'a> {
     }
 }
 
-/// The line above the frames of a file.
-pub(super) fn title(out: &mut Out, path: &Path, len: u64) -> Result<(), Failure> {
+/// The line that names a file.
+pub(super) fn file(out: &mut Out, path: &Path, len: u64) -> Result<(), Failure> {
     if out.is_json() {
         #[derive(Serialize)]
         struct Title {
@@ -247,7 +247,15 @@ pub(super) fn title(out: &mut Out, path: &Path, len: u64) -> Result<(), Failure>
         }
         return out.object(&Title { file: path.display().to_string(), bytes: len });
     }
-    out.say(format_args!("{BOLD}{}{BOLD:#}  {}", printable(&path.display().to_string()), bytes(len)))?;
+    out.say(format_args!("{BOLD}{}{BOLD:#}  {}", printable(&path.display().to_string()), bytes(len)))
+}
+
+/// The lines above the frames of a segment.
+pub(super) fn title(out: &mut Out, path: &Path, len: u64) -> Result<(), Failure> {
+    file(out, path, len)?;
+    if out.is_json() {
+        return Ok(());
+    }
     out.say(format_args!(
         "{DIM}{:>12}  {:<8} {:>9}  {:>5}  {:>12}  checksum{DIM:#}",
         "offset", "frame", "len", "epoch", "position"
