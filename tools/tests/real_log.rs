@@ -5,7 +5,9 @@
 
 mod common;
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
+use std::ffi::OsStr;
+use std::fmt::Write as _;
 use std::fs;
 use std::io::Read as _;
 use std::path::{Path, PathBuf};
@@ -181,4 +183,236 @@ fn killed_in_the_middle_and_imported_again_it_is_the_same_log() {
         events += 1;
     }
     assert_eq!((events, other.next_event().unwrap().is_none()), (262_200, true));
+}
+
+/// A line as the file has it, with what the tests add to it.
+struct Line {
+    stream: String,
+    event_type: String,
+    tags: [String; 2],
+    id: String,
+    /// When the store took it in: the only thing that the file does not say.
+    recorded_at: String,
+}
+
+/// Takes in the log in segments of 1 MiB, each line with an id and two tags made of what is in it.
+struct Indexed {
+    _dir: TempDir,
+    store: PathBuf,
+    input: PathBuf,
+    lines: Vec<Line>,
+}
+
+impl Indexed {
+    fn new(log: &RealLog) -> Indexed {
+        let dir = TempDir::new().unwrap();
+        let (mut text, mut out, mut lines) = (String::new(), String::new(), Vec::new());
+        GzDecoder::new(fs::File::open(&log.packed).unwrap()).read_to_string(&mut text).unwrap();
+        for (n, line) in text.lines().enumerate() {
+            let row: Value = serde_json::from_str(line).unwrap();
+            let field = |name: &str| row[name].as_str().unwrap().to_owned();
+            let resource = row["metadata"]["resource"].as_str().unwrap_or("none");
+            let transition = row["data"]["transition"].as_str().unwrap();
+            let tags = [format!("resource:{resource}"), format!("transition:{transition}")];
+            let id = format!("{:08x}-0000-4000-8000-{n:012x}", (n as u32).wrapping_mul(0x9E37_79B9));
+            let [resource, transition] = &tags;
+            let line = line.strip_suffix('}').unwrap();
+            writeln!(out, r#"{line},"id":"{id}","tags":["{resource}","{transition}"]}}"#).unwrap();
+            let recorded_at = String::new();
+            lines.push(Line { stream: field("stream"), event_type: field("type"), tags, id, recorded_at });
+        }
+        let (store, input) = (dir.path().join("store"), common::file(dir.path(), "in", out));
+        annals(&[&"import", &"--segment-bytes", &"1048576", &store, &input]).exits(0);
+        let exported = annals(&[&"export", &store]).exits(0).stdout;
+        assert_eq!(exported.lines().count(), lines.len());
+        for (line, row) in lines.iter_mut().zip(exported.lines()) {
+            let (_, rest) = row.split_once("\"recorded_at\":\"").unwrap();
+            line.recorded_at = rest.split_once('"').unwrap().0.to_owned();
+        }
+        Indexed { _dir: dir, store, input, lines }
+    }
+
+    /// The positions that `read` prints.
+    fn read(&self, args: &[String]) -> Vec<u64> {
+        let mut all: Vec<&dyn AsRef<OsStr>> = vec![&"read", &"--json", &self.store];
+        all.extend(args.iter().map(|arg| arg as &dyn AsRef<OsStr>));
+        let printed = annals(&all).exits(0).stdout;
+        let position = |line: &str| line.strip_prefix("{\"position\":")?.split_once(',')?.0.parse().ok();
+        printed.lines().map(|line| position(line).expect("a line begins with the position")).collect()
+    }
+
+    /// Asks every question, in all its forms; how many that were.
+    fn check(&self, questions: &[Question]) -> u64 {
+        let mut asked = 0;
+        for Question { args, wanted } in questions {
+            let expected: Vec<u64> =
+                (1..).zip(&self.lines).filter(|(position, line)| wanted(*position, line)).map(|(at, _)| at).collect();
+            let down: Vec<u64> = expected.iter().rev().copied().collect();
+            let first = |all: &[u64], count: usize| all[..count.min(all.len())].to_vec();
+            let last = expected[expected.len().saturating_sub(7)..].to_vec();
+            for (more, expected) in [
+                (&[][..], expected.clone()),
+                (&["--limit", "5"], first(&expected, 5)),
+                (&["--last", "7"], last),
+                (&["--backward", "--limit", "6"], first(&down, 6)),
+                (&["--last", "3", "--backward"], first(&down, 3)),
+            ] {
+                let args: Vec<String> = args.iter().cloned().chain(more.iter().map(|arg| (*arg).to_owned())).collect();
+                let found = self.read(&args);
+                let differs = found.iter().zip(&expected).position(|(found, expected)| found != expected);
+                assert!(
+                    found == expected,
+                    "{args:?}: {} found, {} counted; the first that differs is number {differs:?}",
+                    found.len(),
+                    expected.len()
+                );
+                asked += 1;
+            }
+        }
+        asked
+    }
+
+    /// Asks for single events by their ids, and for ids that nobody has.
+    fn check_ids(&self, step: usize) -> u64 {
+        let mut asked = 0;
+        for (at, line) in self.lines.iter().enumerate().step_by(step) {
+            let row = annals(&[&"get", &"--json", &self.store, &line.id]).exits(0).row();
+            assert_eq!((&row["position"], &row["stream"]), (&json!(at + 1), &json!(line.stream)), "{}", line.id);
+            let other = line.id.replace("-4000-", "-4001-");
+            annals(&[&"get", &self.store, &other]).exits(1).says("there is no event");
+            asked += 2;
+        }
+        asked
+    }
+}
+
+struct Question {
+    args: Vec<String>,
+    wanted: Box<dyn Fn(u64, &Line) -> bool>,
+}
+
+fn ask(args: &[&str], wanted: impl Fn(u64, &Line) -> bool + 'static) -> Question {
+    Question { args: args.iter().map(|arg| (*arg).to_owned()).collect(), wanted: Box::new(wanted) }
+}
+
+/// From types of 12 events to such of 54,850, from one stream to all of them; and combinations.
+fn questions(lines: &[Line]) -> Vec<Question> {
+    let mut all = Vec::new();
+    let types: BTreeSet<&str> = lines.iter().map(|line| &*line.event_type).collect();
+    for name in types.into_iter().map(str::to_owned) {
+        all.push(ask(&["--type", &name.clone()], move |_, line| line.event_type == name));
+    }
+    all.push(ask(&["--type", "A_"], |_, _| false));
+    for prefix in ["A_", "O_SENT", "W_Wijzigen", "A_A", "X"] {
+        all.push(ask(&["--type-prefix", prefix], move |_, line| line.event_type.starts_with(prefix)));
+    }
+    for stream in ["loan-185548", "loan-173688", "loan-2", "nobody"] {
+        all.push(ask(&["--stream", stream], move |_, line| line.stream == stream));
+    }
+    for prefix in ["loan-185548", "loan-1855", "loan-20", "loan-17", "loan-", "nobody"] {
+        all.push(ask(&["--stream-prefix", prefix], move |_, line| line.stream.starts_with(prefix)));
+    }
+    let tags: BTreeSet<&str> = lines.iter().flat_map(|line| line.tags.iter().map(|tag| &**tag)).collect();
+    for tag in tags.into_iter().step_by(6).map(str::to_owned) {
+        all.push(ask(&["--tag", &tag.clone()], move |_, line| line.tags.contains(&tag)));
+    }
+    let has = |line: &Line, tag: &str| line.tags.iter().any(|found| found == tag);
+    all.push(ask(&["--tag", "transition:SCHEDULE", "--tag", "resource:112"], move |_, line| {
+        has(line, "transition:SCHEDULE") && has(line, "resource:112")
+    }));
+    all.push(ask(&["--tag", "transition:SCHEDULE", "--tag", "transition:START"], |_, _| false));
+    all.push(ask(&["--type", "O_SENT", "--type", "A_DECLINED", "--stream-prefix", "loan-18"], |_, line| {
+        (line.event_type == "O_SENT" || line.event_type == "A_DECLINED") && line.stream.starts_with("loan-18")
+    }));
+    all.push(ask(&["--type-prefix", "W_", "--type", "A_SUBMITTED", "--tag", "resource:none"], move |_, line| {
+        (line.event_type.starts_with("W_") || line.event_type == "A_SUBMITTED") && has(line, "resource:none")
+    }));
+    all.push(ask(
+        &["--stream", "loan-185548", "--stream-prefix", "loan-1736", "--tag", "transition:START"],
+        move |_, line| {
+            (line.stream == "loan-185548" || line.stream.starts_with("loan-1736")) && has(line, "transition:START")
+        },
+    ));
+    all.push(ask(&["--type", "A_DECLINED", "--after", "100000", "--until", "160000"], |position, line| {
+        line.event_type == "A_DECLINED" && (100_001..=160_000).contains(&position)
+    }));
+    for (since, before) in [(20_000, 21_000), (131_100, 200_000), (0, 3_000), (250_000, 262_199)] {
+        let moment = |at: usize| moment_of(&lines[at].recorded_at);
+        let (from, to) = (moment(since), moment(before));
+        let range = ["--since", &lines[since].recorded_at, "--before", &lines[before].recorded_at];
+        all.push(ask(&range, move |_, line| (from..to).contains(&moment_of(&line.recorded_at))));
+        let with_type = [&range[..], &["--type", "O_SENT", "--tag", "transition:COMPLETE"]].concat();
+        all.push(ask(&with_type, move |_, line| {
+            (from..to).contains(&moment_of(&line.recorded_at))
+                && line.event_type == "O_SENT"
+                && line.tags[1] == "transition:COMPLETE"
+        }));
+    }
+    all
+}
+
+fn moment_of(text: &str) -> jiff::Timestamp {
+    text.parse().expect("a time of recording is RFC 3339")
+}
+
+#[test]
+fn the_cli_answers_what_counting_the_lines_of_the_file_gives_with_and_without_indexes() {
+    let Some(log) = real_log() else { return };
+    let indexed = Indexed::new(&log);
+    let store = &indexed.store;
+    let questions = questions(&indexed.lines);
+    let mut asked = indexed.check(&questions) + indexed.check_ids(4_001);
+    let files = |store: &Path| fs::read_dir(store.join("idx")).map_or(0, Iterator::count);
+    let stats = annals(&[&"stats", &"--json", store]).exits(0).row();
+    let sealed = stats["sealed_segments"].as_u64().unwrap();
+    assert!(sealed > 40, "{stats}");
+    println!("{asked} questions over {sealed} sealed segments, of which {} have an index", stats["indexed_segments"]);
+
+    // Without any index: a reader makes what it needs for itself, each time, so not everything is asked.
+    fs::remove_dir_all(store.join("idx")).unwrap();
+    let few: Vec<Question> = self::questions(&indexed.lines).into_iter().step_by(9).collect();
+    asked += indexed.check(&few) + indexed.check_ids(40_001);
+    assert_eq!(files(store), 0, "readers write nothing");
+    println!("{asked} questions with those asked without any index");
+
+    // The next writer makes them again.
+    let writer = EventStore::open(store, &annals::Options::new()).unwrap();
+    wait_for("the indexes", || (files(store) as u64 >= sealed + sealed / 16).then_some(()));
+    writer.close().unwrap();
+    let some: Vec<Question> = questions.into_iter().step_by(2).collect();
+    asked += indexed.check(&some) + indexed.check_ids(8_001);
+    let report = annals(&[&"verify", &"--json", store]).exits(0).row();
+    assert_eq!(report["index_files"].as_u64(), Some(files(store) as u64), "{}", report["findings"]);
+
+    // By streams and in all, too.
+    let mut streams: BTreeMap<&str, u64> = BTreeMap::new();
+    indexed.lines.iter().for_each(|line| *streams.entry(&line.stream).or_default() += 1);
+    let listed = annals(&[&"streams", &"--json", store]).exits(0).rows();
+    let listed = listed.iter().map(|row| (row["stream"].as_str().unwrap(), row["version"].as_u64().unwrap()));
+    assert!(listed.eq(streams), "streams and their lengths");
+    println!("{} questions asked in all", asked + 1);
+}
+
+#[test]
+fn lines_with_ids_imported_from_overlapping_files_are_doubled_by_none() {
+    let Some(log) = real_log() else { return };
+    let indexed = Indexed::new(&log);
+    let (store, text) = (&indexed.store, fs::read_to_string(&indexed.input).unwrap());
+    let part =
+        |from: usize, to: usize| text.lines().take(to).skip(from).map(|line| format!("{line}\n")).collect::<String>();
+    for (source, from, to) in [("all", 0, 262_200), ("the end", 200_000, 262_200), ("some", 77, 5_000)] {
+        let input = common::file(indexed.input.parent().unwrap(), "part", part(from, to));
+        let row = annals(&[&"import", &"--json", &"--source", &source, store, &input]).exits(0).row();
+        assert_eq!((&row["events"], &row["duplicates"]), (&json!(0), &json!(to - from)), "{source}: {row}");
+    }
+    // One whose content is known is not even read again.
+    let row = annals(&[&"import", &"--json", store, &indexed.input]).exits(0).row();
+    assert_eq!((&row["already"], &row["duplicates"]), (&json!(262_200), &json!(0)));
+    // One line of a thousand is new, the others are there.
+    let mut grown = part(1_000, 2_000);
+    grown.push_str(r#"{"stream":"new","type":"T","id":"ffffffff-0000-4000-8000-000000000000"}"#);
+    let input = common::file(indexed.input.parent().unwrap(), "part", grown);
+    let row = annals(&[&"import", &"--json", store, &input]).exits(0).row();
+    assert_eq!((&row["events"], &row["duplicates"], &row["head"]), (&json!(1), &json!(1_000), &json!(262_201)));
+    annals(&[&"verify", store]).exits(0);
 }
