@@ -227,7 +227,7 @@ impl Indexed {
         assert_eq!(exported.lines().count(), lines.len());
         for (line, row) in lines.iter_mut().zip(exported.lines()) {
             let (_, rest) = row.split_once("\"recorded_at\":\"").unwrap();
-            line.recorded_at = rest.split_once('"').unwrap().0.to_owned();
+            rest.split_once('"').unwrap().0.clone_into(&mut line.recorded_at);
         }
         Indexed { _dir: dir, store, input, lines }
     }
@@ -286,9 +286,12 @@ impl Indexed {
     }
 }
 
+/// Whether the line at this position is wanted.
+type Wanted = dyn Fn(u64, &Line) -> bool;
+
 struct Question {
     args: Vec<String>,
-    wanted: Box<dyn Fn(u64, &Line) -> bool>,
+    wanted: Box<Wanted>,
 }
 
 fn ask(args: &[&str], wanted: impl Fn(u64, &Line) -> bool + 'static) -> Question {
@@ -398,8 +401,7 @@ fn lines_with_ids_imported_from_overlapping_files_are_doubled_by_none() {
     let Some(log) = real_log() else { return };
     let indexed = Indexed::new(&log);
     let (store, text) = (&indexed.store, fs::read_to_string(&indexed.input).unwrap());
-    let part =
-        |from: usize, to: usize| text.lines().take(to).skip(from).map(|line| format!("{line}\n")).collect::<String>();
+    let part = |from: usize, to: usize| text.split_inclusive('\n').take(to).skip(from).collect::<String>();
     for (source, from, to) in [("all", 0, 262_200), ("the end", 200_000, 262_200), ("some", 77, 5_000)] {
         let input = common::file(indexed.input.parent().unwrap(), "part", part(from, to));
         let row = annals(&[&"import", &"--json", &"--source", &source, store, &input]).exits(0).row();
