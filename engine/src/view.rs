@@ -106,7 +106,7 @@ impl View {
     /// The position of a stream's last event, which is published; `None` when it has none.
     pub(crate) fn last_of(&self, stream: &str) -> Result<Option<Position>, ReadError> {
         let Some((index, span)) = self.newest_span(stream)? else { return Ok(None) };
-        let last = self.last_in(index, stream, span)?;
+        let last = self.last_in(index, &span)?;
         last.map(Some).ok_or_else(|| {
             let log = &self.segments[index].log;
             let fault = format!("neither its frame nor the dense index says where the last event of {stream} is");
@@ -116,10 +116,10 @@ impl View {
 
     /// The position of the last event that a segment holds of a stream. Its frame is not read; `None` when it
     /// is not published yet, or the offsets of the segment are damaged.
-    pub(crate) fn last_in(&self, index: usize, stream: &str, span: Span) -> Result<Option<Position>, ReadError> {
+    pub(crate) fn last_in(&self, index: usize, span: &Span) -> Result<Option<Position>, ReadError> {
         let segment = &self.segments[index];
         let mut offsets = Vec::with_capacity(1);
-        segment.offsets(stream, span.events - 1..span.events, &mut offsets)?;
+        segment.offsets(span, span.events - 1..span.events, &mut offsets)?;
         let Some(offset) = offsets.pop().map(|offset| u64::from(offset) * FRAME_ALIGN) else { return Ok(None) };
         let position = segment.position_at(offset)?;
         let found = segment.log.offset_of(position).map_err(|error| segment.unreadable(offset, error))?;

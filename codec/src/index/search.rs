@@ -61,8 +61,8 @@ pub struct StreamEntry {
     pub last: StreamVersion,
     /// How many events it has in the segment; at least one.
     pub events: u64,
-    /// The number of its first posting.
-    posting: u32,
+    /// The number of its first posting, for [`offsets`].
+    pub posting: u32,
 }
 
 impl StreamEntry {

@@ -42,6 +42,8 @@ pub(crate) struct Span {
     pub(crate) last: StreamVersion,
     /// How many events: `last - first + 1`, unless some lie in a damaged region.
     pub(crate) events: u64,
+    /// By what the index that this comes from finds them again.
+    handle: u32,
 }
 
 impl Span {
@@ -102,13 +104,15 @@ impl IndexedSegment {
 
     /// Appends to `out` the offsets, divided by 8, of a range of a stream's
     /// events in the segment, as far as they exist. The first one is number 0.
-    pub(crate) fn offsets(&self, stream: &str, range: Range<u64>, out: &mut Vec<u32>) -> Result<(), ReadError> {
+    ///
+    /// `span` is what this index has said of the stream.
+    pub(crate) fn offsets(&self, span: &Span, range: Range<u64>, out: &mut Vec<u32>) -> Result<(), ReadError> {
         match &self.index {
             SegmentIndex::Memory(index) => {
-                index.offsets(stream, range, out);
+                index.offsets(span, range, out);
                 Ok(())
             }
-            SegmentIndex::Sealed(index) => index.offsets(&self.log, stream, range, out),
+            SegmentIndex::Sealed(index) => index.offsets(&self.log, span, range, out),
         }
     }
 
@@ -180,7 +184,8 @@ mod tests {
     #[test]
     fn of_versions_with_a_hole_or_that_go_back_none_certainly_come_before() {
         let before = |first, last, events, version| {
-            let span = Span { first: StreamVersion::new(first), last: StreamVersion::new(last), events };
+            let (first, last) = (StreamVersion::new(first), StreamVersion::new(last));
+            let span = Span { first, last, events, handle: 0 };
             span.events_before(StreamVersion::new(version))
         };
         assert_eq!(before(5, 9, 5, 7), 2);

@@ -16,7 +16,7 @@ use std::sync::{Arc, OnceLock};
 
 use annals_codec::RoaringBitmap;
 use annals_codec::index::{
-    self, DIRECTORY_LEN, Directory, IndexBuilder, IndexFault, IndexIdentity, Label, Section, Sections,
+    self, DIRECTORY_LEN, Directory, IndexBuilder, IndexFault, IndexIdentity, Label, Section, Sections, StreamEntry,
 };
 use annals_codec::scan::Stop;
 use annals_codec::{EventId, Position};
@@ -127,23 +127,22 @@ impl SealedIndex {
 
     pub(super) fn span(&self, segment: &Segment, stream: &str) -> Result<Option<Span>, ReadError> {
         let entry = self.ask(segment, |image| index::find_stream(image, stream))?;
-        Ok(entry.map(|entry| Span { first: entry.first, last: entry.last, events: entry.events }))
+        Ok(entry.as_ref().map(span_of))
     }
 
     pub(super) fn offsets(
         &self,
         segment: &Segment,
-        stream: &str,
+        span: &Span,
         range: Range<u64>,
         out: &mut Vec<u32>,
     ) -> Result<(), ReadError> {
         let len = out.len();
+        // Also valid for an index that was built again meanwhile: the same segment gives the same.
+        let entry = StreamEntry { first: span.first, last: span.last, events: span.events, posting: span.handle };
         self.ask(segment, |image| {
             out.truncate(len);
-            match index::find_stream(image, stream)? {
-                Some(entry) => index::offsets(image, &entry, range.clone(), out),
-                None => Ok(()),
-            }
+            index::offsets(image, &entry, range.clone(), out)
         })
     }
 
@@ -155,7 +154,7 @@ impl SealedIndex {
     ) -> Result<(), ReadError> {
         self.ask(segment, |image| {
             index::for_each_stream(image, prefix, &mut |name, entry| {
-                each(name, Span { first: entry.first, last: entry.last, events: entry.events });
+                each(name, span_of(&entry));
             })
         })
     }
@@ -183,6 +182,10 @@ impl SealedIndex {
             index::markers_of_key(image, key, &mut |offset| out.push(offset))
         })
     }
+}
+
+fn span_of(entry: &StreamEntry) -> Span {
+    Span { first: entry.first, last: entry.last, events: entry.events, handle: entry.posting }
 }
 
 /// What a segment's index must say of itself.

@@ -16,15 +16,15 @@ use std::ops::{Bound, Range, RangeInclusive};
 use std::sync::Arc;
 
 use annals_codec::index::Label;
-use annals_codec::{FRAME_ALIGN, Position, RoaringBitmap, StreamId};
+use annals_codec::{FRAME_ALIGN, Position, RoaringBitmap};
 
 use super::Direction;
 use super::all::look;
 use super::frames::{AHEAD, Frames, Place};
 use super::window::Gaps;
 use crate::error::ReadError;
-use crate::index::IndexedSegment;
 use crate::index::level::Level;
+use crate::index::{IndexedSegment, Span};
 use crate::query::{Name, Query, QueryItem, Rule};
 
 /// So many frames are read rather than that an index is asked which of them to leave out.
@@ -276,34 +276,29 @@ impl Part<'_> {
         Ok(found)
     }
 
-    /// The streams of the segment that an item names; `None` when they have more than `most` events in it.
-    fn streams(&self, item: &QueryItem, most: u64) -> Result<Option<Vec<StreamId>>, ReadError> {
-        let (mut names, mut events) = (Vec::new(), 0);
+    /// What the segment holds of the streams that an item names; `None` when that is more than `most` events.
+    fn streams(&self, item: &QueryItem, most: u64) -> Result<Option<Vec<Span>>, ReadError> {
+        let (mut spans, mut events) = (Vec::new(), 0);
+        let mut add = |span: Span| {
+            events += span.events;
+            if events <= most {
+                spans.push(span);
+            }
+        };
         for rule in &item.streams {
             match rule {
-                Rule::Exact(stream) => {
-                    events += self.indexed.span(stream)?.map_or(0, |span| span.events);
-                    names.push(stream.clone());
-                }
-                Rule::Prefix(prefix) => self.indexed.streams(prefix, &mut |stream, span| {
-                    events += span.events;
-                    if events <= most {
-                        names.push(StreamId::stored(stream));
-                    }
-                })?,
-            }
-            if events > most {
-                return Ok(None);
+                Rule::Exact(stream) => self.indexed.span(stream)?.into_iter().for_each(&mut add),
+                Rule::Prefix(prefix) => self.indexed.streams(prefix, &mut |_, span| add(span))?,
             }
         }
-        Ok(Some(names))
+        Ok((events <= most).then_some(spans))
     }
 
     /// The numbers of all events of streams, wanted or not.
-    fn of_streams(&mut self, streams: &[StreamId]) -> Result<RoaringBitmap, ReadError> {
+    fn of_streams(&mut self, spans: &[Span]) -> Result<RoaringBitmap, ReadError> {
         let mut offsets = Vec::new();
-        for stream in streams {
-            self.indexed.offsets(stream, 0..u64::MAX, &mut offsets)?;
+        for span in spans {
+            self.indexed.offsets(span, 0..u64::MAX, &mut offsets)?;
         }
         offsets.sort_unstable();
         let log = &self.indexed.log;

@@ -81,7 +81,7 @@ impl fmt::Debug for Reader {
 #[derive(Debug)]
 enum Cursor {
     All(AllCursor),
-    Stream(StreamCursor),
+    Stream(Box<StreamCursor>),
     Matches(Box<MatchesCursor>),
     /// An error was met, and the reader was not asked to go on behind it.
     Stopped,
@@ -99,7 +99,7 @@ impl Reader {
     }
 
     pub(crate) fn stream(view: Arc<View>, head: Position, stream: StreamId, after: StreamVersion) -> Reader {
-        Reader::with(view, head, Cursor::Stream(StreamCursor::new(stream, after)))
+        Reader::with(view, head, Cursor::Stream(Box::new(StreamCursor::new(stream, after))))
     }
 
     /// The query must be valid.

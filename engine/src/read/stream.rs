@@ -4,7 +4,12 @@
 //! first all the same: most readers want the end of a stream, and the search
 //! stops at the segment in which the wanted versions begin. Going backward, a segment
 //! is asked when the reader gets there.
+//!
+//! The places of the next events are known a little ahead of the reader, over the border of
+//! segments too, and their frames are asked for. While one is used the others come
+//! from memory into the processor's cache; each would be waited for otherwise.
 
+use std::collections::VecDeque;
 use std::ops::Range;
 
 use annals_codec::index::KeyHash;
@@ -32,14 +37,27 @@ pub(crate) struct StreamCursor {
     older: usize,
     /// The segment at hand, and which numbers of its events are still to come.
     segment: usize,
+    span: Option<Span>,
     numbers: Range<u64>,
-    /// Whether the numbers leave it to the events themselves which versions they have.
-    by_version: bool,
     /// Where in its file the events lie that are wanted and published.
     published: Range<u64>,
-    /// Offsets fetched and not used yet, the next one last.
+    /// Where the next events stand.
+    next: VecDeque<Next>,
+    /// For how many of these the frames were asked for.
+    asked: usize,
+    /// Offsets on their way from an index.
     offsets: Vec<u32>,
+    /// Why what comes behind these could not be fetched: told when the reader gets there.
+    failed: Option<ReadError>,
     gaps: Gaps,
+}
+
+/// Where an event stands that may be the next.
+#[derive(Clone, Copy, Debug)]
+struct Next {
+    place: Place,
+    /// Whether only the event itself can tell its version.
+    by_version: bool,
 }
 
 impl StreamCursor {
@@ -52,33 +70,33 @@ impl StreamCursor {
             todo: Vec::new(),
             older: 0,
             segment: 0,
+            span: None,
             numbers: 0..0,
-            by_version: false,
             published: 0..0,
+            next: VecDeque::new(),
+            asked: 0,
             offsets: Vec::new(),
+            failed: None,
             gaps: Gaps::default(),
         }
     }
 
     pub(crate) fn next(&mut self, frames: &mut Frames, direction: Direction) -> Result<Option<Place>, ReadError> {
         if !self.started {
-            self.start(frames, direction);
             self.started = true;
+            self.start(frames, direction);
         }
         loop {
-            let Some(offset) = self.next_offset(frames, direction)? else {
+            let Some(next) = self.take_next(frames, direction)? else {
                 return self.gaps.rest(frames, direction).map_or(Ok(None), Err);
             };
-            let place = Place::new(self.segment, u64::from(offset) * FRAME_ALIGN);
-            if !self.published.contains(&place.offset) {
-                continue; // Not wanted, or indexed and not published yet.
-            }
-            let Some((place, position)) = frames.find(place)? else { continue };
-            if self.by_version && !self.is_wanted(frames.event(place)?.version, direction) {
+            let Some((place, position)) = frames.find(next.place)? else { continue };
+            if next.by_version && !self.is_wanted(frames.event(place)?.version, direction) {
                 continue;
             }
             if let Some(gap) = self.gaps.before(frames, direction, position) {
-                self.offsets.push(offset);
+                self.next.push_front(next);
+                self.asked += 1;
                 return Err(gap);
             }
             return Ok(Some(place));
@@ -95,24 +113,22 @@ impl StreamCursor {
     /// Finds out where to begin.
     fn start(&mut self, frames: &Frames, direction: Direction) {
         let segments = &frames.view.segments;
-        match direction {
-            Direction::Backward => self.older = segments.len(),
-            Direction::Forward => {
-                for index in frames.view.candidates(self.hash) {
-                    let Some(span) = segments[index].span(&self.stream).transpose() else { continue };
-                    // Of one that cannot be asked, who gets there is told, and may go on behind it.
-                    let (is_before, is_first) = match &span {
-                        Ok(span) => (span.last <= self.bound, span.first <= self.bound.plus(1)),
-                        Err(_) => (false, false),
-                    };
-                    if is_before {
-                        break;
-                    }
-                    self.todo.push((index, span));
-                    if is_first {
-                        break;
-                    }
-                }
+        if direction == Direction::Backward {
+            self.older = segments.len();
+            return;
+        }
+        for index in frames.view.candidates(self.hash) {
+            let Some(span) = segments[index].span(&self.stream).transpose() else { continue };
+            let is_first = match &span {
+                Ok(span) if span.last <= self.bound => break,
+                Ok(span) => span.first <= self.bound.plus(1),
+                Err(_) if frames.offsets_in_window(index).is_empty() => continue,
+                // Who gets there is told, and may go on behind it.
+                Err(_) => false,
+            };
+            self.todo.push((index, span));
+            if is_first {
+                break;
             }
         }
     }
@@ -139,51 +155,62 @@ impl StreamCursor {
         Ok(None)
     }
 
-    fn next_offset(&mut self, frames: &Frames, direction: Direction) -> Result<Option<u32>, ReadError> {
-        loop {
-            if let Some(offset) = self.offsets.pop() {
-                if let Some(ahead) = self.offsets.len().checked_sub(AHEAD) {
-                    self.prefetch(frames, self.offsets[ahead]);
-                }
-                return Ok(Some(offset));
-            }
-            if self.numbers.is_empty() {
-                let Some((segment, span)) = self.next_segment(frames)? else { return Ok(None) };
-                self.segment = segment;
-                self.published = frames.offsets_in_window(segment);
-                self.by_version = !span.is_whole();
-                self.numbers = match direction {
-                    Direction::Forward => span.events_before(self.bound.plus(1))..span.events,
-                    Direction::Backward if self.by_version => 0..span.events,
-                    Direction::Backward => 0..span.events_before(self.bound),
-                };
-            }
-            let index = &frames.view.segments[self.segment];
-            let len = CHUNK.min(self.numbers.end - self.numbers.start);
-            let range = match direction {
-                Direction::Forward => self.numbers.start..self.numbers.start + len,
-                Direction::Backward => self.numbers.end - len..self.numbers.end,
-            };
-            if let Err(error) = index.offsets(&self.stream, range.clone(), &mut self.offsets) {
-                // Told once for all that is left of the segment.
-                self.numbers = 0..0;
-                self.offsets.clear();
-                return Err(error);
-            }
-            match direction {
-                Direction::Forward => {
-                    self.numbers.start = range.end;
-                    self.offsets.reverse();
-                }
-                Direction::Backward => self.numbers.end = range.start,
-            }
-            for offset in self.offsets.iter().rev().take(AHEAD) {
-                self.prefetch(frames, *offset);
+    fn take_next(&mut self, frames: &Frames, direction: Direction) -> Result<Option<Next>, ReadError> {
+        while self.next.len() <= AHEAD && self.failed.is_none() {
+            match self.fetch(frames, direction) {
+                Ok(true) => {}
+                Ok(false) => break,
+                Err(error) => self.failed = Some(error),
             }
         }
+        while let Some(next) = self.next.get(self.asked).filter(|_| self.asked <= AHEAD) {
+            frames.segment(next.place.segment).prefetch(next.place.offset);
+            self.asked += 1;
+        }
+        let Some(next) = self.next.pop_front() else { return self.failed.take().map_or(Ok(None), Err) };
+        self.asked -= 1;
+        Ok(Some(next))
     }
 
-    fn prefetch(&self, frames: &Frames, offset: u32) {
-        frames.segment(self.segment).prefetch(u64::from(offset) * FRAME_ALIGN);
+    /// Fetches the places of more events; `false` when there are none.
+    fn fetch(&mut self, frames: &Frames, direction: Direction) -> Result<bool, ReadError> {
+        let span = match self.span.filter(|_| !self.numbers.is_empty()) {
+            Some(span) => span,
+            None => {
+                let Some((segment, span)) = self.next_segment(frames)? else { return Ok(false) };
+                (self.segment, self.span) = (segment, Some(span));
+                self.published = frames.offsets_in_window(segment);
+                self.numbers = match direction {
+                    Direction::Forward => span.events_before(self.bound.plus(1))..span.events,
+                    Direction::Backward if !span.is_whole() => 0..span.events,
+                    Direction::Backward => 0..span.events_before(self.bound),
+                };
+                span
+            }
+        };
+        let len = CHUNK.min(self.numbers.end - self.numbers.start);
+        let range = match direction {
+            Direction::Forward => self.numbers.start..self.numbers.start + len,
+            Direction::Backward => self.numbers.end - len..self.numbers.end,
+        };
+        match direction {
+            Direction::Forward => self.numbers.start = range.end,
+            Direction::Backward => self.numbers.end = range.start,
+        }
+        self.offsets.clear();
+        if let Err(error) = frames.view.segments[self.segment].offsets(&span, range, &mut self.offsets) {
+            // Told once for all that is left of the segment.
+            self.numbers = 0..0;
+            return Err(error);
+        }
+        if direction == Direction::Backward {
+            self.offsets.reverse();
+        }
+        let (segment, by_version) = (self.segment, !span.is_whole());
+        let places = self.offsets.iter().map(|offset| Place::new(segment, u64::from(*offset) * FRAME_ALIGN));
+        // Those that are not wanted are left out, and those that are indexed and not published yet.
+        let wanted = places.filter(|place| self.published.contains(&place.offset));
+        self.next.extend(wanted.map(|place| Next { place, by_version }));
+        Ok(true)
     }
 }

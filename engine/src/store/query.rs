@@ -105,7 +105,7 @@ pub(super) fn stream_info(
 ) -> Result<Option<StreamInfo>, ReadError> {
     if view.gaps.is_empty() {
         let Some((segment, span)) = newest else { return Ok(None) };
-        let last = view.last_in(segment, &stream, span)?;
+        let last = view.last_in(segment, &span)?;
         if let Some(last_position) = last.filter(|last| *last <= head) {
             return Ok(Some(StreamInfo { version: span.last, last_position, stream }));
         }

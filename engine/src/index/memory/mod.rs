@@ -49,9 +49,9 @@ struct Postings {
 }
 
 impl Postings {
-    fn span(&self) -> Option<Span> {
+    fn span(&self, number: u32) -> Option<Span> {
         let events = self.offsets.len() as u64;
-        (events > 0).then_some(Span { first: self.first, last: self.last, events })
+        (events > 0).then_some(Span { first: self.first, last: self.last, events, handle: number })
     }
 }
 
@@ -59,10 +59,6 @@ impl Inner {
     fn number(&self, stream: &str) -> Option<u32> {
         let is_it = |number: &u32| *self.streams[*number as usize].name == *stream;
         self.numbers.find(self.hasher.hash_one(stream), is_it).copied()
-    }
-
-    fn postings(&self, stream: &str) -> Option<&Postings> {
-        self.number(stream).map(|number| &self.streams[number as usize])
     }
 
     fn add_stream(&mut self, name: StreamId) -> u32 {
@@ -130,19 +126,21 @@ impl MemoryIndex {
     }
 
     pub(super) fn span(&self, stream: &str) -> Option<Span> {
-        self.inner.read().postings(stream)?.span()
+        let inner = self.inner.read();
+        let number = inner.number(stream)?;
+        inner.streams[number as usize].span(number)
     }
 
-    pub(super) fn offsets(&self, stream: &str, range: Range<u64>, out: &mut Vec<u32>) {
+    pub(super) fn offsets(&self, span: &Span, range: Range<u64>, out: &mut Vec<u32>) {
         let inner = self.inner.read();
-        let Some(postings) = inner.postings(stream) else { return };
+        let postings = &inner.streams[span.handle as usize];
         let end = postings.offsets.len().min(range.end as usize);
         out.extend_from_slice(postings.offsets.get(range.start as usize..end).unwrap_or_default());
     }
 
     pub(super) fn streams(&self, prefix: &str, each: &mut dyn FnMut(&str, Span)) {
-        for postings in self.inner.read().streams.iter().filter(|postings| postings.name.starts_with(prefix)) {
-            if let Some(span) = postings.span() {
+        for (number, postings) in (0..).zip(&self.inner.read().streams) {
+            if let Some(span) = postings.span(number).filter(|_| postings.name.starts_with(prefix)) {
                 each(&postings.name, span);
             }
         }
