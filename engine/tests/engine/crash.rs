@@ -9,7 +9,7 @@
 
 use annals::Durability::{Buffered, Sync};
 use annals::storage::sim::{Fault, PowerLoss, SimDisk};
-use annals::{EventStore, OpenError};
+use annals::{EventStore, OpenError, Outcome};
 
 use crate::support::model::{Batch, End, Model};
 use crate::support::oracle;
@@ -190,10 +190,18 @@ fn check_recovery(left: &Left, model: &Model, case: &str, rng: &mut Rng, cases: 
         };
         let store = must_open(&again, case);
         assert_eq!(oracle::check(&store, &model, shown), shown);
+        // Whoever lost an answer asks again, and everything is there once.
+        for batch in before.batches().filter(|batch| batch.can_be_retried()) {
+            let done = commit(&store, batch).expect("appends work after a recovery");
+            assert_eq!(done.outcome == Outcome::Duplicate, model.holds(batch), "batch {}", batch.number);
+            if done.outcome == Outcome::Appended {
+                model.acknowledged(batch);
+            }
+        }
         commit(&store, &one_more()).expect("appends work after a recovery");
         model.acknowledged(&one_more());
         let store = must_open(&again.after_power_loss(PowerLoss::KeepLeast, 0), case);
-        oracle::check(&store, &model, shown + 1);
+        oracle::check(&store, &model, model.len());
     });
     if rng.below(RECOVERIES) == 0 {
         let seed = rng.next();
@@ -380,6 +388,65 @@ fn reopening_an_empty_store_changes_nothing() {
 
 // Several segments.
 
+// What is asked for again, and what must not be.
+
+#[test]
+fn a_batch_with_a_key_is_there_once_however_often_it_is_appended() {
+    check_story(
+        &story("keys")
+            .keyed(&[("a", 300)], Sync)
+            .again(1)
+            .keyed(&[("a", 900), ("b", 5)], Buffered)
+            .reopen()
+            .again(2)
+            .again(1)
+            .end(),
+    );
+}
+
+#[test]
+fn a_batch_with_ids_is_there_once_however_often_it_is_appended() {
+    check_story(
+        &story("ids")
+            .named(&[("a", 300), ("b", 1)], Buffered)
+            .again(1)
+            .reopen()
+            .again(1)
+            .named(&[("a", 10)], Sync)
+            .again(2)
+            .end(),
+    );
+}
+
+#[test]
+fn a_durable_retry_of_a_buffered_batch_makes_it_durable() {
+    check_story(
+        &story("durable retry")
+            .keyed(&[("a", 700)], Buffered)
+            .buffered(&[("b", 10)])
+            .again(1)
+            .named(&[("a", 10)], Buffered)
+            .again(3)
+            .buffered(&[("b", 10)])
+            .again(1)
+            .end(),
+    );
+}
+
+#[test]
+fn what_a_batch_of_the_group_refuses_is_told_only_when_that_batch_is_there() {
+    check_story(
+        &story("refused in a group")
+            .sync(&[("z", 1)])
+            .refused_in_group(&[("a", 400), ("b", 1)])
+            .failed_condition("z")
+            .reopen()
+            .failed_condition("z")
+            .refused_in_group(&[("a", 10)])
+            .end(),
+    );
+}
+
 const HALF: usize = 30_000;
 const MOST: usize = 55_000;
 
@@ -455,6 +522,21 @@ fn tracking_survives_rolls() {
             .tracked(&[("a", HALF)], "shop", 4)
             .reopen()
             .tracked(&[], "bank", 2)
+            .end(),
+    );
+}
+
+#[test]
+fn retries_find_their_batch_in_an_older_segment() {
+    check_story(
+        &story("retries over rolls")
+            .keyed(&[("a", MOST)], Sync)
+            .named(&[("a", HALF), ("b", HALF / 2)], Buffered)
+            .again(1)
+            .keyed(&[("b", HALF)], Buffered)
+            .reopen()
+            .again(2)
+            .again(1)
             .end(),
     );
 }

@@ -4,7 +4,7 @@
 //! files: a log is a list of batches, and a crash may only shorten the list,
 //! never below what was promised.
 
-use annals::{Durability, NewEvent};
+use annals::{Durability, EventId, NewEvent};
 
 /// One batch. Its number is in every payload, so that no two batches look alike.
 #[derive(Clone, Debug, Eq, PartialEq)]
@@ -13,12 +13,17 @@ pub(crate) struct Batch {
     /// The stream and the payload's length of each event.
     pub(crate) events: Vec<(&'static str, usize)>,
     pub(crate) tracking: Option<(&'static str, u64)>,
+    /// Whether it has an idempotency key.
+    pub(crate) has_key: bool,
+    /// Whether its author gives its events ids.
+    pub(crate) has_ids: bool,
     pub(crate) durability: Durability,
 }
 
 impl Batch {
     pub(crate) fn new(number: u64, events: &[(&'static str, usize)]) -> Batch {
-        Batch { number, events: events.to_vec(), tracking: None, durability: Durability::Sync }
+        let events = events.to_vec();
+        Batch { number, events, tracking: None, has_key: false, has_ids: false, durability: Durability::Sync }
     }
 
     /// The payload of its event number `index`.
@@ -27,9 +32,28 @@ impl Batch {
         line.bytes().cycle().take(self.events[index].1).collect()
     }
 
+    pub(crate) fn key(&self) -> Option<String> {
+        self.has_key.then(|| format!("batch {}", self.number))
+    }
+
+    /// The id that is given to its event number `index`, if ids are given.
+    pub(crate) fn id(&self, index: usize) -> Option<EventId> {
+        let mut bytes = [0xAB; 16];
+        bytes[..8].copy_from_slice(&self.number.to_le_bytes());
+        bytes[8] = index as u8;
+        self.has_ids.then(|| EventId::from_bytes(bytes))
+    }
+
+    /// Whether a second try of it is recognised.
+    pub(crate) fn can_be_retried(&self) -> bool {
+        self.has_key || self.has_ids && !self.events.is_empty()
+    }
+
     pub(crate) fn new_events(&self) -> impl Iterator<Item = (&'static str, NewEvent)> {
         let event = |(index, (stream, _)): (usize, &(&'static str, usize))| {
-            (*stream, NewEvent::new("Told", self.payload(index)).tag("story"))
+            let event = NewEvent::new("Told", self.payload(index)).tag("story");
+            let event = self.id(index).map_or(event.clone(), |id| event.id(id));
+            (*stream, event)
         };
         self.events.iter().enumerate().map(event)
     }
@@ -72,6 +96,23 @@ impl Model {
 
     pub(crate) fn doubtful(&mut self, batch: &Batch) {
         self.batches.push((batch.clone(), Fate::InDoubt));
+    }
+
+    /// Whether a batch is there, or may be.
+    pub(crate) fn holds(&self, batch: &Batch) -> bool {
+        self.batches().any(|known| known.number == batch.number)
+    }
+
+    /// A batch that was appended before was asked for once more, and found to be there.
+    pub(crate) fn found(&mut self, batch: &Batch) {
+        let index = self.batches().position(|known| known.number == batch.number);
+        let index = index.unwrap_or_else(|| panic!("batch {} was found, and never appended", batch.number));
+        if batch.durability == Durability::Sync {
+            for (_, fate) in &mut self.batches[..=index] {
+                assert!(*fate != Fate::InDoubt, "nothing is found behind what is in doubt");
+                *fate = Fate::Durable;
+            }
+        }
     }
 
     /// Everything acknowledged so far is durable now.

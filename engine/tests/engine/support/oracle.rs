@@ -35,7 +35,30 @@ pub(crate) fn check(store: &EventStore, model: &Model, least: usize) -> usize {
         assert!(event.data() == payload, "the payload of position {}", event.position());
         assert_eq!(event.event_type(), "Told");
     }
+    check_names(store, model, shown);
     shown
+}
+
+/// What callers have named is found if it is there, and only then.
+#[track_caller]
+fn check_names(store: &EventStore, model: &Model, shown: usize) {
+    let mut last = 0;
+    for (number, batch) in model.batches().enumerate() {
+        let (is_there, first) = (number < shown, last + 1);
+        if is_there {
+            last += batch.events.len() as u64;
+        }
+        if let Some(key) = batch.key() {
+            let found = store.find_append(key).expect("every event is whole");
+            let found = found.map(|done| (done.first.get(), done.last.get()));
+            assert_eq!(found, is_there.then_some((first, last)), "batch {} by its key", batch.number);
+        }
+        for index in 0..batch.events.len() {
+            let Some(id) = batch.id(index) else { continue };
+            let found = store.get_event(id).expect("every event is whole").map(|event| event.position().get());
+            assert_eq!(found, is_there.then_some(first + index as u64), "batch {} by its ids", batch.number);
+        }
+    }
 }
 
 /// Reads the log in every way there is, and checks that they agree.
@@ -54,6 +77,8 @@ pub(crate) fn read_everything(store: &EventStore) -> Vec<RecordedEvent> {
         let positions = streams.entry(event.stream()).or_default();
         positions.push(position);
         assert_eq!(event.version().get(), positions.len() as u64, "versions of {} count its events", event.stream());
+        let named = store.get_event(event.as_event().id).expect("every event is whole");
+        assert_eq!(named.as_ref(), Some(event), "the event at {position} by its id");
         assert!(event.as_event().recorded_at >= recorded_at, "time goes on at {position}");
         recorded_at = event.as_event().recorded_at;
     }

@@ -1,7 +1,10 @@
 //! Short stories of appends, told on a simulated disk until something goes wrong.
 
 use annals::storage::sim::SimDisk;
-use annals::{AppendError, Durability, EventStore, ExpectedVersion, NewEvent, OpenError, StreamVersion};
+use annals::{
+    AppendCondition, AppendError, Appended, Durability, EventStore, ExpectedVersion, NewEvent, OpenError, Outcome,
+    QueryItem, StreamVersion,
+};
 
 use super::model::{Batch, Model};
 use super::{open, oracle};
@@ -18,6 +21,10 @@ pub(crate) enum Step {
     Conflict(&'static str),
     /// Tickets of which the last expects what the first makes wrong.
     ConflictInGroup(Batch),
+    /// An append under a condition that this stream makes fail.
+    FailedCondition(&'static str),
+    /// Tickets of which the later ones cannot be, because of the first.
+    RefusedInGroup(Batch),
     /// Closed, and opened again.
     Reopen,
 }
@@ -90,12 +97,12 @@ impl Told {
                     done = commit(&store, batch);
                     assert!(!matches!(done, Err(AppendError::StorageFull)), "there is space again");
                 }
-                self.learn(batch, done.map(drop));
+                self.learn(batch, done, disk);
             }
             Step::Tickets(batches) => {
                 let tickets: Vec<_> = batches.iter().map(|batch| builder(&store, batch).submit().unwrap()).collect();
                 for (batch, ticket) in batches.iter().zip(tickets) {
-                    self.learn(batch, ticket.wait().map(drop));
+                    self.learn(batch, ticket.wait(), disk);
                 }
             }
             Step::Flush => match store.flush() {
@@ -121,16 +128,41 @@ impl Told {
                 let first = builder(&store, batch).submit().unwrap();
                 let second = store.batch().expect(stream, before).event(stream, NewEvent::new("Never", ""));
                 let second = second.submit().unwrap();
-                let first = first.wait().map(drop);
-                match (&first, second.wait()) {
-                    // Nobody is told of a conflict with a batch that does not exist.
-                    (Ok(()), Err(AppendError::ConcurrencyConflict { .. }))
-                    | (Err(AppendError::CommitUnknown { .. }), Err(AppendError::CommitUnknown { .. }))
-                    | (Err(AppendError::Poisoned { .. }), Err(AppendError::Poisoned { .. }))
-                    | (Err(AppendError::StorageFull), Err(AppendError::StorageFull)) => {}
-                    other => panic!("answers of one group do not share its fate: {other:?}"),
+                let first = first.wait();
+                check_fate(&first, second.wait(), |error| matches!(error, AppendError::ConcurrencyConflict { .. }));
+                self.learn(batch, first, disk);
+            }
+            // What would make it fail may not have been written.
+            Step::FailedCondition(stream) if store.stream_version(*stream).unwrap() == StreamVersion::EMPTY => {}
+            Step::FailedCondition(stream) => {
+                let condition = AppendCondition::default().fail_if_exists(QueryItem::new().stream(*stream));
+                match store.batch().event("never", NewEvent::new("Never", "")).condition(condition).commit() {
+                    Err(AppendError::ConditionFailed { .. }) => {}
+                    Err(AppendError::Poisoned { .. }) => self.poisoned = true,
+                    other => panic!("an append under a condition that fails: {other:?}"),
                 }
-                self.learn(batch, first);
+            }
+            Step::RefusedInGroup(batch) => {
+                let (stream, _) = batch.events[0];
+                let never = || NewEvent::new("Never", "");
+                let nothing_new = AppendCondition::fail_if_match(QueryItem::new().stream(stream)).after(store.head());
+                let first = builder(&store, batch).submit().unwrap();
+                let again = builder(&store, batch).submit().unwrap();
+                let key = store.batch().idempotency_key(batch.key().unwrap()).event("never", never());
+                let id = store.batch().event("never", never().id(batch.id(0).unwrap()));
+                let condition = store.batch().event("never", never()).condition(nothing_new);
+                let [key, id, condition] = [key, id, condition].map(|batch| batch.submit().unwrap());
+                let first = first.wait();
+                match (&first, again.wait()) {
+                    (Ok(done), Ok(again)) => {
+                        assert_eq!((again.outcome, again.first), (Outcome::Duplicate, done.first));
+                    }
+                    (_, again) => check_fate(&first, again, |_| false),
+                }
+                check_fate(&first, key.wait(), |error| matches!(error, AppendError::IdempotencyKeyReused { .. }));
+                check_fate(&first, id.wait(), |error| matches!(error, AppendError::EventIdConflict { .. }));
+                check_fate(&first, condition.wait(), |error| matches!(error, AppendError::ConditionFailed { .. }));
+                self.learn(batch, first, disk);
             }
             Step::Reopen => {
                 drop(store);
@@ -144,18 +176,24 @@ impl Told {
     }
 
     /// Takes in what became of a batch.
-    fn learn(&mut self, batch: &Batch, done: Result<(), AppendError>) {
+    fn learn(&mut self, batch: &Batch, done: Result<Appended, AppendError>, disk: &SimDisk) {
+        let is_known = self.model.holds(batch);
         match done {
-            Ok(()) => {
+            Ok(done) => {
                 assert!(!self.poisoned, "batch {} was acknowledged after poison", batch.number);
-                self.model.acknowledged(batch);
+                let is_found = done.outcome == Outcome::Duplicate;
+                assert_eq!(is_found, is_known, "batch {}: it is there once", batch.number);
+                if is_found { self.model.found(batch) } else { self.model.acknowledged(batch) }
             }
             // Nothing of it was written.
             Err(AppendError::StorageFull) => self.was_full = true,
+            Err(AppendError::Unreadable { .. }) if disk.is_stopped() => {}
             Err(AppendError::Poisoned { .. }) => self.poisoned = true,
             Err(AppendError::CommitUnknown { .. }) => {
                 self.poisoned = true;
-                self.model.doubtful(batch);
+                if !is_known {
+                    self.model.doubtful(batch);
+                }
             }
             Err(error) => panic!("batch {}: {error}", batch.number),
         }
@@ -167,9 +205,28 @@ pub(crate) fn builder<'a>(store: &'a EventStore, batch: &Batch) -> annals::Batch
     for (stream, event) in batch.new_events() {
         builder = builder.event(stream, event);
     }
+    if let Some(key) = batch.key() {
+        builder = builder.idempotency_key(key);
+    }
     match batch.tracking {
         Some((source, upstream)) => builder.tracking(source, upstream),
         None => builder,
+    }
+}
+
+/// Checks the answer to a request that was refused because of the first of its group, or would have been:
+/// nobody is told anything of a batch that does not exist.
+fn check_fate(
+    first: &Result<Appended, AppendError>,
+    answer: Result<Appended, AppendError>,
+    is_refusal: impl FnOnce(&AppendError) -> bool,
+) {
+    match (first, answer) {
+        (Ok(_), Err(error)) if is_refusal(&error) => {}
+        (Err(AppendError::CommitUnknown { .. }), Err(AppendError::CommitUnknown { .. }))
+        | (Err(AppendError::Poisoned { .. }), Err(AppendError::Poisoned { .. }))
+        | (Err(AppendError::StorageFull), Err(AppendError::StorageFull)) => {}
+        other => panic!("answers of one group do not share its fate: {other:?}"),
     }
 }
 
@@ -218,6 +275,38 @@ impl Teller {
     pub(crate) fn tickets(mut self, batches: &[(&[(&'static str, usize)], Durability)]) -> Teller {
         let batches = batches.iter().map(|(events, durability)| self.batch(events, *durability)).collect();
         self.step(Step::Tickets(batches))
+    }
+
+    /// With an idempotency key.
+    pub(crate) fn keyed(mut self, events: &[(&'static str, usize)], durability: Durability) -> Teller {
+        let batch = Batch { has_key: true, ..self.batch(events, durability) };
+        self.step(Step::Commit(batch))
+    }
+
+    /// With ids that its author gives.
+    pub(crate) fn named(mut self, events: &[(&'static str, usize)], durability: Durability) -> Teller {
+        let batch = Batch { has_ids: true, ..self.batch(events, durability) };
+        self.step(Step::Commit(batch))
+    }
+
+    /// The batch with this number once more, durable this time.
+    pub(crate) fn again(self, number: u64) -> Teller {
+        let mut batches = self.story.steps.iter().filter_map(|step| match step {
+            Step::Commit(batch) => Some(batch),
+            _ => None,
+        });
+        let batch = batches.rfind(|batch| batch.number == number).expect("it was told before").clone();
+        self.step(Step::Commit(Batch { durability: Durability::Sync, ..batch }))
+    }
+
+    /// With a key and with ids, and with others that come into its way.
+    pub(crate) fn refused_in_group(mut self, events: &[(&'static str, usize)]) -> Teller {
+        let batch = Batch { has_key: true, has_ids: true, ..self.batch(events, Durability::Sync) };
+        self.step(Step::RefusedInGroup(batch))
+    }
+
+    pub(crate) fn failed_condition(self, stream: &'static str) -> Teller {
+        self.step(Step::FailedCondition(stream))
     }
 
     pub(crate) fn conflict_in_group(mut self, events: &[(&'static str, usize)]) -> Teller {
