@@ -9,8 +9,8 @@ use std::sync::atomic::{AtomicBool, Ordering};
 
 use annals::storage::sim::{Fault, PowerLoss, SimDisk};
 use annals::{
-    AppendError, ContentType, Durability, EventStore, ExpectedVersion, NewEvent, OpenError, Options, Position,
-    StreamId, StreamVersion, inspect,
+    AppendError, ContentType, Durability, EventId, EventStore, ExpectedVersion, NewEvent, OpenError, Options, Outcome,
+    Position, StreamId, StreamVersion, inspect,
 };
 
 use crate::places::*;
@@ -519,4 +519,96 @@ fn memory_and_file_are_behind_one_api() {
     let on_disk = story(&EventStore::open(dir.path(), &quiet()).unwrap());
     let in_memory = story(&EventStore::in_memory(&Options::new().background(false)).unwrap());
     assert_eq!(on_disk, in_memory);
+}
+
+// Requests that come again.
+
+#[test]
+fn a_request_that_is_sent_three_times_is_there_once() {
+    // The id of a request was stored and never looked at: three entries, and three different ids.
+    on_every_kind(|place| {
+        let send = |store: &EventStore, data: &'static str| {
+            store.batch().idempotency_key("req-1").event("a", NewEvent::new("Paid", data)).commit()
+        };
+        let store = place.open(&quiet());
+        let first = send(&store, "100").unwrap();
+        let second = send(&store, "100").unwrap();
+        drop(store);
+        let store = place.open(&quiet());
+        let third = send(&store, "100").unwrap();
+        assert_eq!(first.outcome, Outcome::Appended);
+        for again in [second, third] {
+            assert_eq!(again.outcome, Outcome::Duplicate);
+            assert_eq!((again.first, again.last, again.version), (first.first, first.last, first.version));
+            assert_eq!(again.recorded_at, first.recorded_at);
+        }
+        // And with another content it is no retry.
+        let error = send(&store, "200").unwrap_err();
+        assert!(matches!(error, AppendError::IdempotencyKeyReused { .. }), "{error:?}");
+        assert_eq!(types(store.read_all(Position::START)), ["Paid"]);
+    });
+}
+
+#[test]
+fn an_id_that_a_caller_gives_is_given_to_one_event() {
+    // Whether an id was taken nobody looked: the same uuid twice made two entries.
+    on_every_kind(|place| {
+        let store = place.open(&quiet());
+        let id = EventId::from_bytes([7; 16]);
+        store.append("a", Any, event("A").id(id)).unwrap();
+        assert_eq!(store.append("a", Any, event("A").id(id)).unwrap().outcome, Outcome::Duplicate);
+        let error = store.append("a", Any, event("B").id(id)).unwrap_err();
+        assert!(matches!(error, AppendError::EventIdConflict { existing, .. } if existing == pos(1)), "{error:?}");
+        assert_eq!(store.head(), pos(1));
+    });
+}
+
+#[test]
+fn ids_that_the_store_makes_are_unique_in_one_millisecond_and_are_found() {
+    // A millisecond and 32 random bits, and no check.
+    on_every_store(&quiet().clock(Arc::new(HandClock::default())), |store| {
+        store.append_batch("a", Any, (0..3_000).map(|_| event("A"))).unwrap();
+        let mut seen = std::collections::HashSet::new();
+        for event in store.read_all(Position::START) {
+            assert!(seen.insert(event.unwrap().as_event().id));
+        }
+        for id in seen.iter().take(100) {
+            assert_eq!(store.get_event(*id).unwrap().expect("it is there").as_event().id, *id);
+        }
+    });
+}
+
+#[test]
+fn an_event_is_found_by_its_id_and_a_request_by_its_key_without_reading_the_others() {
+    // Both went through all entries, and gave the first of several with the same id.
+    let disk = SimDisk::new(1);
+    let id = EventId::from_bytes([7; 16]);
+    let store = on_sim(&disk);
+    let done = store.batch().idempotency_key("req-1").event("a", event("A").id(id)).commit().unwrap();
+    for number in 0..2_000 {
+        store.batch().event("b", numbered(number)).durability(Durability::Buffered).commit().unwrap();
+    }
+    drop(store);
+    let store = on_sim(&disk);
+    assert!(store.stats().segments.len() > 2);
+    // The first question opens the indexes.
+    assert_eq!(store.get_event(id).unwrap().unwrap().position(), done.first);
+    let before = disk.reads();
+    assert_eq!(store.get_event(id).unwrap().unwrap().position(), done.first);
+    assert_eq!(store.find_append("req-1").unwrap(), Some(done));
+    assert_eq!(store.find_append("req-2").unwrap(), None);
+    assert!(disk.reads() - before < 50, "{} reads", disk.reads() - before);
+}
+
+#[test]
+fn a_value_that_was_appended_is_as_the_caller_left_it() {
+    // The append wrote an id into the caller's dict, and whoever used it as a template reused the id.
+    on_every_store(&quiet(), |store| {
+        let template = event("A").tag("t").metadata("m");
+        let first = store.append("a", Any, template.clone()).unwrap();
+        let second = store.append("a", Any, template.clone()).unwrap();
+        assert_eq!((first.outcome, second.outcome), (Outcome::Appended, Outcome::Appended), "no retry of the first");
+        let id = |position| store.get(position).unwrap().unwrap().as_event().id;
+        assert_ne!(id(first.last), id(second.last));
+    });
 }
