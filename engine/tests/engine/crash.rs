@@ -19,6 +19,10 @@ use crate::support::{Rng, open, snapshot};
 /// Of the recoveries, one in so many is itself interrupted everywhere.
 const RECOVERIES: u64 = 25;
 
+/// Of a story of more operations than this has one, one in three times as many: it has more
+/// recoveries, each with more operations of its own, and most of them repeat each other.
+const LONG: u64 = 40;
+
 /// A batch that no story holds, to see that appends work.
 fn one_more() -> Batch {
     Batch::new(1_000_000, &[("later", 10), ("a", 20)])
@@ -66,6 +70,8 @@ fn few_ends(disk: &SimDisk, seed: u64) -> Vec<Left> {
 
 #[derive(Default)]
 struct Cases {
+    /// The operations of the story itself.
+    operations: u64,
     stops: u64,
     faults: u64,
     recoveries: u64,
@@ -84,6 +90,7 @@ fn check_story(story: &Story) {
     assert_eq!(oracle::check(&store, &told.model, told.model.len()), told.model.len());
     drop(store);
     let operations = whole.operations();
+    cases.operations = operations;
     let is_sync = |line: &String| line.split(' ').nth(1) == Some("sync");
     let syncs: Vec<bool> = whole.journal().iter().filter(|line| !line.starts_with("read")).map(is_sync).collect();
 
@@ -203,7 +210,7 @@ fn check_recovery(left: &Left, model: &Model, case: &str, rng: &mut Rng, cases: 
         let store = must_open(&again.after_power_loss(PowerLoss::KeepLeast, 0), case);
         oracle::check(&store, &model, model.len());
     });
-    if rng.below(RECOVERIES) == 0 {
+    if rng.below(if cases.operations > LONG { 3 * RECOVERIES } else { RECOVERIES }) == 0 {
         let seed = rng.next();
         in_case(&format!("{case}, recovery interrupted, seed {seed}"), || {
             check_interrupted_recovery(left, &before, seed, cases);

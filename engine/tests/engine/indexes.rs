@@ -269,6 +269,8 @@ fn on_a_real_disk_too_the_files_can_go_and_come_back() {
             check_same(&answers(&place.open(&quiet())), &expected, &format!("{place:?}: {what}"));
             files().filter(|path| path.is_dir()).for_each(|path| std::fs::remove_dir(path).unwrap());
         }
+        std::fs::create_dir(dir.path().join("idx/not-removed-as-a-file.tmp")).unwrap();
+        check_same(&answers(&place.open(&quiet())), &expected, &format!("{place:?}: a directory among them"));
         std::fs::remove_dir_all(dir.path().join("idx")).unwrap();
         check_same(&answers(&place.open(&quiet())), &expected, &format!("{place:?}: no directory"));
         std::fs::remove_dir_all(dir.path().join("idx")).unwrap();
@@ -282,11 +284,11 @@ fn the_index_of_the_same_segment_in_a_copy_that_went_on_in_another_way_is_refuse
     // Log id, segment, seed, base, length and number of events are the same: somebody has
     // restored `seg` from a backup, and left `idx` as it was.
     let before = SimDisk::new(5);
-    log_on(&before, 16, "told");
+    log_on(&before, 15, "told");
     let story = |streams: [&str; 2], upstream| {
         let disk = before.fork();
         let store = open(&disk).unwrap();
-        for segment in 16..32 {
+        for segment in 15..18 {
             for stream in streams {
                 store.append(stream, Any, told("Placed", "late", segment)).unwrap();
             }
@@ -297,11 +299,11 @@ fn the_index_of_the_same_segment_in_a_copy_that_went_on_in_another_way_is_refuse
         drop(store);
         disk
     };
-    let (one, other) = (story(["cart-1", "order-1"], 9_000), story(["cart-2", "order-3"], 9_500));
+    let (one, other) = (story(["cart-7", "order-8"], 9_000), story(["cart-2", "order-3"], 9_500));
     let expected = answers(&open(&one.fork()).unwrap());
-    let identity = |disk: &SimDisk| disk.read_file(&index(16)).unwrap()[32..64].to_vec();
+    let identity = |disk: &SimDisk| disk.read_file(&index(15)).unwrap()[32..64].to_vec();
     assert_eq!(identity(&one), identity(&other), "as alike as can be");
-    for path in [index(16), index(20), filter(1, 1)] {
+    for path in [index(15), index(17), filter(1, 0)] {
         let disk = one.fork();
         disk.write_file(&path, &other.read_file(&path).unwrap());
         check_disk(&disk, &expected, &path);
@@ -1008,6 +1010,25 @@ fn a_conflict_says_no_position_that_nothing_vouches_for() {
             other => panic!("{other:?}"),
         }
     }
+}
+
+#[test]
+fn events_behind_a_damaged_one_are_found_without_the_dense_index_too() {
+    let disk = log(2);
+    let path = segment_path(&disk, 1);
+    let file = disk.read_file(&path).unwrap();
+    let at = file.windows(7).position(|bytes| bytes == b"told 11").unwrap() as u64;
+    disk.flip(&path, at * 8);
+    disk.flip(&path, dense_of(&file).0 * 8);
+    let store = open(&disk).unwrap();
+    let expected: Vec<_> = (1..=18).filter(|position| *position != 8).collect();
+    let given = |reader: annals::Reader| {
+        reader.skip_damaged().flatten().map(|event| event.position().get()).collect::<Vec<_>>()
+    };
+    assert_eq!(given(store.read_all(Position::START)), expected);
+    assert!(given(store.read_all(Position::END).backward()).iter().rev().eq(&expected));
+    assert_eq!(store.get(pos(9)).unwrap().unwrap().position(), pos(9));
+    assert!(store.get(pos(8)).is_err());
 }
 
 /// A segment that is damaged and has no index: of a store of four sealed ones, number 1.
