@@ -1,8 +1,12 @@
 //! What `verify` says of the files in `idx/`: that they are what their segments give, and nothing else.
 
+use std::io;
+use std::sync::atomic::{AtomicUsize, Ordering};
+use std::sync::{Arc, Mutex};
+
 use annals::inspect::{self, Finding, FindingKind, VerifyReport};
-use annals::storage::Storage as _;
 use annals::storage::sim::SimDisk;
+use annals::storage::{Access, File, LockError, LockGuard, Storage};
 use annals::{EventId, ExpectedVersion, NewEvent, Position};
 
 use crate::support::{Rng, open, open_read_only, segment_path};
@@ -135,6 +139,14 @@ fn a_file_with_good_checksums_that_its_segments_do_not_give_is_found() {
     disk.write_file(FILTER, &other.read_file(FILTER).unwrap());
     let finding = only_finding(&disk, FILTER, "of another log");
     assert!(finding.message.contains("the filter of other segments"), "{}", finding.message);
+
+    let disk = many_segments();
+    let mut bytes = disk.read_file(FILTER).unwrap();
+    bytes[48] ^= 1;
+    let crc = crc32(0, &bytes[..68]);
+    bytes[68..72].copy_from_slice(&crc.to_le_bytes());
+    disk.write_file(FILTER, &bytes);
+    only_finding(&disk, FILTER, "made for another number of hashes");
 
     let disk = many_segments();
     forge_filter(&disk);
@@ -283,4 +295,123 @@ fn beside_a_writer_whose_files_come_and_go_nothing_is_found() {
         stop.store(true, std::sync::atomic::Ordering::Relaxed);
         assert!(checked.is_ok(), "see above");
     });
+}
+
+/// Somebody does something right before a certain look at the disk.
+struct Meanwhile<'a> {
+    disk: &'a SimDisk,
+    /// Counts down the looks that begin so.
+    look: (&'static str, AtomicUsize),
+    act: Mutex<Option<Box<dyn FnOnce() + Send + 'a>>>,
+}
+
+impl std::fmt::Debug for Meanwhile<'_> {
+    fn fmt(&self, out: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        out.write_str("Meanwhile")
+    }
+}
+
+impl<'a> Meanwhile<'a> {
+    fn before(disk: &'a SimDisk, look: &'static str, number: usize, act: impl FnOnce() + Send + 'a) -> Meanwhile<'a> {
+        Meanwhile { disk, look: (look, AtomicUsize::new(number)), act: Mutex::new(Some(Box::new(act))) }
+    }
+
+    fn looked(&self, what: &str) {
+        if !what.starts_with(self.look.0) {
+            return;
+        }
+        if self.look.1.fetch_sub(1, Ordering::Relaxed) == 0
+            && let Some(act) = self.act.lock().unwrap().take()
+        {
+            act();
+        }
+    }
+
+    /// Whether it has come to that.
+    fn has_acted(&self) -> bool {
+        self.act.lock().unwrap().is_none()
+    }
+}
+
+impl Storage for Meanwhile<'_> {
+    fn lock(&self) -> Result<Box<dyn LockGuard>, LockError> {
+        self.disk.lock()
+    }
+
+    fn create_dir(&self, dir: &str) -> io::Result<()> {
+        self.disk.create_dir(dir)
+    }
+
+    fn list(&self, dir: &str) -> io::Result<Vec<String>> {
+        self.looked(&format!("list {dir}"));
+        self.disk.list(dir)
+    }
+
+    fn create(&self, path: &str) -> io::Result<Arc<dyn File>> {
+        self.disk.create(path)
+    }
+
+    fn open(&self, path: &str, access: Access) -> io::Result<Arc<dyn File>> {
+        self.looked(&format!("open {path}"));
+        self.disk.open(path, access)
+    }
+
+    fn rename(&self, from: &str, to: &str) -> io::Result<()> {
+        self.disk.rename(from, to)
+    }
+
+    fn remove(&self, path: &str) -> io::Result<()> {
+        self.disk.remove(path)
+    }
+
+    fn sync_dir(&self, dir: &str) -> io::Result<()> {
+        self.disk.sync_dir(dir)
+    }
+
+    fn describe(&self, path: &str) -> String {
+        self.disk.describe(path)
+    }
+}
+
+#[test]
+fn a_segment_that_is_sealed_meanwhile_makes_its_index_no_file_of_nothing() {
+    let whole = many_segments();
+    for number in 0.. {
+        let disk = whole.fork();
+        let append = || {
+            let store = open(&disk).unwrap();
+            for n in 0..30 {
+                store.append(format!("s-{n}"), ExpectedVersion::Any, NewEvent::new("T", vec![7; 6_000])).unwrap();
+            }
+            store.close().unwrap();
+        };
+        let meanwhile = Meanwhile::before(&disk, "", number, append);
+        let report = inspect::verify_on(&meanwhile, |_, _| ()).unwrap();
+        assert_eq!((report.findings, report.unused_files), (vec![], vec![]), "before look {number}");
+        if !meanwhile.has_acted() {
+            assert!(number as u64 > SEGMENTS, "only {number} looks");
+            return;
+        }
+    }
+}
+
+#[test]
+fn a_file_that_is_replaced_or_deleted_while_it_is_judged_is_judged_again() {
+    for (path, look) in [(index(6), "open idx/00000000000000000006.idx"), (FILTER.to_owned(), "open idx/1-")] {
+        let disk = many_segments();
+        let good = disk.read_file(&path).unwrap();
+        disk.flip(&path, 900);
+        let meanwhile = Meanwhile::before(&disk, look, 1, || disk.write_file(&path, &good));
+        let report = inspect::verify_on(&meanwhile, |_, _| ()).unwrap();
+        assert_eq!((report.findings, report.index_files), (vec![], SEGMENTS + 1), "{path}");
+        assert!(meanwhile.has_acted());
+        for number in 0..2 {
+            disk.write_file(&path, &good);
+            disk.flip(&path, 900);
+            let meanwhile = Meanwhile::before(&disk, look, number, || disk.remove_file(&path));
+            let report = inspect::verify_on(&meanwhile, |_, _| ()).unwrap();
+            assert_eq!((report.findings, report.index_files), (vec![], SEGMENTS), "{path}, look {number}");
+            assert!(meanwhile.has_acted());
+        }
+    }
 }
