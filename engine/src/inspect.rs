@@ -4,6 +4,9 @@
 //! never stops at the first finding. It works on a live store, on a copy, and
 //! on whatever else it is pointed at. It uses the same survey, the same
 //! decision and the same scan as recovery, so the two cannot disagree.
+//!
+//! What is derived from segments, the files in `idx/`, is made once more in the same scan and
+//! compared byte for byte. What is wrong there is a finding too, though no answer depends on it.
 
 use std::ops::Range;
 use std::path::Path;

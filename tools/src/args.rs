@@ -214,8 +214,7 @@ that the event itself gives.
 Different filters narrow each other: with --type A --type B --tag T --stream-prefix loan- it
 prints what is of type A or B, has tag T, and is in a stream that begins with loan-.
 
-Streams and times are looked up. Types, tags, and prefixes of a great many streams are not: they
-are found by reading the whole range that the other arguments leave.";
+All of this is looked up: what matches little reads little, in either direction.";
 
 const IMPORT_HELP: &str = "\
 A line is an object like
