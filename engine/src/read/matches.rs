@@ -15,7 +15,7 @@ use std::convert::Infallible;
 use std::ops::{Bound, Range, RangeInclusive};
 use std::sync::Arc;
 
-use annals_codec::index::Label;
+use annals_codec::index::{KeyHash, Label};
 use annals_codec::{FRAME_ALIGN, Position, RoaringBitmap};
 
 use super::Direction;
@@ -25,7 +25,7 @@ use super::window::Gaps;
 use crate::error::ReadError;
 use crate::index::level::Level;
 use crate::index::{IndexedSegment, Span};
-use crate::query::{Name, Query, QueryItem, Rule};
+use crate::query::{Query, QueryItem, Rule};
 
 /// So many frames are read rather than that an index is asked which of them to leave out.
 const FEW: u64 = 16;
@@ -131,9 +131,8 @@ impl MatchesCursor {
                 _ => return None,
             };
             let is_without = |(group, filter): &(Range<usize>, &Level)| {
-                let has =
-                    |name: Name<'_>| Ok::<_, Infallible>(filter.may_hold(&view.segments[group.clone()], name.hash()));
-                !self.query.items().iter().any(|item| item.may_match_where(has) == Ok(true))
+                let has = |name| filter.may_hold(&view.segments[group.clone()], name);
+                !self.query.items().iter().any(|item| may_hold(item, has))
             };
             match view.filters_at(at, down).find(is_without) {
                 Some((group, _)) if down => todo.end = group.start.max(todo.start),
@@ -183,13 +182,9 @@ fn candidates(frames: &mut Frames, segment: usize, query: &Query) -> Result<Roar
     Ok(found)
 }
 
-/// Whether a segment may hold what an item describes, by what can be said at once of the
-/// names that the item tells exactly. `false` is certain.
-fn may_hold(segment: &IndexedSegment, item: &QueryItem) -> Result<bool, ReadError> {
-    item.may_match_where(|name| match name {
-        Name::Stream(stream) => Ok(segment.may_hold(name.hash()) && segment.span(stream)?.is_some()),
-        Name::Type(_) | Name::Tag(_) => Ok(segment.may_hold(name.hash())),
-    })
+/// Whether what an item describes may be where `has` says which names there are; `false` is certain.
+fn may_hold(item: &QueryItem, has: impl Fn(KeyHash) -> bool) -> bool {
+    item.may_match_where(|name| Ok::<_, Infallible>(has(name.hash()))) != Ok(false)
 }
 
 /// The wanted part of a segment.
@@ -205,7 +200,7 @@ impl Part<'_> {
     fn matching_any(&mut self, query: &Query) -> Result<RoaringBitmap, ReadError> {
         let mut found = RoaringBitmap::new();
         for item in query.items() {
-            if may_hold(self.indexed, item)? {
+            if may_hold(item, |name| self.indexed.may_hold(name)) {
                 found |= self.matching(item)?;
             }
         }
