@@ -136,9 +136,7 @@ impl Encoded {
     /// The batch of the group, among those that have given ids, in which the event at `position` is.
     pub(super) fn batch_of(&self, position: Position) -> Option<&Batch> {
         let behind = self.marks.batches.partition_point(|batch| batch.first <= position);
-        self.marks.batches[..behind]
-            .iter()
-            .rfind(|batch| batch.first <= batch.last)
-            .filter(|batch| position <= batch.last)
+        // One without events begins where the next one does, and stands before it.
+        self.marks.batches[..behind].last().filter(|batch| position <= batch.last)
     }
 }

@@ -287,6 +287,23 @@ fn of_a_group_that_decides_on_the_same_things_the_first_one_wins() {
 }
 
 #[test]
+fn each_group_has_labels_of_its_own() {
+    on_every_store(&quiet(), |store| {
+        for group in 0..3 {
+            let sell = |seat: u32| {
+                let seat = format!("seat:{group}:{seat}");
+                store.batch().event("sales", tagged(&seat)).condition(unless(tag(&seat))).submit().unwrap()
+            };
+            let tickets: Vec<_> = (0..100 - group).map(sell).collect();
+            for ticket in tickets {
+                ticket.wait().unwrap();
+            }
+        }
+        assert_eq!(store.head(), pos(297));
+    });
+}
+
+#[test]
 fn a_position_that_the_group_has_reached_is_not_beyond_the_head() {
     on_every_store(&quiet(), |store| {
         let first = store.batch().event("a", tagged("x")).submit().unwrap();

@@ -247,6 +247,52 @@ fn a_batch_that_is_partly_there_is_told_so() {
 }
 
 #[test]
+fn what_says_the_same_under_another_id_is_another_event() {
+    let first: Fill = |batch| batch.events("a", [named(1, "A"), named(2, "B")]);
+    check_second(first, |batch| batch.events("a", [named(1, "A"), named(3, "B")]), Told::Partial(1, 2));
+    let first: Fill = |batch| batch.events("a", [named(1, "A"), event("B")]);
+    check_second(first, |batch| batch.events("a", [named(1, "A"), named(3, "B")]), Told::Partial(1, 2));
+}
+
+#[test]
+fn a_batch_that_would_have_begun_before_the_log_is_partly_there() {
+    on_every_store(&quiet(), |store| {
+        store.append_batch("a", Any, [named(1, "A"), event("A")]).unwrap();
+        let before = store.append_batch("a", Any, [event("A"), named(1, "A")]);
+        assert!(
+            matches!(before, Err(AppendError::PartialDuplicate { existing, .. }) if existing == pos(1)),
+            "{before:?}"
+        );
+    });
+}
+
+#[test]
+fn ids_are_looked_at_also_when_the_key_is_new() {
+    check_second(
+        |batch| batch.event("a", named(1, "A")),
+        |batch| batch.idempotency_key("key").event("a", named(1, "A")),
+        Told::Duplicate,
+    );
+    check_second(
+        |batch| batch.idempotency_key("other").event("a", named(1, "A")),
+        |batch| batch.idempotency_key("key").event("a", named(1, "B")),
+        Told::IdConflict(1, 2),
+    );
+}
+
+#[test]
+fn a_batch_without_events_does_not_hide_those_beside_it() {
+    let store = EventStore::in_memory(&quiet()).unwrap();
+    let progress = |at: u64| store.batch().idempotency_key(format!("at {at}")).tracking("kafka", at).submit().unwrap();
+    let both = || store.batch().events("a", [named(1, "A"), named(2, "B")]).submit().unwrap();
+    let tickets = [progress(1), progress(2), both(), progress(3), progress(4), both(), progress(3)];
+    let outcomes = tickets.map(|ticket| ticket.wait().unwrap().outcome);
+    let [.., again, third] = outcomes;
+    assert_eq!((again, third), (Outcome::Duplicate, Outcome::Duplicate));
+    assert!(outcomes[..5].iter().all(|outcome| *outcome == Outcome::Appended));
+}
+
+#[test]
 fn ids_that_are_spread_over_two_batches_are_partly_there() {
     on_every_kind(|place| {
         let store = place.open(&quiet());
@@ -950,6 +996,39 @@ fn whoever_retries_at_the_same_time_it_is_there_once() {
         assert_eq!(appended, 80, "one of the threads, each time");
         assert_eq!(store.head(), pos(120));
         assert_eq!(store.stream_version("keyed").unwrap(), ver(40));
+    });
+}
+
+#[test]
+fn who_looks_while_it_is_appended_finds_it_or_does_not_and_never_meets_an_error() {
+    // It is in the index a moment before it can be read.
+    on_every_kind(|place| {
+        let store = place.open(&annals::Options::new().segment_bytes(64 << 10).durability(Durability::Buffered));
+        let next = std::sync::atomic::AtomicU32::new(0);
+        let id = |number: u32| {
+            let mut bytes = [9; 16];
+            bytes[..4].copy_from_slice(&number.to_le_bytes());
+            EventId::from_bytes(bytes)
+        };
+        std::thread::scope(|threads| {
+            let reader = threads.spawn(|| {
+                let mut found = 0;
+                while found < 2_000 {
+                    let number = next.load(std::sync::atomic::Ordering::Relaxed);
+                    let key = store.find_append(number.to_string()).unwrap();
+                    let event = store.get_event(id(number)).unwrap();
+                    // The key was looked for first, and what is there stays.
+                    assert!(key.is_none() || event.is_some());
+                    found = if event.is_some() { number + 1 } else { found };
+                }
+            });
+            for number in 0..2_000 {
+                next.store(number, std::sync::atomic::Ordering::Relaxed);
+                let event = NewEvent::new("A", vec![1; 100]).id(id(number));
+                store.batch().idempotency_key(number.to_string()).event("a", event).commit().unwrap();
+            }
+            reader.join().unwrap();
+        });
     });
 }
 

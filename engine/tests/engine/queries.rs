@@ -664,7 +664,8 @@ fn what_is_known_of_types_does_not_vouch_for_an_event_that_could_not_be_read() {
     store.close().unwrap();
     // Mapped, so that what was verified once is not verified again.
     let reader = EventStore::open_read_only(dir.path()).unwrap();
-    let (path, bytes) = files_of(dir.path()).into_iter().find(|(path, _)| path.extension().is_some_and(|it| it == "seg")).unwrap();
+    let (path, bytes) =
+        files_of(dir.path()).into_iter().find(|(path, _)| path.extension().is_some_and(|it| it == "seg")).unwrap();
     let text = b"[event 30]";
     let at = bytes.windows(text.len()).position(|window| window == text).unwrap() as u64;
     let file = std::fs::OpenOptions::new().write(true).open(path).unwrap();
