@@ -112,7 +112,7 @@ impl<'a> Past<'a> {
         // Where the whole of it begins, if it is there.
         let first = existing.get().saturating_sub(number as u64);
         let is_there = |(number, _, position): &(usize, _, Position)| position.get() == first + *number as u64;
-        if found.len() == request.given_ids && first > 0 && found.iter().all(is_there) {
+        if found.len() == request.given_ids && found.iter().all(is_there) {
             let first = Position::new(first);
             let last = first.plus(request.events.len() as u64).before();
             if self.holds(first, request)? && self.is_one_batch(first, last)? {
