@@ -10,7 +10,7 @@
 //! from memory into the processor's cache; each would be waited for otherwise.
 
 use std::collections::VecDeque;
-use std::ops::Range;
+use std::ops::{Range, RangeInclusive};
 
 use annals_codec::index::KeyHash;
 use annals_codec::{FRAME_ALIGN, StreamId, StreamVersion};
@@ -21,8 +21,9 @@ use super::window::Gaps;
 use crate::error::ReadError;
 use crate::index::Span;
 
-/// How many offsets are taken from an index in one go.
-const CHUNK: u64 = 256;
+/// How many offsets are taken from an index in one go: few at first, for who wants the end of a
+/// stream and no more; then more and more.
+const CHUNK: RangeInclusive<u64> = 8..=256;
 
 #[derive(Debug)]
 pub(crate) struct StreamCursor {
@@ -39,6 +40,7 @@ pub(crate) struct StreamCursor {
     segment: usize,
     span: Option<Span>,
     numbers: Range<u64>,
+    chunk: u64,
     /// Where in its file the events lie that are wanted and published.
     published: Range<u64>,
     /// Where the next events stand.
@@ -72,6 +74,7 @@ impl StreamCursor {
             segment: 0,
             span: None,
             numbers: 0..0,
+            chunk: *CHUNK.start(),
             published: 0..0,
             next: VecDeque::new(),
             asked: 0,
@@ -188,7 +191,8 @@ impl StreamCursor {
                 span
             }
         };
-        let len = CHUNK.min(self.numbers.end - self.numbers.start);
+        let len = self.chunk.min(self.numbers.end - self.numbers.start);
+        self.chunk = (self.chunk * 4).min(*CHUNK.end());
         let range = match direction {
             Direction::Forward => self.numbers.start..self.numbers.start + len,
             Direction::Backward => self.numbers.end - len..self.numbers.end,
