@@ -8,6 +8,12 @@
 //! What is always true: an index gives candidates, and the frame decides. For ids, keys,
 //! types and tags it may name an event that is not the one; it never leaves one out.
 //! What it cannot know, because events cannot be read, is an error and no answer.
+//!
+//! - [`memory`]: the index of a segment that grows, or whose file is not made yet; [`build`] fills it from a scan.
+//! - [`sealed`]: the index of a sealed segment, in a file; [`level`]: filters over many of them.
+//! - [`files`]: how these are read and written; [`indexer`]: the thread that makes them; [`check`]: what `verify` does.
+//! - [`load`]: from what recovery has surveyed to segments with their indexes.
+//! - [`heads`]: where streams end, [`recent`]ly used ones remembered; [`find`]: events by id, batches by key.
 
 pub(crate) mod build;
 pub(crate) mod check;

@@ -5,7 +5,8 @@
 //! next event through a cursor ([`all`] of them, those of one [`stream`], or what
 //! [`matches`] a query) and looks at its frame through [`frames`],
 //! which verifies each checksum once. Bounds of any kind, also in time ([`time`]),
-//! become one [`window`] of positions before the first event is read.
+//! become one [`window`] of positions before the first event is read. One event by its
+//! position needs no reader: [`point`].
 
 mod all;
 pub(crate) mod frames;

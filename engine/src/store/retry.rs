@@ -15,7 +15,7 @@ impl EventStore {
     ///
     /// # Errors
     ///
-    /// As [`Reader::next_event`]; also when it may be among events that cannot be read.
+    /// As [`Reader::next_event`](crate::Reader::next_event); also when it may be among events that cannot be read.
     ///
     /// # Example
     ///

@@ -10,7 +10,7 @@ use std::sync::atomic::{AtomicBool, Ordering};
 use annals::storage::sim::{Fault, PowerLoss, SimDisk};
 use annals::{
     AppendError, ContentType, Durability, EventId, EventStore, ExpectedVersion, NewEvent, OpenError, Options, Outcome,
-    Position, StreamId, StreamVersion, inspect,
+    Position, QueryItem, StreamId, StreamVersion, inspect,
 };
 
 use crate::places::*;
@@ -610,5 +610,34 @@ fn a_value_that_was_appended_is_as_the_caller_left_it() {
         assert_eq!((first.outcome, second.outcome), (Outcome::Appended, Outcome::Appended), "no retry of the first");
         let id = |position| store.get(position).unwrap().unwrap().as_event().id;
         assert_ne!(id(first.last), id(second.last));
+    });
+}
+
+#[test]
+fn entries_since_a_position_of_a_source_and_in_a_time_range_are_looked_up_in_any_of_many_segments() {
+    // Each of these went through the whole list from its start. The range had both ends in it, so
+    // that two ranges that met counted an entry twice.
+    on_every_kind(|place| {
+        let store = place.open(&quiet().segment_bytes(64 << 10));
+        let mut times = Vec::new();
+        for number in 1..=40_u64 {
+            let source = if number % 10 == 0 { "source:rare" } else { "source:common" };
+            let event = NewEvent::new("Logged", vec![0; 10_000]).tag(source);
+            times.push(store.append("log", Any, event).unwrap().recorded_at);
+        }
+        assert!(store.stats().segments.len() > 4, "several segments");
+        let positions =
+            |reader: annals::Reader| -> Vec<u64> { reader.map(|event| event.unwrap().position().get()).collect() };
+        assert_eq!(positions(store.read_all(Position::new(38))), [39, 40], "after, so without it");
+        assert_eq!(positions(store.read_all(Position::new(40))), [0; 0]);
+        let rare = QueryItem::new().tag("source:rare");
+        assert_eq!(positions(store.read(rare.clone(), Position::START).unwrap()), [10, 20, 30, 40]);
+        assert_eq!(positions(store.read(rare, Position::new(20)).unwrap()), [30, 40]);
+
+        let between = |from, to| positions(store.read_all(Position::START).recorded_between(from, to)).len();
+        let (first, middle, last) = (times[0], times[20], times[39]);
+        assert_eq!(between(first, middle) + between(middle, last + 1), 40, "no entry is in two ranges that meet");
+        assert_eq!(between(first, middle), times.iter().filter(|time| **time < middle).count());
+        assert_eq!(store.position_at(last).unwrap(), Position::new(40));
     });
 }
