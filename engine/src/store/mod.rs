@@ -114,7 +114,10 @@ impl EventStore {
     /// - [`OpenError::AlreadyOpen`] when another store has the lock. A store that was poisoned with buffered
     ///   events lent out, which are not durable, keeps it until the last of these and of its readers is dropped.
     /// - [`OpenError::Corrupt`] or [`OpenError::Inconsistent`] when durable data is
-    ///   damaged or missing: nothing is cut off or skipped in silence.
+    ///   damaged or missing in the last segment, or where the others begin and end: nothing is cut off or
+    ///   skipped in silence. What is damaged inside a sealed segment, which opening does not read, is
+    ///   told to who reads it ([`ReadError::Corrupt`]), and to appends that would need it
+    ///   ([`AppendError::Unreadable`]).
     /// - [`OpenError::Newer`] for the format of a later version.
     /// - [`OpenError::NotFound`] when there is no store and none is to be made ([`Options::create`]).
     /// - [`OpenError::InvalidOptions`], and [`OpenError::Io`] for everything else.
@@ -146,8 +149,8 @@ impl EventStore {
     ///
     /// Takes no lock, changes nothing on disk, and follows the writer's progress:
     /// every read sees what was durable when it began. Damaged regions do not
-    /// keep it from opening: they are listed in
-    /// [`recovery_report`](EventStore::recovery_report), and reading them is an error.
+    /// keep it from opening: those that opening meets are listed in
+    /// [`recovery_report`](EventStore::recovery_report), and reading any of them is an error.
     ///
     /// # Errors
     ///
