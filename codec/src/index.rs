@@ -223,6 +223,19 @@ pub struct Directory {
     sections: [Place; Section::ALL.len()],
 }
 
+/// The first `len` bytes of a derived file, which begin with a magic and the version and end with their checksum.
+fn checked_head(bytes: &[u8], magic: [u8; 8], len: usize) -> Result<&[u8], IndexFault> {
+    let Some(bytes) = bytes.get(..len).filter(|bytes| bytes[..8] == magic) else {
+        return Err(IndexFault::Magic);
+    };
+    let crc_at = len - 4;
+    if wire::u32_at(bytes, crc_at) != crc32fast::hash(&bytes[..crc_at]) {
+        return Err(IndexFault::Directory);
+    }
+    let (major, minor) = (wire::u16_at(bytes, 8), wire::u16_at(bytes, 10));
+    if (major, minor) == (MAJOR, MINOR) { Ok(bytes) } else { Err(IndexFault::Version { major, minor }) }
+}
+
 /// Where a section is.
 #[derive(Clone, Copy, Debug, Default, Eq, PartialEq)]
 struct Place {
@@ -239,16 +252,7 @@ impl Directory {
     /// [`IndexFault`] when there is none that this version reads, or sections
     /// and directory are not exactly the file.
     pub fn decode(bytes: &[u8], file_len: u64) -> Result<Directory, IndexFault> {
-        let Some(bytes) = bytes.get(..DIRECTORY_LEN).filter(|bytes| bytes[..8] == MAGIC) else {
-            return Err(IndexFault::Magic);
-        };
-        if wire::u32_at(bytes, CRC_AT) != crc32fast::hash(&bytes[..CRC_AT]) {
-            return Err(IndexFault::Directory);
-        }
-        let (major, minor) = (wire::u16_at(bytes, 8), wire::u16_at(bytes, 10));
-        if (major, minor) != (MAJOR, MINOR) {
-            return Err(IndexFault::Version { major, minor });
-        }
+        let bytes = checked_head(bytes, MAGIC, DIRECTORY_LEN)?;
         let identity = IndexIdentity {
             log_id: LogId::from_bytes(wire::array_at(bytes, 16)),
             segment: SegmentNumber::new(wire::count_at(bytes, 32).ok_or(IndexFault::Field)?),

@@ -20,7 +20,7 @@
 //! - It holds what the filters of its segments' indexes hold, nothing else.
 
 use super::filter::FilterBuilder;
-use super::{FILTER_BLOCK_LEN, IndexFault, KeyHash, MAJOR, MINOR};
+use super::{FILTER_BLOCK_LEN, IndexFault, KeyHash, MAJOR, MINOR, checked_head};
 use crate::frame::Seed;
 use crate::ids::{LogId, SegmentNumber};
 use crate::wire;
@@ -110,16 +110,7 @@ impl LevelHeader {
     /// [`IndexFault`] when there is none that this version reads, or header and
     /// filter are not exactly the file.
     pub fn decode(bytes: &[u8], file_len: u64) -> Result<LevelHeader, IndexFault> {
-        let Some(bytes) = bytes.get(..LEVEL_HEADER_LEN).filter(|bytes| bytes[..8] == MAGIC) else {
-            return Err(IndexFault::Magic);
-        };
-        if wire::u32_at(bytes, CRC_AT) != crc32fast::hash(&bytes[..CRC_AT]) {
-            return Err(IndexFault::Directory);
-        }
-        let (major, minor) = (wire::u16_at(bytes, 8), wire::u16_at(bytes, 10));
-        if (major, minor) != (MAJOR, MINOR) {
-            return Err(IndexFault::Version { major, minor });
-        }
+        let bytes = checked_head(bytes, MAGIC, LEVEL_HEADER_LEN)?;
         let identity = LevelIdentity {
             log_id: LogId::from_bytes(wire::array_at(bytes, 16)),
             level: wire::u32_at(bytes, 12),

@@ -11,7 +11,7 @@ use std::thread::JoinHandle;
 
 use super::files::IndexFiles;
 use super::level::Level;
-use super::{IndexedSegment, SegmentIndex, sealed};
+use super::{IndexedSegment, SegmentIndex};
 use crate::log::names;
 use crate::view::{Published, View};
 
@@ -88,7 +88,8 @@ impl Work {
                 continue;
             }
             if is_missing(&names::index(segment.log.number)) {
-                sealed::prepare(&self.files, &segment.log);
+                // What cannot be made is met again by who asks it.
+                drop(segment.settled(&self.files));
             }
             make_levels(&self.files, &self.published, &view, index, |level, segments| !level.is_good(segments));
         }
@@ -105,8 +106,9 @@ impl IndexedSegment {
 /// Makes the file of a sealed segment's index, and has it asked from here on instead of the one
 /// in memory. With the last segment of several comes the filter over them.
 pub(crate) fn settle(files: &Arc<IndexFiles>, published: &Published, segment: &IndexedSegment) {
-    sealed::prepare(files, &segment.log);
-    published.replace_segment(IndexedSegment::sealed(Arc::clone(&segment.log), files));
+    // One that cannot be made, because the segment cannot be read, would answer less than the one in memory.
+    let Some(settled) = segment.settled(files) else { return };
+    published.replace_segment(settled);
     let view = published.view();
     let index = view.segments.iter().rposition(|settled| settled.log.number == segment.log.number);
     if let Some(index) = index {
@@ -132,6 +134,6 @@ fn make_levels(
     }
     if made {
         // Somebody may have looked for them before they were there.
-        published.replace_segment(IndexedSegment::sealed(Arc::clone(&segment.log), files));
+        published.replace_segment(segment.looking_anew(files));
     }
 }

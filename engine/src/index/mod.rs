@@ -95,6 +95,17 @@ impl IndexedSegment {
         IndexedSegment { log, index: SegmentIndex::Sealed(Arc::new(SealedIndex::new(Arc::clone(files)))), levels }
     }
 
+    /// This segment, asked through an index that was made just now; `None` when it cannot be made.
+    fn settled(&self, files: &Arc<IndexFiles>) -> Option<IndexedSegment> {
+        let index = SealedIndex::made(Arc::clone(files), &self.log)?;
+        Some(IndexedSegment { index: SegmentIndex::Sealed(Arc::new(index)), ..self.looking_anew(files) })
+    }
+
+    /// This segment, to look anew for the filters that end with it.
+    fn looking_anew(&self, files: &Arc<IndexFiles>) -> IndexedSegment {
+        IndexedSegment { levels: level::ending_with(self.log.number, files), ..self.clone() }
+    }
+
     /// The filters over several segments of which this is the last, the widest first.
     pub(crate) fn levels(&self) -> &[Level] {
         self.levels.as_deref().unwrap_or_default()

@@ -82,6 +82,20 @@ impl SealedIndex {
         SealedIndex { files, file: OnceLock::new(), built: OnceLock::new(), building: Mutex::new(()) }
     }
 
+    /// The same, for a segment whose index was made just now, in a file or, where that could not be
+    /// written, in memory. `None` when it cannot be made.
+    pub(super) fn made(files: Arc<IndexFiles>, segment: &Segment) -> Option<SealedIndex> {
+        let problem = match write(&files, segment) {
+            Ok(Ok(image)) => {
+                return Some(SealedIndex { file: OnceLock::from(Some(image)), ..SealedIndex::new(files) });
+            }
+            Ok(Err(damage)) => damage.to_string(),
+            Err(error) => error.to_string(),
+        };
+        tracing::warn!(segment = %segment.number, problem, "the index of a segment cannot be made");
+        None
+    }
+
     /// The index as it is now, from the file or built.
     pub(super) fn image(&self, segment: &Segment) -> Result<&Image, ReadError> {
         match (self.built.get(), self.file.get_or_init(|| open(&self.files, segment))) {
@@ -249,13 +263,6 @@ fn write(files: &IndexFiles, segment: &Segment) -> Result<Result<Image, Damage>,
     let directory = Directory::decode(&bytes, bytes.len() as u64);
     let directory = directory.map_err(|fault| failed(std::io::Error::other(fault)))?;
     Ok(Ok(Image::new(Content::Loaded(bytes.into_boxed_slice()), directory)))
-}
-
-/// Makes the file of a sealed segment's index. What goes wrong is met again by who asks it.
-pub(crate) fn prepare(files: &IndexFiles, segment: &Segment) {
-    if let Err(error) = write(files, segment).map(|written| written.map(drop)) {
-        tracing::warn!(segment = %segment.number, %error, "the index of a segment cannot be made");
-    }
 }
 
 /// Nothing can be looked up in a segment without an index, and it cannot be made.

@@ -381,6 +381,44 @@ fn whatever_fails_while_index_files_are_written_no_append_fails_and_no_answer_ch
     }
 }
 
+/// Flips a bit in the first event of a segment.
+fn hurt(disk: &SimDisk, segment: u64) {
+    disk.flip(&segment_path(disk, segment), (4096 + 30) * 8);
+}
+
+#[test]
+fn an_index_that_was_made_and_could_not_be_written_serves_and_the_segment_is_not_read_for_it_again() {
+    let disk = log(15);
+    let rehearsal = disk.fork();
+    rehearsal.record_journal();
+    drop(seal_the_sixteenth(&rehearsal));
+    for operation in of_indexes(&rehearsal.journal(), false).into_iter().take(4) {
+        let disk = disk.fork();
+        disk.fail_at(operation, Fault::Eio);
+        let store = seal_the_sixteenth(&disk);
+        assert!(disk.file_len(&index(15)).is_none(), "operation {operation} kept it from being written");
+        hurt(&disk, 15);
+        assert_eq!(store.stream_version("in-15").unwrap(), ver(1), "operation {operation}");
+        store.append("in-15", Exact(ver(1)), event("More")).unwrap();
+    }
+}
+
+#[test]
+fn while_an_index_cannot_be_made_because_its_segment_is_damaged_the_one_in_memory_serves() {
+    let disk = log(15);
+    let store = open(&disk).unwrap();
+    // Behind the back of the store, before the segment is sealed.
+    hurt(&disk, 15);
+    store.append("a", Any, NewEvent::new("Large", vec![1; 61_000])).unwrap();
+    assert!(disk.file_len(&index(15)).is_none());
+    assert_eq!(store.stream_version("in-15").unwrap(), ver(1));
+    store.append("in-15", Exact(ver(1)), event("More")).unwrap();
+    drop(store);
+    // Who comes next has neither.
+    let store = open(&disk).unwrap();
+    assert!(matches!(store.append("new", Any, event("A")), Err(AppendError::Unreadable { .. })));
+}
+
 #[test]
 fn a_disk_without_space_for_an_index_has_none_and_every_answer() {
     let disk = log(3);

@@ -368,11 +368,7 @@ fn a_query_of_a_short_log_gives_what_going_through_it_by_hand_gives() {
 #[test]
 fn what_is_damaged_might_have_matched_and_is_reported_in_its_turn() {
     for seed in 1..=4 {
-        let disk = SimDisk::new(seed);
-        let (options, clock) = timed();
-        let store = EventStore::open_on(Arc::new(disk.clone()), &options).unwrap();
-        let log = fill(&store, &clock, seed, 400);
-        store.close().unwrap();
+        let (disk, log) = closed_log(seed);
         let active = store_base(&disk);
         for position in [1, 9, 10, 30, 399 - active].into_iter().skip(seed as usize % 2) {
             damage(&disk, (active + position) as usize);
@@ -381,6 +377,16 @@ fn what_is_damaged_might_have_matched_and_is_reported_in_its_turn() {
         assert!(reader.recovery_report().gaps.len() >= 3, "seed {seed}");
         check_answers(&reader, &log, seed, 400);
     }
+}
+
+/// A log of 400 events in several segments, closed.
+fn closed_log(seed: u64) -> (SimDisk, Vec<Kept>) {
+    let disk = SimDisk::new(seed);
+    let (options, clock) = timed();
+    let store = EventStore::open_on(Arc::new(disk.clone()), &options).unwrap();
+    let log = fill(&store, &clock, seed, 400);
+    store.close().unwrap();
+    (disk, log)
 }
 
 /// The position of the last event before the active segment.
@@ -392,11 +398,7 @@ fn store_base(disk: &SimDisk) -> u64 {
 #[test]
 fn what_is_damaged_in_a_sealed_segment_is_reported_where_it_would_have_matched() {
     for seed in 1..=4 {
-        let disk = SimDisk::new(seed);
-        let (options, clock) = timed();
-        let store = EventStore::open_on(Arc::new(disk.clone()), &options).unwrap();
-        let log = fill(&store, &clock, seed, 400);
-        store.close().unwrap();
+        let (disk, log) = closed_log(seed);
         let active = store_base(&disk);
         let damaged: Vec<u64> = [1, 20, 21, 57, 100, active].into_iter().filter(|at| *at <= active).collect();
         for position in &damaged {
