@@ -1,21 +1,26 @@
-//! What is done beside the writer, by one thread that sleeps unless rung for.
+//! What is done beside the writer: by one thread that sleeps unless rung for, or by a
+//! program without that thread when it has time.
 //!
-//! - zeros ahead of the writer, in small steps with a pause after each: a burst
+//! - zeros ahead of the writer, in small steps. The thread pauses after each: a burst
 //!   of zeroing would take the disk away from the log;
 //! - the file of the next segment, prepared once the active one is half full;
 //! - the sync of buffered appends, when their time is up;
 //! - tickets that nobody waits for.
 //!
+//! Index files have a thread of their own ([`indexer`]); a program without it makes here those that are missing.
+//!
 //! Nothing here is needed for correctness. An I/O error on the active
 //! segment's file, seen here, poisons the store: the kernel tells it only once.
 
 use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::thread::JoinHandle;
 use std::time::Duration;
 
 use crate::append::commit::CommitState;
 use crate::append::queue::Queue;
-use crate::bell::Bell;
+use crate::bell::{Bell, Work};
+use crate::index::indexer;
 use crate::log::active::{Prepared, PreparedSlot, is_full};
 use crate::log::names;
 use crate::log::zero_ahead::zero_file;
@@ -34,23 +39,33 @@ pub(crate) struct Background {
     thread: Option<JoinHandle<()>>,
 }
 
-/// What the thread works on.
+/// What there is to work on.
 pub(crate) struct Beside {
+    pub(crate) bell: Arc<Bell>,
     pub(crate) commit: Arc<CommitState>,
     pub(crate) queue: Arc<Queue>,
     pub(crate) storage: Arc<dyn Storage>,
     pub(crate) prepared: PreparedSlot,
     pub(crate) flush_interval: Option<Duration>,
     pub(crate) zero_ahead: u64,
+    /// Whether a program without threads has looked for index files that are missing.
+    pub(crate) has_indexes: AtomicBool,
+}
+
+impl std::fmt::Debug for Beside {
+    fn fmt(&self, out: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        out.debug_struct("Beside").finish_non_exhaustive()
+    }
 }
 
 impl Background {
     /// Starts the thread. `None` when the system has no thread to give: then
     /// everything is done a little later, by the writer itself.
-    pub(crate) fn start(bell: &Arc<Bell>, beside: Beside) -> Option<Background> {
-        let theirs = Arc::clone(bell);
-        let thread = std::thread::Builder::new().name("annals".to_owned()).spawn(move || beside.run(&theirs)).ok()?;
-        Some(Background { bell: Arc::clone(bell), thread: Some(thread) })
+    pub(crate) fn start(beside: &Arc<Beside>) -> Option<Background> {
+        let bell = Arc::clone(&beside.bell);
+        let beside = Arc::clone(beside);
+        let thread = std::thread::Builder::new().name("annals".to_owned()).spawn(move || beside.run()).ok()?;
+        Some(Background { bell, thread: Some(thread) })
     }
 }
 
@@ -65,28 +80,50 @@ impl Drop for Background {
 }
 
 impl Beside {
-    fn run(&self, bell: &Bell) {
+    fn run(&self) {
+        let paced = || {
+            std::thread::sleep(ZEROING_PAUSE);
+            !self.bell.is_urgent()
+        };
         loop {
-            let work = bell.wait(self.flush_interval);
+            let work = self.bell.wait(self.flush_interval);
             if work.stop {
                 return;
             }
             if work.tickets {
                 std::thread::sleep(TICKET_DELAY);
-                self.queue.drain(&*self.commit);
             }
-            if work.dirty_since.is_some() {
-                // The failure reaches the next append as poison.
-                let _ = self.commit.flush();
-            }
-            if work.look_ahead {
-                self.prepare_successor(bell);
-                self.zero_ahead(bell);
-            }
+            self.take(work, &paced);
         }
     }
 
-    fn zero_ahead(&self, bell: &Bell) {
+    /// Does in this thread, now and without pauses, what there is to do. Whether the bell was rung for
+    /// looking ahead is not asked: the last time may have met a full disk.
+    pub(crate) fn catch_up(&self) {
+        let work = self.bell.take(self.flush_interval);
+        self.take(Work { look_ahead: true, ..work }, &|| true);
+        // Once is enough: from here on, each roll makes its own.
+        if self.commit.sealed.is_none() && !self.has_indexes.swap(true, Ordering::Relaxed) {
+            indexer::make_missing(&self.commit.files, &self.commit.published, &|| false);
+        }
+    }
+
+    /// Does what there is to do. After each step of zeroing, `go_on` is asked.
+    fn take(&self, work: Work, go_on: &dyn Fn() -> bool) {
+        if work.tickets {
+            self.queue.drain(&*self.commit);
+        }
+        if work.dirty_since.is_some() {
+            // The failure reaches the next append as poison.
+            let _ = self.commit.flush();
+        }
+        if work.look_ahead {
+            self.prepare_successor(go_on);
+            self.zero_ahead(go_on);
+        }
+    }
+
+    fn zero_ahead(&self, go_on: &dyn Fn() -> bool) {
         let frontier = Arc::clone(self.commit.writer.lock().log.frontier());
         loop {
             match frontier.step() {
@@ -99,8 +136,7 @@ impl Beside {
                     return;
                 }
             }
-            std::thread::sleep(ZEROING_PAUSE);
-            if bell.is_urgent() {
+            if !go_on() {
                 return;
             }
         }
@@ -108,7 +144,7 @@ impl Beside {
 
     /// Makes the next segment's file, if the active one is half full. A file of
     /// its own: a failure here touches nobody.
-    fn prepare_successor(&self, bell: &Bell) {
+    fn prepare_successor(&self, go_on: &dyn Fn() -> bool) {
         let number = {
             let writer = self.commit.writer.lock();
             if !writer.log.is_half_full() {
@@ -121,10 +157,7 @@ impl Beside {
         }
         let path = names::prepared_segment(number);
         let Ok(file) = self.storage.create(&path) else { return };
-        let zeroed = zero_file(&*file, self.zero_ahead, || {
-            std::thread::sleep(ZEROING_PAUSE);
-            !bell.is_urgent()
-        });
+        let zeroed = zero_file(&*file, self.zero_ahead, go_on);
         // Held until the file is in its place: a roll in between would never find it, nor remove it.
         let writer = self.commit.writer.lock();
         match zeroed {

@@ -1,7 +1,7 @@
 //! What wakes the background thread: the writer rings, the thread waits.
 //!
 //! Beside both, because both use it: the writer knows nothing of the thread,
-//! and rings also when there is none.
+//! and rings also when there is none. Then whoever has time takes what there is to do.
 
 use std::time::{Duration, Instant};
 
@@ -58,26 +58,37 @@ impl Bell {
         work.stop || work.tickets
     }
 
-    /// Sleeps until there is something to do, and takes it. What is dirty is due after `flush_interval`.
+    /// Sleeps until there is something to do, and takes it.
     pub(crate) fn wait(&self, flush_interval: Option<Duration>) -> Work {
         let mut work = self.work.lock();
         loop {
-            // An interval that ends beyond all time is none.
-            let due = work.dirty_since.zip(flush_interval).and_then(|(since, every)| since.checked_add(every));
-            let is_due = due.is_some_and(|due| due <= Instant::now());
-            if work.stop || work.tickets || work.look_ahead || is_due {
-                let taken = Work { dirty_since: work.dirty_since.filter(|_| is_due), ..*work };
-                work.look_ahead = false;
-                work.tickets = false;
-                if is_due {
-                    work.dirty_since = None;
-                }
+            let taken = work.take(flush_interval);
+            if taken.stop || taken.tickets || taken.look_ahead || taken.dirty_since.is_some() {
                 return taken;
             }
-            match due {
+            match work.due(flush_interval) {
                 Some(due) => drop(self.rung.wait_until(&mut work, due)),
                 None => self.rung.wait(&mut work),
             }
         }
+    }
+
+    /// Takes what there is to do now.
+    pub(crate) fn take(&self, flush_interval: Option<Duration>) -> Work {
+        self.work.lock().take(flush_interval)
+    }
+}
+
+impl Work {
+    /// When what is dirty has to be synced. An interval that ends beyond all time is none.
+    fn due(&self, flush_interval: Option<Duration>) -> Option<Instant> {
+        self.dirty_since.zip(flush_interval).and_then(|(since, every)| since.checked_add(every))
+    }
+
+    fn take(&mut self, flush_interval: Option<Duration>) -> Work {
+        let is_due = self.due(flush_interval).is_some_and(|due| due <= Instant::now());
+        let left = Work { dirty_since: self.dirty_since.filter(|_| !is_due), stop: self.stop, ..Work::default() };
+        let taken = std::mem::replace(self, left);
+        Work { dirty_since: taken.dirty_since.filter(|_| is_due), ..taken }
     }
 }

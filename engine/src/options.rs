@@ -130,7 +130,8 @@ impl Options {
     /// Whether the store runs its background thread. Default: yes.
     ///
     /// Without it nothing is zeroed or prepared ahead, `flush_interval` has no effect, and a
-    /// ticket that nobody waits for is committed by the next append, by `flush` or at close.
+    /// ticket that nobody waits for is committed by the next append, by `flush` or at close;
+    /// unless the program does all this itself, with [`maintain`](crate::EventStore::maintain), when it has time.
     /// Simulated crashes turn it off, so that a story always takes the same course.
     #[must_use]
     pub fn background(mut self, background: bool) -> Options {

@@ -61,7 +61,7 @@ struct Work {
 
 impl Work {
     fn run(&self, heard: &Receiver<()>) {
-        self.make_missing();
+        make_missing(&self.files, &self.published, &|| self.stop.load(Ordering::Relaxed));
         while heard.recv().is_ok() && !self.stop.load(Ordering::Relaxed) {
             for segment in &self.published.view().segments {
                 if self.stop.load(Ordering::Relaxed) {
@@ -73,26 +73,26 @@ impl Work {
             }
         }
     }
+}
 
-    /// Makes the files that are not there: somebody has removed them, or the last writer
-    /// was stopped before it came to them. A filter is looked at too, because nobody who asks makes it anew.
-    fn make_missing(&self) {
-        let there: hashbrown::HashSet<String> = self.files.list().into_iter().collect();
-        let is_missing = |path: &str| path.rsplit('/').next().is_some_and(|name| !there.contains(name));
-        let view = self.published.view();
-        for (index, segment) in view.segments.iter().enumerate() {
-            if self.stop.load(Ordering::Relaxed) {
-                return;
-            }
-            if !matches!(segment.index, SegmentIndex::Sealed(_)) {
-                continue;
-            }
-            if is_missing(&names::index(segment.log.number)) {
-                // What cannot be made is met again by who asks it.
-                drop(segment.settled(&self.files));
-            }
-            make_levels(&self.files, &self.published, &view, index, |level, segments| !level.is_good(segments));
+/// Makes the files that are not there: somebody has removed them, or the last writer
+/// was stopped before it came to them. A filter is looked at too, because nobody who asks makes it anew.
+pub(crate) fn make_missing(files: &Arc<IndexFiles>, published: &Published, stop: &dyn Fn() -> bool) {
+    let there: hashbrown::HashSet<String> = files.list().into_iter().collect();
+    let is_missing = |path: &str| path.rsplit('/').next().is_some_and(|name| !there.contains(name));
+    let view = published.view();
+    for (index, segment) in view.segments.iter().enumerate() {
+        if stop() {
+            return;
         }
+        if !matches!(segment.index, SegmentIndex::Sealed(_)) {
+            continue;
+        }
+        if is_missing(&names::index(segment.log.number)) {
+            // What cannot be made is met again by who asks it.
+            drop(segment.settled(files));
+        }
+        make_levels(files, published, &view, index, |level, segments| !level.is_good(segments));
     }
 }
 

@@ -20,13 +20,11 @@ use crate::append::commit::CommitState;
 use crate::append::queue::{Committer, Queue, Ticket};
 use crate::append::request::Request;
 use crate::append::{Appended, ExpectedVersion};
-use crate::background::Background;
-use crate::bell::Bell;
+use crate::background::{Background, Beside};
 use crate::error::{AppendError, Doing, OpenError, ReadError};
 use crate::event::{NewEvent, RecordedEvent};
 use crate::follow::Follower;
 use crate::index::indexer::Indexer;
-use crate::log::active::PreparedSlot;
 use crate::log::names;
 use crate::options::Options;
 use crate::read::Reader;
@@ -93,9 +91,8 @@ enum Role {
 struct WriterSide {
     queue: Arc<Queue>,
     commit: Arc<CommitState>,
-    bell: Arc<Bell>,
-    prepared: PreparedSlot,
-    storage: Arc<dyn Storage>,
+    /// What is done beside the writer, by the background thread or by who calls [`EventStore::maintain`].
+    beside: Arc<Beside>,
     /// Taken before everything else is closed.
     background: Option<Background>,
     /// Likewise.
@@ -325,6 +322,49 @@ impl EventStore {
         let side = self.writer()?;
         side.queue.drain(&*side.commit);
         side.commit.flush()
+    }
+
+    /// Does now, in the caller's thread, what the background thread would do.
+    ///
+    /// For programs that open the store with [`Options::background`] off, to call when they are idle:
+    /// commits tickets that nobody waits for, syncs buffered appends whose
+    /// [`flush_interval`](Options::flush_interval) is over, prepares the file of the next segment once the
+    /// active one is half full, zeroes ahead of durable appends ([`Options::zero_ahead`]), and makes, the
+    /// first time, index files that are missing. Nothing of it is needed for correctness; appends are
+    /// faster for it. May take as long as writing as many zeros as are wanted ahead; other threads may append
+    /// and read meanwhile. Where the background thread runs, there is little left to do, and it does no harm.
+    ///
+    /// A full disk is no error: what finds no space is left to the writer.
+    ///
+    /// # Errors
+    ///
+    /// [`AppendError::Poisoned`] when the store takes no more appends: this has met the error of the active
+    /// segment's file that ended it, or somebody else has. Then buffered appends may or may not survive.
+    /// [`AppendError::ReadOnly`].
+    ///
+    /// # Example
+    ///
+    /// ```
+    /// use annals::{EventStore, ExpectedVersion, NewEvent, Options};
+    ///
+    /// # let dir = tempfile::tempdir()?;
+    /// let store = EventStore::open(dir.path(), &Options::new().background(false))?;
+    /// for day in 1..=7 {
+    ///     store.append("diary", ExpectedVersion::Any, NewEvent::new("Written", format!("day {day}")))?;
+    ///     // The work of the day is done.
+    ///     store.maintain()?;
+    /// }
+    /// # Ok::<(), Box<dyn std::error::Error>>(())
+    /// ```
+    pub fn maintain(&self) -> Result<(), AppendError> {
+        let side = self.writer()?;
+        if side.commit.poison.cause().is_none() {
+            side.beside.catch_up();
+        }
+        match side.commit.poison.cause() {
+            None => Ok(()),
+            Some(cause) => Err(AppendError::Poisoned { cause: Arc::clone(cause) }),
+        }
     }
 
     /// Closes the store if this is its last handle, and says whether that went well.
@@ -590,7 +630,7 @@ impl EventStore {
     pub(crate) fn submit(&self, request: Request) -> Result<Ticket, AppendError> {
         let side = self.writer()?;
         let queued = side.queue.submit(request);
-        side.bell.tickets();
+        side.beside.bell.tickets();
         Ok(Ticket::new(queued, Arc::clone(&side.queue), Arc::clone(&side.commit) as Arc<dyn Committer>))
     }
 }
@@ -601,9 +641,9 @@ impl Drop for WriterSide {
         self.indexer = None;
         self.queue.drain(&*self.commit);
         self.commit.files.close();
-        if let Some(prepared) = self.prepared.lock().take() {
+        if let Some(prepared) = self.beside.prepared.lock().take() {
             // Best effort: what stays is removed at the next open.
-            let _ = self.storage.remove(&prepared.path);
+            let _ = self.beside.storage.remove(&prepared.path);
         }
         // Who needs to know calls `close`; the failure is in the log of events either way.
         if self.commit.poison.cause().is_none()

@@ -5,6 +5,7 @@
 
 use std::io;
 use std::sync::Arc;
+use std::sync::atomic::AtomicBool;
 
 use annals_codec::u64_at;
 use parking_lot::Mutex;
@@ -100,23 +101,25 @@ impl Inner {
             published: Arc::clone(&published),
             poison,
             clock: Arc::clone(&options.clock),
-            zero_ahead: if options.background { options.zero_ahead } else { 0 },
+            zero_ahead: options.zero_ahead,
             bell: Arc::clone(&bell),
             files,
             sealed: indexer.as_ref().map(Indexer::news),
             lock: Mutex::new(Some(lock)),
         });
         let queue = Arc::new(Queue::default());
-        let beside = Beside {
+        let beside = Arc::new(Beside {
+            bell,
             commit: Arc::clone(&commit),
             queue: Arc::clone(&queue),
-            storage: Arc::clone(&storage),
-            prepared: Arc::clone(&prepared),
+            storage,
+            prepared,
             flush_interval: options.flush_interval,
             zero_ahead: options.zero_ahead.min(options.segment_bytes),
-        };
-        let background = options.background.then(|| Background::start(&bell, beside)).flatten();
-        let side = WriterSide { queue, commit, bell, prepared, storage, background, indexer };
+            has_indexes: AtomicBool::new(false),
+        });
+        let background = options.background.then(|| Background::start(&beside)).flatten();
+        let side = WriterSide { queue, commit, beside, background, indexer };
         let role = Role::Writer(side);
         Ok(Inner { log_id, options: options.clone(), report, published, role })
     }

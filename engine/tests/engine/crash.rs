@@ -393,8 +393,6 @@ fn reopening_an_empty_store_changes_nothing() {
     check_story(&story("reopen empty").reopen().reopen().sync(&[("a", 1)]).end());
 }
 
-// Several segments.
-
 // What is asked for again, and what must not be.
 
 #[test]
@@ -453,6 +451,8 @@ fn what_a_batch_of_the_group_refuses_is_told_only_when_that_batch_is_there() {
             .end(),
     );
 }
+
+// Several segments.
 
 const HALF: usize = 30_000;
 const MOST: usize = 55_000;
@@ -546,4 +546,68 @@ fn retries_find_their_batch_in_an_older_segment() {
             .again(1)
             .end(),
     );
+}
+
+// What is zeroed and prepared ahead.
+
+#[test]
+fn appends_into_zeroed_space_are_whole_or_absent() {
+    check_story(
+        &story("zeroed ahead")
+            .sync(&[("a", 3_000)])
+            .maintain()
+            .sync(&[("b", 700)])
+            .sync(&[("a", 2_000), ("b", 1)])
+            .maintain()
+            .sync(&[("a", 9_000)])
+            .end(),
+    );
+}
+
+#[test]
+fn buffered_events_in_zeroed_space_survive_what_they_should() {
+    check_story(
+        &story("buffered in zeros")
+            .sync(&[("a", 900)])
+            .maintain()
+            .buffered(&[("b", 700)])
+            .maintain()
+            .buffered(&[("a", 10)])
+            .flush()
+            .buffered(&[("a", 5_000)])
+            .end(),
+    );
+}
+
+#[test]
+fn zeros_behind_the_end_are_no_part_of_the_log_that_is_reopened() {
+    check_story(
+        &story("zeros, reopen").sync(&[("a", 3_000)]).maintain().reopen().sync(&[("a", 700)]).maintain().reopen().end(),
+    );
+}
+
+#[test]
+fn a_prepared_successor_is_found_by_the_roll() {
+    check_story(
+        &story("prepared")
+            .sync(&[("a", HALF)])
+            .maintain()
+            .sync(&[("a", HALF), ("b", 10)])
+            .sync(&[("b", 700)])
+            .maintain()
+            .sync(&[("a", 700)])
+            .end(),
+    );
+}
+
+#[test]
+fn a_prepared_successor_that_is_not_needed_is_removed() {
+    check_story(
+        &story("prepared, reopen").sync(&[("a", HALF)]).maintain().reopen().maintain().sync(&[("a", HALF)]).end(),
+    );
+}
+
+#[test]
+fn a_batch_larger_than_a_segment_goes_into_the_prepared_successor() {
+    check_story(&story("prepared, oversized").sync(&[("a", HALF)]).maintain().sync(&[("a", 90_000)]).maintain().end());
 }

@@ -8,6 +8,7 @@
 //! - [`idempotency`]: requests that come again, known by their keys and the ids of their events.
 //! - [`indexes`]: the derived files: that without them, and with any others, every answer is the same.
 //! - [`limits`]: limits at their exact edge, and bad input of every kind.
+//! - [`maintain`]: what a program without threads does when it is idle.
 //! - [`model`]: random operations, compared with a `Vec` of events.
 //! - [`parity`]: what users of the systems before rely on, and the flaws that must not come back.
 //! - [`processes`]: real processes: the lock, a live reader, SIGKILL, a failing kernel.
@@ -31,6 +32,7 @@ mod edges;
 mod idempotency;
 mod indexes;
 mod limits;
+mod maintain;
 mod model;
 mod parity;
 mod places;

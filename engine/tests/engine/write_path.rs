@@ -10,7 +10,7 @@ use annals_codec::{SegmentHeader, StoreMeta, Watermark};
 
 use crate::support::model::{Batch, Model};
 use crate::support::story::{Story, builder, commit, story, tell};
-use crate::support::{open, options, oracle, segment_path, snapshot};
+use crate::support::{asked, open, options, oracle, segment_path, snapshot};
 
 fn batch(number: u64, events: &[(&'static str, usize)]) -> Batch {
     Batch::new(number, events)
@@ -28,28 +28,6 @@ fn warm() -> (SimDisk, EventStore) {
     let store = open(&disk).unwrap();
     commit(&store, &batch(1, &[("a", 10)])).unwrap();
     (disk, store)
-}
-
-/// What `act` asks of the disk, without numbers and offsets: `write_at seg`, `sync seg`, ...
-fn asked<T>(disk: &SimDisk, act: impl FnOnce() -> T) -> Vec<String> {
-    disk.record_journal();
-    let before = disk.journal().len();
-    drop(act());
-    let lines = disk.journal().split_off(before);
-    let operations = lines.iter().filter(|line| !line.starts_with("read"));
-    operations.map(|line| shorten(line.split_once(' ').unwrap().1)).collect()
-}
-
-/// An operation and its file: a segment is `seg`, one without its name yet `seg.tmp`.
-fn shorten(line: &str) -> String {
-    let mut words = line.split(' ');
-    let (what, path) = (words.next().unwrap(), words.next().unwrap_or_default());
-    let file = match path.split_once('/') {
-        Some((dir, name)) if name.contains(".tmp") => format!("{dir}.tmp"),
-        Some((dir, _)) => dir.to_owned(),
-        None => path.to_owned(),
-    };
-    format!("{what} {file}").trim_end().to_owned()
 }
 
 const COMMIT: [&str; 3] = ["write_at seg", "sync seg", "write_at WATERMARK"];

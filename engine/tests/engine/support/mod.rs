@@ -26,9 +26,10 @@ impl Clock for Ticking {
     }
 }
 
-/// Options under which a story always takes the same course.
+/// Options under which a story always takes the same course: no thread, and no time that passes by itself.
 pub(crate) fn options() -> Options {
-    Options::new().background(false).segment_bytes(64 << 10).clock(Arc::new(Ticking::default()))
+    let options = Options::new().background(false).flush_interval(None).clock(Arc::new(Ticking::default()));
+    options.segment_bytes(64 << 10).zero_ahead(16 << 10)
 }
 
 pub(crate) fn open(disk: &SimDisk) -> Result<EventStore, OpenError> {
@@ -45,6 +46,28 @@ pub(crate) fn seal_early(disk: &SimDisk, store: &EventStore) {
     let refused = store.append("never", ExpectedVersion::Any, NewEvent::new("Told", vec![0; 100_000]));
     assert!(matches!(refused, Err(AppendError::StorageFull)), "{refused:?}");
     disk.set_capacity(None);
+}
+
+/// What `act` asks of the disk, without numbers and offsets: `write_at seg`, `sync seg`, ...
+pub(crate) fn asked<T>(disk: &SimDisk, act: impl FnOnce() -> T) -> Vec<String> {
+    disk.record_journal();
+    let before = disk.journal().len();
+    drop(act());
+    let lines = disk.journal().split_off(before);
+    let operations = lines.iter().filter(|line| !line.starts_with("read"));
+    operations.map(|line| shorten(line.split_once(' ').unwrap().1)).collect()
+}
+
+/// An operation and its file: a segment is `seg`, one without its name yet `seg.tmp`.
+fn shorten(line: &str) -> String {
+    let mut words = line.split(' ');
+    let (what, path) = (words.next().unwrap(), words.next().unwrap_or_default());
+    let file = match path.split_once('/') {
+        Some((dir, name)) if name.contains(".tmp") => format!("{dir}.tmp"),
+        Some((dir, _)) => dir.to_owned(),
+        None => path.to_owned(),
+    };
+    format!("{what} {file}").trim_end().to_owned()
 }
 
 /// The paths and bytes of all files, but for the lock.

@@ -17,6 +17,8 @@ pub(crate) enum Step {
     /// Several, queued together and then waited for.
     Tickets(Vec<Batch>),
     Flush,
+    /// What a background thread would do.
+    Maintain,
     /// An append that expects the wrong version of a stream.
     Conflict(&'static str),
     /// Tickets of which the last expects what the first makes wrong.
@@ -113,6 +115,11 @@ impl Told {
                     assert_eq!(store.durable_head(), store.head());
                 }
                 Err(_) => self.poisoned = true,
+            },
+            Step::Maintain => match store.maintain() {
+                Ok(()) => assert!(!self.poisoned, "a poisoned store was maintained"),
+                Err(AppendError::Poisoned { .. }) => self.poisoned = true,
+                Err(error) => panic!("nobody is told of {error}"),
             },
             Step::Conflict(stream) => {
                 let wrong = ExpectedVersion::Exact(StreamVersion::new(1_000));
@@ -316,6 +323,10 @@ impl Teller {
 
     pub(crate) fn flush(self) -> Teller {
         self.step(Step::Flush)
+    }
+
+    pub(crate) fn maintain(self) -> Teller {
+        self.step(Step::Maintain)
     }
 
     pub(crate) fn conflict(self, stream: &'static str) -> Teller {
