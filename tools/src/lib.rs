@@ -16,7 +16,7 @@
 //! - It ends with one of the four [`Exit`] codes, and never with a panic.
 //!
 //! It is a library too, so that tests and fuzzers reach the parsers that take bytes
-//! from strangers: [`ndjson`].
+//! from strangers, [`ndjson`], and the crash-injection harness, [`torture`].
 
 mod args;
 mod cmd;
@@ -31,6 +31,7 @@ mod payload;
 mod progress;
 mod segment_file;
 mod time;
+pub mod torture;
 
 use std::ffi::OsString;
 use std::process::ExitCode;

@@ -24,7 +24,7 @@ use crate::index::heads::Heads;
 use crate::index::indexer::Indexer;
 use crate::index::load::{self, Loader};
 use crate::index::memory::MemoryIndex;
-use crate::log::active::{ActiveLog, PreparedSlot};
+use crate::log::active::{ActiveLog, LogState, PreparedSlot};
 use crate::log::names;
 use crate::log::recover::decide::{Mode, Plan, Usable, decide};
 use crate::log::recover::survey::{Content, Facts, LastFacts, Purpose, SegmentFacts, survey};
@@ -36,6 +36,50 @@ use crate::report::RecoveryReport;
 use crate::storage::{LockError, Storage};
 use crate::view::{Published, View};
 
+/// What a recovery for writing has brought about.
+struct Recovered {
+    state: LogState,
+    report: RecoveryReport,
+    /// Of the segment that the writer goes on with.
+    index: Arc<MemoryIndex>,
+    files: Arc<IndexFiles>,
+    loader: Loader,
+    /// The sealed ones.
+    segments: Vec<IndexedSegment>,
+}
+
+/// One recovery. `None` when it has to begin anew, each time with one file less.
+fn recover(storage: &Arc<dyn Storage>, segment_bytes: u64, now: i64) -> Result<Option<Recovered>, OpenError> {
+    let mut loader = Loader::default();
+    let (last, mut offsets) = (Arc::new(MemoryIndex::default()), Vec::new());
+    let mut taken = IndexBuilder::new(&last).keeping(&mut offsets);
+    let facts = survey(&**storage, Purpose::Write, &mut taken)?;
+    match decide(&facts, Mode::Strict)? {
+        Plan::Create => {
+            let (state, report) = carry_out::create(storage, &facts, segment_bytes, now)?;
+            let files = IndexFiles::new(Arc::clone(storage), state.meta.meta().log_id, true);
+            Ok(Some(Recovered { state, report, index: Arc::default(), files, loader, segments: Vec::new() }))
+        }
+        Plan::Use(plan) => {
+            let files = IndexFiles::new(Arc::clone(storage), plan.log_id, true);
+            let segments = load_older(&**storage, &mut loader, &files, &facts, &plan)?;
+            let Some((state, report)) = carry_out::carry_out(storage, &facts, &plan, segment_bytes, now)? else {
+                return Ok(None);
+            };
+            loader.take_time(&plan.end.totals);
+            let index = match plan.finish_roll {
+                None => {
+                    state.segment.place_events(&offsets);
+                    last
+                }
+                // Its index is a file, and the segment that goes on is a new one.
+                Some(_) => Arc::default(),
+            };
+            Ok(Some(Recovered { state, report, index, files, loader, segments }))
+        }
+    }
+}
+
 impl Inner {
     /// Opens a store for writing; the options were checked.
     pub(super) fn open_writer(storage: Arc<dyn Storage>, options: &Options) -> Result<Inner, OpenError> {
@@ -46,34 +90,13 @@ impl Inner {
             LockError::Held { pid } => OpenError::AlreadyOpen { pid },
             LockError::Io(source) => OpenError::Io { action: "lock", path: storage.describe(""), source },
         })?;
-        let mut loader = Loader::default();
-        let (last, mut offsets) = (Arc::new(MemoryIndex::default()), Vec::new());
-        let mut taken = IndexBuilder::new(&last).keeping(&mut offsets);
-        let facts = survey(&*storage, Purpose::Write, &mut taken)?;
         let now = options.clock.now();
-        let mut segments = Vec::new();
-        let (state, report, index, files) = match decide(&facts, Mode::Strict)? {
-            Plan::Create => {
-                let (state, report) = carry_out::create(&storage, &facts, options.segment_bytes, now)?;
-                let files = IndexFiles::new(Arc::clone(&storage), state.meta.meta().log_id, true);
-                (state, report, Arc::new(MemoryIndex::default()), files)
-            }
-            Plan::Use(plan) => {
-                let files = IndexFiles::new(Arc::clone(&storage), plan.log_id, true);
-                segments = load_older(&*storage, &mut loader, &files, &facts, &plan)?;
-                let (state, report) = carry_out::carry_out(&storage, &facts, &plan, options.segment_bytes, now)?;
-                loader.take_time(&plan.end.totals);
-                let index = match plan.finish_roll {
-                    None => {
-                        state.segment.place_events(&offsets);
-                        last
-                    }
-                    // Its index is a file, and the segment that goes on is a new one.
-                    Some(_) => Arc::default(),
-                };
-                (state, report, index, files)
+        let recovered = loop {
+            if let Some(recovered) = recover(&storage, options.segment_bytes, now)? {
+                break recovered;
             }
         };
+        let Recovered { state, report, index, files, loader, mut segments } = recovered;
         // A sealed one without a successor is among the older ones already.
         if !state.segment.sealed {
             segments.push(IndexedSegment::in_memory(Arc::clone(&state.segment), Arc::clone(&index)));

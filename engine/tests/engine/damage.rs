@@ -10,8 +10,7 @@ use annals::{AppendError, EventStore, ExpectedVersion, NewEvent, OpenError, Posi
 
 use crate::support::model::{Batch, Model};
 use crate::support::oracle;
-use crate::support::story::commit;
-use crate::support::{open, open_read_only, seal_early, segment_path};
+use crate::support::{commit, open, open_read_only, seal_early, segment_path};
 
 const HEADER: u64 = 4096;
 
@@ -50,7 +49,7 @@ fn small_log() -> Small {
             seal_early(&disk, &store);
         }
         commit(&store, &batch).unwrap();
-        model.acknowledged(&batch);
+        model.acknowledged(&batch).unwrap();
     }
     let segments = store.stats().segments;
     assert_eq!(segments.iter().map(|segment| segment.sealed).collect::<Vec<_>>(), [true, true, false]);

@@ -9,7 +9,8 @@ use annals::storage::sim::SimDisk;
 use annals::storage::{Access, File, LockError, LockGuard, Storage};
 use annals::{EventId, ExpectedVersion, NewEvent, Position};
 
-use crate::support::{Rng, open, open_read_only, segment_path};
+use crate::places::Rng;
+use crate::support::{open, open_read_only, segment_path};
 
 /// As many segments as the first filter over several is over, and some more.
 const SEGMENTS: u64 = 19;
@@ -92,7 +93,7 @@ fn a_file_that_is_missing_is_no_finding() {
 #[test]
 fn a_flipped_bit_anywhere_in_a_derived_file_is_found() {
     let disk = many_segments();
-    let mut rng = Rng(1);
+    let mut rng = Rng::new(1);
     for path in [index(0), index(7), FILTER.to_owned()] {
         let bits = disk.file_len(&path).unwrap() * 8;
         // The header of each with every bit in turn would take long, and the checksums are tested elsewhere.

@@ -15,9 +15,8 @@ use annals::{
 
 use crate::places::{Place, event, files_of, on_every_kind, pos, positions, quiet, ver, wait_until};
 use crate::support::model::{Batch, Model};
-use crate::support::story::commit;
 use crate::support::watched::{Asked, Watched};
-use crate::support::{open, open_read_only, options, oracle, seal_early, segment_path, snapshot};
+use crate::support::{commit, open, open_read_only, options, oracle, seal_early, segment_path, snapshot};
 
 use ExpectedVersion::{Any, Exact};
 
@@ -841,7 +840,7 @@ fn stopped_or_failed_anywhere_while_a_filter_is_made_a_store_loses_nothing_and_m
     for number in 1..=16 {
         let batch = Batch { tracking: Some(("bank", number)), ..Batch::new(number, &[("a", 30), ("b", 10)]) };
         commit(&store, &batch).unwrap();
-        model.acknowledged(&batch);
+        model.acknowledged(&batch).unwrap();
         if number < 16 {
             seal_early(&disk, &store);
         }
@@ -851,7 +850,7 @@ fn stopped_or_failed_anywhere_while_a_filter_is_made_a_store_loses_nothing_and_m
     let whole = disk.fork();
     commit(&open(&whole).unwrap(), &last).unwrap();
     let mut after = model.clone();
-    after.acknowledged(&last);
+    after.acknowledged(&last).unwrap();
     assert!(whole.file_len(&filter(1, 0)).is_some());
     let good: Vec<_> = snapshot(&whole).into_iter().filter(|(path, _)| is_index(path)).collect();
     let check = |disk: &SimDisk, least: usize, case: &str| {

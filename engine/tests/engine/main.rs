@@ -14,7 +14,8 @@
 //! - [`processes`]: real processes: the lock, a live reader, SIGKILL, a failing kernel.
 //! - [`queries`]: queries, bounds and times, compared with going through all events by hand.
 //! - [`conditions`]: append conditions, and deciding again.
-//! - [`crash`]: short stories on the simulated disk, stopped and failed at every operation.
+//! - Crashes are told with the tools: short stories on the simulated disk, stopped and failed at every
+//!   operation, are in `tools/tests/torture_stories.rs`.
 //! - [`damage`]: a small log cut at every byte, and with every bit flipped.
 //! - [`recovery_rules`]: the rules R1 to R16, R19 and R20 of the format, a test for each.
 //! - [`write_path`]: what an append, a roll and a close ask of the disk, in which order.
@@ -25,7 +26,6 @@
 mod cases;
 mod concurrency;
 mod conditions;
-mod crash;
 mod damage;
 mod derived;
 mod edges;

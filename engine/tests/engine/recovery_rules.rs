@@ -11,8 +11,7 @@ use annals::{
 };
 
 use crate::support::model::{Batch, Model};
-use crate::support::story::{builder, commit};
-use crate::support::{open, open_read_only, options, oracle, segment_path, snapshot};
+use crate::support::{builder, commit, open, open_read_only, options, oracle, segment_path, snapshot};
 
 const HEADER: u64 = 4096;
 
@@ -31,10 +30,10 @@ fn store_with(batches: &[Batch]) -> (SimDisk, Model) {
     let mut model = Model::default();
     for batch in batches {
         commit(&store, batch).unwrap();
-        model.acknowledged(batch);
+        model.acknowledged(batch).unwrap();
     }
     store.close().unwrap();
-    model.flushed();
+    model.flushed().unwrap();
     (disk.after_power_loss(PowerLoss::KeepMost, 5), model)
 }
 
@@ -299,7 +298,7 @@ fn sealed_without_successor() -> (SimDisk, Model) {
     let store = open(&disk).unwrap();
     let mut model = Model::default();
     commit(&store, &batch(1, &[("a", 40_000), ("b", 10)])).unwrap();
-    model.acknowledged(&batch(1, &[("a", 40_000), ("b", 10)]));
+    model.acknowledged(&batch(1, &[("a", 40_000), ("b", 10)])).unwrap();
     drop(store);
     let disk = disk.after_kill();
     let rename = operation_of(&disk, "rename", |disk| {
@@ -376,7 +375,7 @@ fn r05_what_a_failed_sync_has_lost_is_not_shown_and_what_is_shown_is_on_the_disk
         let mut model = Model::default();
         for number in 1..=seed % 3 {
             commit(&store, &batch(number, &[("a", 300)])).unwrap();
-            model.acknowledged(&batch(number, &[("a", 300)]));
+            model.acknowledged(&batch(number, &[("a", 300)])).unwrap();
         }
         let next = batch(9, &[("a", 500), ("b", 700)]);
         // The first append begins the epoch and reserves space before it writes.
@@ -541,7 +540,7 @@ fn r06_events_without_their_commit_marker_do_not_exist() {
         let store = check_holds(&disk, &model);
         assert_eq!(store.recovery_report().torn.is_some(), len != end, "{len}");
     }
-    model.acknowledged(&batch(2, &[("a", 10), ("b", 100), ("a", 3)]));
+    model.acknowledged(&batch(2, &[("a", 10), ("b", 100), ("a", 3)])).unwrap();
     check_holds(&disk, &model);
 }
 
@@ -817,7 +816,7 @@ fn r13_what_a_killed_process_wrote_and_an_open_has_shown_survives_a_power_loss_r
         let mut model = Model::default();
         for number in 1..=number {
             commit(&store, &buffered(number, &[("a", 30_000)])).unwrap();
-            model.acknowledged(&buffered(number, &[("a", 30_000)]));
+            model.acknowledged(&buffered(number, &[("a", 30_000)])).unwrap();
         }
         let disk = disk.after_kill();
         let store = check_holds(&disk, &model);
@@ -841,7 +840,7 @@ fn r13_a_name_whose_sync_failed_is_given_anew_before_anything_is_written_under_i
     roll(&store).unwrap();
     let disk = disk.after_power_loss(PowerLoss::KeepLeast, 0);
     let mut model = model;
-    model.acknowledged(&batch(2, &[("a", 40_000)]));
+    model.acknowledged(&batch(2, &[("a", 40_000)])).unwrap();
     check_holds(&disk, &model);
 }
 
@@ -939,7 +938,7 @@ fn r15_a_write_that_fills_the_disk_is_rewound_and_leaves_nothing() {
         let store = open(&disk).unwrap();
         let mut model = Model::default();
         commit(&store, &buffered(1, &[("a", 10)])).unwrap();
-        model.acknowledged(&buffered(1, &[("a", 10)]));
+        model.acknowledged(&buffered(1, &[("a", 10)])).unwrap();
         disk.fail_at(disk.operations(), fault);
         assert!(matches!(commit(&store, &batch(2, &[("a", 5_000)])), Err(AppendError::StorageFull)));
         assert_eq!(oracle::check(&store, &model, 1), 1);
@@ -950,7 +949,7 @@ fn r15_a_write_that_fills_the_disk_is_rewound_and_leaves_nothing() {
         assert_eq!(store.durable_head(), Position::new(1));
         assert_eq!(open_read_only(&disk).unwrap().head(), Position::new(1), "and told to readers");
         commit(&store, &batch(3, &[("a", 600)])).unwrap();
-        model.acknowledged(&batch(3, &[("a", 600)]));
+        model.acknowledged(&batch(3, &[("a", 600)])).unwrap();
         check_holds(&disk.after_power_loss(PowerLoss::KeepLeast, 0), &model);
     }
 }
@@ -967,7 +966,7 @@ fn r15_a_full_disk_never_keeps_a_store_from_opening() {
         assert!(matches!(done, Ok(_) | Err(AppendError::StorageFull)), "{pages} pages: {done:?}");
         let mut model = model;
         if done.is_ok() {
-            model.acknowledged(&next);
+            model.acknowledged(&next).unwrap();
         }
         assert_eq!(oracle::check(&store, &model, model.len()), model.len());
         drop(store);
@@ -977,7 +976,7 @@ fn r15_a_full_disk_never_keeps_a_store_from_opening() {
         let store = check_holds(&disk, &model);
         disk.set_capacity(None);
         commit(&store, &batch(3, &[("b", 50_000)])).expect("there is space again");
-        model.acknowledged(&batch(3, &[("b", 50_000)]));
+        model.acknowledged(&batch(3, &[("b", 50_000)])).unwrap();
         drop(store);
         check_holds(&disk, &model);
     }

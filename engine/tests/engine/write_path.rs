@@ -5,12 +5,12 @@
 use annals::Durability::{Buffered, Sync};
 use annals::storage::sim::{Fault, PowerLoss, SimDisk};
 use annals::{AppendError, EventStore, ExpectedVersion, NewEvent, OpenError, Position, StreamVersion};
+use annals_cli::torture::{Story, tell_on};
 use annals_codec::scan::{self, scan};
 use annals_codec::{SegmentHeader, StoreMeta, Watermark};
 
 use crate::support::model::{Batch, Model};
-use crate::support::story::{Story, builder, commit, story, tell};
-use crate::support::{asked, open, options, oracle, segment_path, snapshot};
+use crate::support::{asked, builder, commit, open, options, oracle, segment_path, snapshot};
 
 fn batch(number: u64, events: &[(&'static str, usize)]) -> Batch {
     Batch::new(number, events)
@@ -252,7 +252,7 @@ fn a_roll_that_finds_no_space_at_any_step_is_finished_by_a_later_append() {
             let store = open(&disk).unwrap();
             disk.fail_at(operation, fault);
             let mut model = Model::default();
-            model.acknowledged(&batch(1, &[("a", 30_000)]));
+            model.acknowledged(&batch(1, &[("a", 30_000)])).unwrap();
             match commit(&store, &next) {
                 Err(AppendError::StorageFull) => {
                     full += 1;
@@ -265,7 +265,7 @@ fn a_roll_that_finds_no_space_at_any_step_is_finished_by_a_later_append() {
                 Err(AppendError::Poisoned { .. } | AppendError::CommitUnknown { .. }) => continue,
                 Err(error) => panic!("{fault:?} at {operation}: {error:?}"),
             }
-            model.acknowledged(&next);
+            model.acknowledged(&next).unwrap();
             oracle::check(&store, &model, 2);
             assert_eq!(store.stats().segments.len(), 2);
             drop(store);
@@ -332,13 +332,13 @@ fn a_large_segment_goes_on_under_smaller_options_by_rolling() {
     let mut model = Model::default();
     for number in 1..6 {
         commit(&store, &batch(number, &[("a", 40_000)])).unwrap();
-        model.acknowledged(&batch(number, &[("a", 40_000)]));
+        model.acknowledged(&batch(number, &[("a", 40_000)])).unwrap();
     }
     drop(store);
     let store = open(&disk).unwrap();
     assert_eq!(oracle::check(&store, &model, 5), 5);
     commit(&store, &batch(6, &[("a", 10)])).unwrap();
-    model.acknowledged(&batch(6, &[("a", 10)]));
+    model.acknowledged(&batch(6, &[("a", 10)])).unwrap();
     assert_eq!(store.stats().segments.len(), 2);
     drop(store);
     oracle::check(&open(&disk).unwrap(), &model, 6);
@@ -367,14 +367,16 @@ fn a_new_store_names_nothing_before_it_is_synced_and_store_meta_last() {
 // Nothing claims to be durable that is not.
 
 /// Tells the story up to each of its operations, and compares what is claimed with what is on the disk.
-fn check_claims(story: &Story) {
+fn check_claims(story: &str) {
+    let story: Story = story.parse().unwrap();
+    let steps = &story.lives[0].steps;
     let whole = SimDisk::new(1);
-    drop(tell(story, &whole));
+    tell_on(&whole, steps).unwrap();
     let mut claims = 0;
     for stop in 0..=whole.operations() {
         let disk = SimDisk::new(1);
         disk.stop_at(stop);
-        drop(tell(story, &disk));
+        tell_on(&disk, steps).unwrap();
         let segments: Vec<String> =
             disk.paths().into_iter().filter(|path| path.contains('-') && path.starts_with("seg/")).collect();
         for path in &segments {
@@ -400,20 +402,10 @@ fn check_claims(story: &Story) {
 
 #[test]
 fn neither_a_commit_marker_nor_the_watermark_is_ever_ahead_of_the_disk() {
-    let story = story("claims")
-        .sync(&[("a", 700)])
-        .buffered(&[("a", 2_000)])
-        .buffered(&[("b", 900)])
-        .sync(&[("a", 3)])
-        .buffered(&[("a", 900)])
-        .flush()
-        .buffered(&[("a", 10)])
-        .reopen()
-        .sync(&[("a", 50_000)])
-        .buffered(&[("b", 30_000)])
-        .sync(&[("b", 3)])
-        .end();
-    check_claims(&story);
+    check_claims(
+        "sync a700, buffered a2000, buffered b900, sync a3, buffered a900, flush, buffered a10, reopen, \
+         sync a50000, buffered b30000, sync b3",
+    );
 }
 
 #[test]

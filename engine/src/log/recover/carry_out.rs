@@ -122,14 +122,15 @@ fn finish_creation(
     Ok((meta, watermark))
 }
 
-/// Brings an existing store into use.
+/// Brings an existing store into use. `None` when it has changed what the plan was made of, to
+/// begin anew: then the next recovery finds other facts.
 pub(crate) fn carry_out(
     storage: &Arc<dyn Storage>,
     facts: &Facts,
     plan: &Usable,
     segment_bytes: u64,
     now: i64,
-) -> Result<(LogState, RecoveryReport), OpenError> {
+) -> Result<Option<(LogState, RecoveryReport)>, OpenError> {
     let mut report = RecoveryReport {
         head: plan.end.position,
         epoch: plan.end.epoch,
@@ -155,7 +156,17 @@ pub(crate) fn carry_out(
     storage.sync_dir(names::SEGMENTS).doing("sync", || storage.describe(names::SEGMENTS))?;
     storage.sync_dir("").doing("sync", || storage.describe(""))?;
 
-    let renewed = if is_unused(last, plan) { renew(&**storage, last)? } else { None };
+    let renewed = if is_unused(last, plan) {
+        let renewed = renew(&**storage, last)?;
+        if renewed.is_none() {
+            // There is no space to give it a durable name, and nothing may be written under another.
+            storage.remove(&last.path).doing("remove", doing)?;
+            return Ok(None);
+        }
+        renewed
+    } else {
+        None
+    };
     let is_renewed = renewed.is_some();
     let place = renewed.unwrap_or_else(|| SegmentPlace {
         number: last.number,
@@ -206,7 +217,7 @@ pub(crate) fn carry_out(
         meta,
         watermark,
     };
-    Ok((state, report))
+    Ok(Some((state, report)))
 }
 
 /// Opens WATERMARK and `store.meta`, making what is missing of them. `is_renewed` when the
@@ -311,11 +322,13 @@ fn tell_others(watermark: &mut WatermarkFile, plan: &Usable, segment: &Segment, 
 }
 
 /// Whether the last segment was begun and nothing says that its name is durable:
-/// the sync of its directory may have failed, and no later one would cover it.
+/// the sync of its directory may have failed, and no later one would cover it. Both
+/// WATERMARK and `store.meta` name a segment only after that sync.
 fn is_unused(last: &SegmentFacts, plan: &Usable) -> bool {
     let is_empty = plan.cut.is_none() && plan.end.offset == SEGMENT_HEADER_LEN as u64;
-    let is_named = plan.meta.is_some_and(|meta| meta.active == last.number);
-    is_empty && !is_named && plan.finish_roll.is_none()
+    let is_active = plan.meta.is_some_and(|meta| meta.active == last.number);
+    let is_told = plan.watermark.is_some_and(|watermark| watermark.segment == last.number);
+    is_empty && !is_active && !is_told && plan.finish_roll.is_none()
 }
 
 /// Makes a segment that holds nothing yet once more, over itself: then its name is a new

@@ -54,6 +54,14 @@ pub enum PowerLoss {
     /// Nothing unsynced is kept but for the operation of this number, and what
     /// it cannot be without.
     KeepOnly(u64),
+    /// Everything is kept, but of one write only its beginning, and nothing
+    /// that was written over the rest of it later.
+    TornAt {
+        /// The number of the operation.
+        operation: u64,
+        /// How many of the sectors it wrote are kept.
+        sector: u64,
+    },
 }
 
 /// What [`PowerLoss`] means for one file or for the names; numbers are [`Stamp`]s.
@@ -63,6 +71,8 @@ pub(super) enum Keep {
     Nothing,
     Except(Stamp),
     Only(Stamp),
+    /// Of the operation only the first sectors.
+    Torn(Stamp, u64),
     /// What came before, and parts of the operation itself.
     Before(Stamp),
     /// Each thing with this chance, in 256ths.

@@ -89,6 +89,12 @@ impl Inode {
         self.pending.len()
     }
 
+    /// How many sectors an operation wrote that no sync covers.
+    pub(super) fn unsynced_sectors(&self, stamp: Stamp) -> u64 {
+        let changes = self.pending.iter().filter(|change| change.stamp == stamp && change.is_data());
+        changes.map(|change| change.sectors().count() as u64).sum()
+    }
+
     /// Reads through the cache; how many bytes the file had for it.
     pub(super) fn read(&self, offset: u64, buf: &mut [u8]) -> usize {
         let n = self.readable(offset, buf.len());
@@ -272,11 +278,16 @@ impl Inode {
                     self.write_out(disk, change, change.range.clone());
                 }
                 Keep::Before(stop) if change.stamp > stop => {}
+                Keep::Torn(stamp, _) if change.stamp < stamp => {
+                    self.write_out(disk, change, change.range.clone());
+                }
                 _ => {
                     for sector in change.sectors() {
                         let kept = match keep {
                             Keep::Except(stamp) => change.stamp < stamp || !self.touched(stamp, sector),
                             Keep::Only(stamp) => change.stamp <= stamp && self.touched(stamp, sector),
+                            Keep::Torn(stamp, kept) if change.stamp == stamp => sector - change.sectors().start < kept,
+                            Keep::Torn(..) => !dropped.contains(&sector),
                             Keep::Chance(chance) => !dropped.contains(&sector) && dice.chance(chance),
                             // The operation that was torn.
                             _ => !dropped.contains(&sector) && dice.chance(128),

@@ -126,6 +126,8 @@ struct State {
     full: Full,
 
     journal: Option<Vec<String>>,
+    /// The lines of the journal that tell of a fault, whether it is written or not.
+    met: Vec<String>,
 }
 
 #[derive(Clone, Copy, Default, Eq, PartialEq)]
@@ -194,9 +196,19 @@ impl SimDisk {
         state.full = Full::No;
     }
 
+    /// The limit, in bytes; `None` when there is none.
+    pub fn capacity(&self) -> Option<u64> {
+        self.state().capacity.map(|pages| pages * PAGE)
+    }
+
     /// How many bytes of capacity are taken.
     pub fn used(&self) -> u64 {
         self.state().used * PAGE
+    }
+
+    /// The seed of everything that is left to chance.
+    pub fn seed(&self) -> u64 {
+        self.state().seed
     }
 
     /// How many operations have changed or synced the disk, or tried to: the
@@ -219,6 +231,17 @@ impl SimDisk {
             Node::Dir => 0,
         });
         files.sum::<usize>() + state.names.unsynced()
+    }
+
+    /// How many sectors an operation wrote that no sync covers yet.
+    pub fn unsynced_sectors(&self, operation: u64) -> u64 {
+        let stamp = operation.saturating_add(1);
+        self.state().inodes.iter().map(|inode| inode.unsynced_sectors(stamp)).max().unwrap_or(0)
+    }
+
+    /// The planned faults that have struck so far, each a line as in the [journal](SimDisk::journal).
+    pub fn faults_met(&self) -> Vec<String> {
+        self.state().met.clone()
     }
 
     /// Begins to write down every operation and read, from the next one on.
@@ -374,6 +397,7 @@ impl State {
         self.faults.clear();
         self.read_faults.clear();
         self.full = Full::No;
+        self.met.clear();
         if let Some(journal) = &mut self.journal {
             journal.clear();
         }
@@ -386,6 +410,7 @@ impl State {
             PowerLoss::KeepMost => Keep::All,
             PowerLoss::DropOnly(n) => Keep::Except(n.saturating_add(1)),
             PowerLoss::KeepOnly(n) => Keep::Only(n.saturating_add(1)),
+            PowerLoss::TornAt { operation, sector } => Keep::Torn(operation.saturating_add(1), sector),
             PowerLoss::Random => match dice.below(8) {
                 // A disk that writes in order, and was torn somewhere.
                 0..3 => Keep::Before(dice.below(self.operations + 1)),
@@ -413,13 +438,14 @@ impl State {
         } else {
             Verdict::Go
         };
-        if let Some(journal) = &mut self.journal {
+        let is_fault = matches!(verdict, Verdict::Fail(_));
+        if self.journal.is_some() || is_fault {
             let fate = match verdict {
                 Verdict::Go => String::new(),
                 Verdict::Fail(fault) => format!(" -> {fault:?}"),
                 Verdict::Stop => " -> stopped".to_owned(),
             };
-            journal.push(format!("{number} {}{fate}", what()));
+            self.write_down(format!("{number} {}{fate}", what()), is_fault);
         }
         Ok((number + 1, verdict))
     }
@@ -443,15 +469,24 @@ impl State {
         }
         let number = self.reads;
         self.reads += 1;
-        let fault = self.read_faults.iter().find(|(at, _)| *at == number);
-        if let Some(journal) = &mut self.journal {
-            let fate = fault.map_or(String::new(), |(_, fault)| format!(" -> {fault:?}"));
-            journal.push(format!("read {number} {}{fate}", what()));
+        let fault = self.read_faults.iter().find(|(at, _)| *at == number).map(|(_, fault)| *fault);
+        if self.journal.is_some() || fault.is_some() {
+            let fate = fault.map_or(String::new(), |fault| format!(" -> {fault:?}"));
+            self.write_down(format!("read {number} {}{fate}", what()), fault.is_some());
         }
         match fault {
-            Some((_, ReadFault::Eio)) => Err(Errno::IO.into()),
-            Some((_, ReadFault::Stale)) => Ok(true),
+            Some(ReadFault::Eio) => Err(Errno::IO.into()),
+            Some(ReadFault::Stale) => Ok(true),
             None => Ok(false),
+        }
+    }
+
+    fn write_down(&mut self, line: String, is_fault: bool) {
+        if is_fault {
+            self.met.push(line.clone());
+        }
+        if let Some(journal) = &mut self.journal {
+            journal.push(line);
         }
     }
 

@@ -154,7 +154,7 @@ impl Names {
         let mut kept = vec![true; self.pending.len()];
         for (i, change) in self.pending.iter().enumerate() {
             let chosen = match keep {
-                Keep::All | Keep::Only(_) => true,
+                Keep::All | Keep::Only(_) | Keep::Torn(..) => true,
                 Keep::Nothing => false,
                 Keep::Except(stamp) => change.stamp != stamp,
                 Keep::Before(stop) => change.stamp < stop || change.stamp == stop && dice.chance(128),

@@ -1,43 +1,44 @@
-//! What the tests of crashes, damage and rules share, and a torture harness can use.
+//! What the tests of crashes, damage and rules share.
 //!
-//! - [`model`]: what a store must hold, as a list of batches and what became of each.
-//! - [`oracle`]: compares an open store with the model.
-//! - [`story`]: short stories of appends, told on a simulated disk until something goes wrong.
+//! - [`model`] and [`oracle`] are those of the crash-injection harness, which lives with the tools.
 //! - [`watched`]: a simulated disk that says what was asked of it.
 
-pub(crate) mod model;
-pub(crate) mod oracle;
-pub(crate) mod story;
 pub(crate) mod watched;
 
 use std::sync::Arc;
-use std::sync::atomic::{AtomicI64, Ordering};
 
 use annals::storage::sim::SimDisk;
-use annals::{AppendError, Clock, EventStore, ExpectedVersion, NewEvent, OpenError, Options};
+use annals::{AppendError, Appended, BatchBuilder, EventStore, ExpectedVersion, NewEvent, OpenError};
 
-/// A clock that a disk's whole fate can be repeated with.
-#[derive(Debug, Default)]
-struct Ticking(AtomicI64);
+pub(crate) use annals_cli::torture::{model, open, options};
+use model::Batch;
 
-impl Clock for Ticking {
-    fn now(&self) -> i64 {
-        self.0.fetch_add(1_000, Ordering::Relaxed)
+/// The oracle of the harness; a broken promise is a panic here.
+pub(crate) mod oracle {
+    use annals::{EventStore, RecordedEvent};
+    use annals_cli::torture::{model::Model, oracle};
+
+    #[track_caller]
+    pub(crate) fn check(store: &EventStore, model: &Model, least: usize) -> usize {
+        oracle::check(store, model, least).unwrap_or_else(|violation| panic!("{violation}"))
     }
-}
 
-/// Options under which a story always takes the same course: no thread, and no time that passes by itself.
-pub(crate) fn options() -> Options {
-    let options = Options::new().background(false).flush_interval(None).clock(Arc::new(Ticking::default()));
-    options.segment_bytes(64 << 10).zero_ahead(16 << 10)
-}
-
-pub(crate) fn open(disk: &SimDisk) -> Result<EventStore, OpenError> {
-    EventStore::open_on(Arc::new(disk.clone()), &options())
+    #[track_caller]
+    pub(crate) fn read_everything(store: &EventStore) -> Vec<RecordedEvent> {
+        oracle::read_everything(store).unwrap_or_else(|violation| panic!("{violation}"))
+    }
 }
 
 pub(crate) fn open_read_only(disk: &SimDisk) -> Result<EventStore, OpenError> {
     EventStore::open_read_only_on(Arc::new(disk.clone()))
+}
+
+pub(crate) fn commit(store: &EventStore, batch: &Batch) -> Result<Appended, AppendError> {
+    batch.commit(store)
+}
+
+pub(crate) fn builder<'a>(store: &'a EventStore, batch: &Batch) -> BatchBuilder<'a> {
+    batch.builder(store)
 }
 
 /// Seals a short segment: a batch that wants one of its own begins it, and then finds no space.
@@ -80,21 +81,4 @@ pub(crate) fn snapshot(disk: &SimDisk) -> Vec<(String, Vec<u8>)> {
 pub(crate) fn segment_path(disk: &SimDisk, number: u64) -> String {
     let start = format!("seg/{number:020}-");
     disk.paths().into_iter().find(|path| path.starts_with(&start)).expect("the segment exists")
-}
-
-/// Splitmix64, for what is sampled: the seed is printed with every failure.
-pub(crate) struct Rng(pub(crate) u64);
-
-impl Rng {
-    pub(crate) fn next(&mut self) -> u64 {
-        self.0 = self.0.wrapping_add(0x9E37_79B9_7F4A_7C15);
-        let mut x = self.0;
-        x = (x ^ (x >> 30)).wrapping_mul(0xBF58_476D_1CE4_E5B9);
-        x = (x ^ (x >> 27)).wrapping_mul(0x94D0_49BB_1331_11EB);
-        x ^ (x >> 31)
-    }
-
-    pub(crate) fn below(&mut self, n: u64) -> u64 {
-        self.next() % n
-    }
 }

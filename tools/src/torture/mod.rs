@@ -1,0 +1,29 @@
+//! The crash-injection harness: tells stories, ends them badly, and looks what is left.
+//!
+//! ```text
+//!  generate ──► story ──► tell ──► disk after the crash ──► open ──► oracle ◄── model
+//!     ▲          ▲ │        (simulated: engine feature `sim`)            │
+//!   a seed     text │                                                   ▼
+//!                shrink ◄───────────────────────────────────────── violation
+//! ```
+//!
+//! The promises that are checked at every opening are [`Rule`]s, O1 to O10.
+//! The model is a list of batches; it knows nothing of files. A story is data with
+//! a text form, so that a finding is one line that can be pasted into a test.
+
+mod caught;
+pub mod exhaustive;
+pub mod generate;
+pub mod model;
+pub mod oracle;
+mod shrink;
+pub mod simulated;
+pub mod story;
+mod tally;
+mod tell;
+mod violation;
+
+pub use story::Story;
+pub use tally::{Count, Tally};
+pub use tell::{open, options, tell, tell_on};
+pub use violation::{Rule, Violation};

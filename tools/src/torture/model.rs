@@ -1,0 +1,300 @@
+//! What a store must hold: a list of batches, and what became of each.
+//!
+//! The model is meant to be obviously right. It knows no segments, offsets or
+//! files: a log is a list of batches, and a crash may only shorten the list,
+//! never below what was promised.
+
+use std::ops::Range;
+
+use annals::{AppendError, Appended, BatchBuilder, Durability, EventId, EventStore, ExpectedVersion, NewEvent};
+
+use super::violation::{Rule, Violation, ensure};
+
+/// One batch. Its number is in every payload, so that no two batches look alike.
+#[derive(Clone, Debug, Eq, PartialEq)]
+pub struct Batch {
+    /// Its name; never the same for two batches.
+    pub number: u64,
+    /// The stream and the payload's length of each event.
+    pub events: Vec<(&'static str, usize)>,
+    /// A source, and how far it is processed with this batch.
+    pub tracking: Option<(&'static str, u64)>,
+    /// Whether it has an idempotency key.
+    pub has_key: bool,
+    /// Whether its author gives its events ids.
+    pub has_ids: bool,
+    /// Whether its author says at which version its streams are.
+    pub is_exact: bool,
+    /// When it is acknowledged.
+    pub durability: Durability,
+}
+
+impl Batch {
+    /// A durable batch.
+    pub fn new(number: u64, events: &[(&'static str, usize)]) -> Batch {
+        Batch {
+            number,
+            events: events.to_vec(),
+            tracking: None,
+            has_key: false,
+            has_ids: false,
+            is_exact: false,
+            durability: Durability::Sync,
+        }
+    }
+
+    /// The payload of its event number `index`.
+    pub fn payload(&self, index: usize) -> Vec<u8> {
+        let line = format!("batch {} event {index} ", self.number);
+        line.bytes().cycle().take(self.events[index].1).collect()
+    }
+
+    /// The type of its event number `index`: types alternate, so that looking one up leaves something out.
+    pub fn event_type(&self, index: usize) -> &'static str {
+        ["Told", "Sung", "Drawn"][(self.number as usize + index) % 3]
+    }
+
+    /// Its idempotency key, if it has one.
+    pub fn key(&self) -> Option<String> {
+        self.has_key.then(|| format!("batch {}", self.number))
+    }
+
+    /// The id that is given to its event number `index`, if ids are given.
+    pub fn id(&self, index: usize) -> Option<EventId> {
+        let mut bytes = [0xAB; 16];
+        bytes[..8].copy_from_slice(&self.number.to_le_bytes());
+        bytes[8] = index as u8;
+        self.has_ids.then(|| EventId::from_bytes(bytes))
+    }
+
+    /// Whether a second try of it is recognised.
+    pub fn can_be_retried(&self) -> bool {
+        self.has_key || self.has_ids && !self.events.is_empty()
+    }
+
+    /// Its events, as they are appended.
+    pub fn new_events(&self) -> impl Iterator<Item = (&'static str, NewEvent)> {
+        self.events.iter().enumerate().map(|(index, (stream, _))| {
+            let event = NewEvent::new(self.event_type(index), self.payload(index)).tag("story");
+            (*stream, self.id(index).map_or(event.clone(), |id| event.id(id)))
+        })
+    }
+
+    /// Says to the store what this batch is.
+    pub fn builder<'a>(&self, store: &'a EventStore) -> BatchBuilder<'a> {
+        let mut builder = store.batch().durability(self.durability);
+        if self.is_exact {
+            let mut streams: Vec<_> = self.events.iter().map(|(stream, _)| *stream).collect();
+            streams.sort_unstable();
+            streams.dedup();
+            for stream in streams {
+                // What cannot be read is told by the append itself.
+                if let Ok(version) = store.stream_version(stream) {
+                    builder = builder.expect(stream, ExpectedVersion::Exact(version));
+                }
+            }
+        }
+        for (stream, event) in self.new_events() {
+            builder = builder.event(stream, event);
+        }
+        if let Some(key) = self.key() {
+            builder = builder.idempotency_key(key);
+        }
+        match self.tracking {
+            Some((source, upstream)) => builder.tracking(source, upstream),
+            None => builder,
+        }
+    }
+
+    /// Appends it.
+    ///
+    /// # Errors
+    ///
+    /// What the append says.
+    pub fn commit(&self, store: &EventStore) -> Result<Appended, AppendError> {
+        self.builder(store).commit()
+    }
+}
+
+/// What became of a batch.
+#[derive(Clone, Copy, Debug, Eq, PartialEq)]
+enum Fate {
+    /// Acknowledged, and durable: nothing may take it.
+    Durable,
+    /// Acknowledged, not durable: a power loss may take it, a kill may not.
+    Written,
+    /// Not acknowledged: there as a whole, or not at all.
+    InDoubt,
+}
+
+/// How the life of a disk ended.
+#[derive(Clone, Copy, Debug, Eq, PartialEq)]
+pub enum End {
+    /// The process died; what it wrote is still there.
+    Kill,
+    /// The machine died; what was not synced may be gone.
+    PowerLoss,
+}
+
+/// The log as it must be.
+#[derive(Clone, Debug, Default)]
+pub struct Model {
+    batches: Vec<(Batch, Fate)>,
+    /// How many batches a recovery has shown.
+    shown: usize,
+    /// What recoveries have dropped.
+    dropped: Vec<u64>,
+    /// A sync has failed: what was only written may be gone already.
+    pub sync_failed: bool,
+}
+
+impl Model {
+    /// The batch was appended.
+    ///
+    /// # Errors
+    ///
+    /// When one that may not be there stands before it: nothing can be promised behind that.
+    pub fn acknowledged(&mut self, batch: &Batch) -> Result<(), Violation> {
+        let behind = format!("batch {} was acknowledged behind one that is in doubt", batch.number);
+        ensure!(self.in_doubt() == 0, FailuresAreTold, "{behind}");
+        self.push(batch, Fate::Written);
+        if batch.durability == Durability::Sync { self.flushed() } else { Ok(()) }
+    }
+
+    /// Whether the batch was appended, nobody knows.
+    pub fn doubtful(&mut self, batch: &Batch) {
+        self.push(batch, Fate::InDoubt);
+    }
+
+    fn push(&mut self, batch: &Batch, fate: Fate) {
+        // Whoever appends it once more brings it back himself.
+        self.dropped.retain(|number| *number != batch.number);
+        self.batches.push((batch.clone(), fate));
+    }
+
+    /// Whether a batch is there, or may be.
+    pub fn holds(&self, batch: &Batch) -> bool {
+        self.place(batch).is_some()
+    }
+
+    fn place(&self, batch: &Batch) -> Option<usize> {
+        self.batches().position(|known| known.number == batch.number)
+    }
+
+    /// A batch that was appended before was asked for once more, and found to be there.
+    ///
+    /// # Errors
+    ///
+    /// When it never was there, or nobody could know.
+    pub fn found(&mut self, batch: &Batch) -> Result<(), Violation> {
+        let Some(index) = self.place(batch) else {
+            let seen = format!("batch {} was found, and is not there", batch.number);
+            return Err(Violation::new(Rule::ReadsAgree, seen));
+        };
+        if batch.durability == Durability::Sync { self.made_durable(index + 1) } else { Ok(()) }
+    }
+
+    /// Everything acknowledged so far is durable now.
+    ///
+    /// # Errors
+    ///
+    /// When something is in doubt: nothing can be promised behind that.
+    pub fn flushed(&mut self) -> Result<(), Violation> {
+        self.made_durable(self.len())
+    }
+
+    fn made_durable(&mut self, count: usize) -> Result<(), Violation> {
+        for (batch, fate) in &mut self.batches[..count] {
+            let doubtful = *fate == Fate::InDoubt;
+            ensure!(!doubtful, FailuresAreTold, "something was called durable behind batch {}, in doubt", batch.number);
+            *fate = Fate::Durable;
+        }
+        Ok(())
+    }
+
+    /// How many batches nobody knows the fate of.
+    pub fn in_doubt(&self) -> usize {
+        self.batches.iter().filter(|(_, fate)| *fate == Fate::InDoubt).count()
+    }
+
+    /// How many batches must be there after such an end.
+    pub fn least(&self, end: End) -> usize {
+        let kept = |fate: Fate| match fate {
+            Fate::Durable => true,
+            Fate::Written => end == End::Kill && !self.sync_failed,
+            Fate::InDoubt => false,
+        };
+        self.batches.iter().take_while(|(_, fate)| kept(*fate)).count()
+    }
+
+    /// How many batches there are, those in doubt included.
+    pub fn len(&self) -> usize {
+        self.batches.len()
+    }
+
+    /// Whether nothing was appended.
+    pub fn is_empty(&self) -> bool {
+        self.batches.is_empty()
+    }
+
+    /// A recovery has shown this many batches: the others are gone for ever, and these stay.
+    pub fn recovered(&mut self, shown: usize) {
+        self.dropped.extend(self.batches.drain(shown..).map(|(batch, _)| batch.number));
+        for (_, fate) in &mut self.batches {
+            *fate = Fate::Durable;
+        }
+        self.shown = shown;
+        self.sync_failed = false;
+    }
+
+    /// The batches, in order.
+    pub fn batches(&self) -> impl Iterator<Item = &Batch> {
+        self.batches.iter().map(|(batch, _)| batch)
+    }
+
+    /// How many events the first `batches` batches hold.
+    pub fn events(&self, batches: usize) -> usize {
+        self.batches().take(batches).map(|batch| batch.events.len()).sum()
+    }
+
+    /// For how many batches there are this many events; several where batches have no events.
+    pub(super) fn batches_of(&self, events: usize) -> Range<usize> {
+        let mut sum = 0;
+        let ends: Vec<usize> = std::iter::once(0)
+            .chain(self.batches().map(|batch| {
+                sum += batch.events.len();
+                sum
+            }))
+            .collect();
+        ends.partition_point(|end| *end < events)..ends.partition_point(|end| *end <= events)
+    }
+
+    /// How far a source is processed after the first `batches` batches.
+    pub fn tracking(&self, batches: usize, source: &str) -> Option<u64> {
+        let records = self.batches().take(batches).filter_map(|batch| batch.tracking);
+        records.filter(|(name, _)| *name == source).map(|(_, upstream)| upstream).last()
+    }
+
+    /// The sources that are tracked.
+    pub fn sources(&self) -> Vec<&'static str> {
+        let mut sources: Vec<_> = self.batches().filter_map(|batch| batch.tracking).map(|(name, _)| name).collect();
+        sources.sort_unstable();
+        sources.dedup();
+        sources
+    }
+
+    /// Which promise is broken by a log that shows the events of these batches.
+    pub(super) fn rule_broken_by(&self, found: &[u64], least: usize) -> Rule {
+        let there =
+            |batch: &Batch| batch.events.len() == found.iter().filter(|number| **number == batch.number).count();
+        if found.iter().any(|number| self.dropped.contains(number)) {
+            Rule::DroppedStaysGone
+        } else if !self.batches().take(self.shown).all(there) {
+            Rule::ShownStays
+        } else if !self.batches().take(least).all(there) {
+            Rule::AcknowledgedStays
+        } else {
+            Rule::WholeOrAbsent
+        }
+    }
+}

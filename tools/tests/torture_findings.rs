@@ -1,0 +1,17 @@
+//! What random stories have found in the engine: each a story that broke a promise once, as short as
+//! it could be made.
+
+use annals_cli::torture::{Story, Tally, tell};
+
+#[track_caller]
+fn check_story(text: &str) {
+    let story: Story = text.parse().expect("the text is a story");
+    if let Err(violation) = tell(&story, &mut Tally::default()) {
+        panic!("{violation}");
+    }
+}
+
+#[test]
+fn nothing_is_written_under_a_name_whose_sync_failed_when_there_is_no_space_for_another() {
+    check_story("disk 1: full 13, short-full 6, lose least");
+}
