@@ -4,13 +4,14 @@
 //!  annals COMMAND STORE [ARGS]
 //!
 //!  args ─► cmd::{demo, import, export, get, read, tail, streams, stats, verify} ─► the engine
+//!                        cmd::torture ─► torture ─► the engine, on disks that fail
 //!                        cmd::dump ─► segment_file ─► annals-codec: raw bytes, no engine
 //!  out, progress ◄─ what a person or a program sees       exit ◄─ how it ends
 //! ```
 //!
 //! What is always true:
 //!
-//! - Only `import` and `demo` write to a store; every other command opens it
+//! - Only `import`, `demo` and `torture` write to a store, the latter two to their own; every other command opens it
 //!   read-only, beside a running writer, and changes nothing on disk.
 //! - Results go to standard output, everything about the run to standard error.
 //! - It ends with one of the four [`Exit`] codes, and never with a panic.

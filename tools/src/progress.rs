@@ -24,8 +24,12 @@ impl Progress {
 
     /// Work over `total` events that are printed meanwhile.
     pub(crate) fn events(what: &'static str, total: u64) -> Progress {
-        let hidden = io::stdout().is_terminal();
-        Progress::new(hidden, what, Some(total), "{prefix} {bar:30} {percent:>3}%  {human_pos}/{human_len}  {eta} left")
+        Progress::count(io::stdout().is_terminal(), what, total)
+    }
+
+    /// Work over `total` things of a kind.
+    pub(crate) fn count(json: bool, what: &'static str, total: u64) -> Progress {
+        Progress::new(json, what, Some(total), "{prefix} {bar:30} {percent:>3}%  {human_pos}/{human_len}  {eta} left")
     }
 
     fn new(hidden: bool, what: &'static str, total: Option<u64>, template: &str) -> Progress {

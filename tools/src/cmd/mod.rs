@@ -10,6 +10,7 @@ mod read;
 mod stats;
 mod streams;
 mod tail;
+mod torture;
 mod verify;
 
 use annals::Options;
@@ -31,6 +32,7 @@ fn dispatch(command: Command, out: &mut Out) -> Ended {
     match command {
         Command::Demo { dir } => demo::run(dir.as_deref(), out),
         Command::DemoWriter { store } => demo::write_until_killed(&store),
+        Command::Torture(args) => torture::run(&args, out),
         Command::Import { store, input, source, batch, segment_bytes } => {
             let options = segment_bytes.map_or_else(Options::new, |bytes| Options::new().segment_bytes(bytes));
             import::run(&store, &options, &input, source, batch, out)

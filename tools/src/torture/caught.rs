@@ -19,7 +19,7 @@ thread_local! {
 /// # Errors
 ///
 /// The first promise that is broken.
-pub(super) fn tell_caught(story: &Story, tally: &mut Tally) -> Result<(), Violation> {
+pub(crate) fn tell_caught(story: &Story, tally: &mut Tally) -> Result<(), Violation> {
     caught(|| tell(story, tally))
 }
 

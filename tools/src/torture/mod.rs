@@ -23,6 +23,7 @@ mod tally;
 mod tell;
 mod violation;
 
+pub(crate) use caught::tell_caught;
 pub use story::Story;
 pub use tally::{Count, Tally};
 pub use tell::{open, options, tell, tell_on};

@@ -62,8 +62,10 @@ impl Batch {
     /// The id that is given to its event number `index`, if ids are given.
     pub fn id(&self, index: usize) -> Option<EventId> {
         let mut bytes = [0xAB; 16];
-        bytes[..8].copy_from_slice(&self.number.to_le_bytes());
-        bytes[8] = index as u8;
+        bytes[0] = index as u8;
+        for (place, byte) in bytes[1..9].iter_mut().enumerate() {
+            *byte = (self.number >> (8 * place)) as u8;
+        }
         self.has_ids.then(|| EventId::from_bytes(bytes))
     }
 

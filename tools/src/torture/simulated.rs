@@ -1,10 +1,14 @@
-//! Random stories by the million, on as many threads as there are cores.
+//! Stories by the million, on as many threads as there are cores: random ones, or every end of short ones.
 
-use std::sync::Mutex;
+use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
+use std::thread::JoinHandle;
 use std::time::{Duration, Instant};
 
+use parking_lot::Mutex;
+
 use super::caught::tell_caught;
+use super::exhaustive::{Care, Cases, explore};
 use super::generate::{self, Seeded};
 use super::shrink::shrink;
 use super::story::Story;
@@ -46,63 +50,97 @@ struct Desk {
 
 /// Tells the stories of a plan until one breaks a promise; `progress` hears now and then how many were told.
 ///
-/// When several do, the one with the least seed among those that were found is returned.
-///
-/// # Errors
-///
-/// The story that broke a promise. One that hangs is returned as it is: its thread stays behind.
-pub fn run(plan: &Plan, mut progress: impl FnMut(u64)) -> (Tally, Option<Finding>) {
-    let state = State {
-        next: AtomicU64::new(0),
-        told: AtomicU64::new(0),
-        stop: AtomicBool::new(false),
-        all: Mutex::new((Tally::default(), None)),
-    };
-    let begun = Instant::now();
-    let desks: Vec<Desk> =
-        (0..plan.threads.max(1)).map(|_| Desk { seed: AtomicU64::new(0), since: AtomicU64::new(u64::MAX) }).collect();
-    let shared = std::sync::Arc::new((state, desks));
-    let threads: Vec<_> = (0..shared.1.len())
-        .map(|index| {
-            let (shared, plan) = (std::sync::Arc::clone(&shared), plan.clone());
-            std::thread::spawn(move || shared.0.work(&plan, &shared.1[index], begun))
-        })
-        .collect();
-    let (state, desks) = &*shared;
-    while !threads.iter().all(std::thread::JoinHandle::is_finished) {
-        std::thread::sleep(Duration::from_millis(20));
-        progress(state.told.load(Ordering::Relaxed));
-        let now = begun.elapsed().as_millis() as u64;
-        let slow =
-            desks.iter().find(|desk| now.saturating_sub(desk.since.load(Ordering::Relaxed)) > HANGS.as_millis() as u64);
-        if let Some(desk) = slow {
-            let seed = desk.seed.load(Ordering::Relaxed);
-            let story = generate::story(&mut Seeded::new(seed));
-            let violation = Violation::new(Rule::NoPanic, format!("it hangs for more than {HANGS:?}"));
-            let tally = state.all.lock().unwrap_or_else(std::sync::PoisonError::into_inner).0.clone();
-            let shrunk = (story.clone(), violation.clone());
-            return (tally, Some(Finding { seed, story, violation, shrunk }));
-        }
-    }
-    let (tally, found) = std::mem::take(&mut *state.all.lock().unwrap_or_else(std::sync::PoisonError::into_inner));
-    let finding = found.map(|(seed, violation)| {
+/// When several do, the one with the least seed among those that were found is returned. One that
+/// hangs is returned as it is, and its thread stays behind.
+pub fn run(plan: &Plan, progress: impl FnMut(u64)) -> (Tally, Option<Finding>) {
+    let work = |seed: u64, tally: &mut Tally, (): &mut ()| {
         let story = generate::story(&mut Seeded::new(seed));
-        Finding { seed, shrunk: shrink(&story, &violation), story, violation }
-    });
+        tell_caught(&story, tally).map_err(|violation| Box::new((story, violation)))
+    };
+    let (tally, (), finding) = share_out(plan, HANGS, work, |(), ()| {}, progress);
     (tally, finding)
 }
 
-struct State {
+/// Goes through every way in which the short stories of a plan can go wrong, until one breaks a
+/// promise; otherwise as [`run`].
+pub fn run_every_end(plan: &Plan, care: Care, progress: impl FnMut(u64)) -> (Cases, Tally, Option<Finding>) {
+    let work = move |seed: u64, tally: &mut Tally, cases: &mut Cases| {
+        let steps = generate::steps(&mut Seeded::new(seed));
+        cases.add(&explore(&steps, Care { seed, ..care }, tally)?);
+        Ok(())
+    };
+    // Each is thousands of stories.
+    let (tally, cases, finding) = share_out(plan, 100 * HANGS, work, Cases::add, progress);
+    (cases, tally, finding)
+}
+
+/// Does the work of each seed on the threads of a plan; adds up what they return.
+fn share_out<T: Default + Send + 'static>(
+    plan: &Plan,
+    hangs: Duration,
+    work: impl Fn(u64, &mut Tally, &mut T) -> Result<(), Box<(Story, Violation)>> + Clone + Send + 'static,
+    add: impl Fn(&mut T, &T) + Clone + Send + 'static,
+    mut progress: impl FnMut(u64),
+) -> (Tally, T, Option<Finding>) {
+    let shared = Arc::new(Shared {
+        next: AtomicU64::new(0),
+        told: AtomicU64::new(0),
+        stop: AtomicBool::new(false),
+        all: Mutex::new((Tally::default(), T::default(), None)),
+        desks: (0..plan.threads.max(1)).map(|_| Desk { seed: AtomicU64::new(0), since: IDLE.into() }).collect(),
+        begun: Instant::now(),
+    });
+    let threads: Vec<_> = (0..shared.desks.len())
+        .map(|desk| {
+            let (shared, plan, work, add) = (Arc::clone(&shared), plan.clone(), work.clone(), add.clone());
+            std::thread::spawn(move || shared.work(&plan, desk, work, add))
+        })
+        .collect();
+    while !threads.iter().all(JoinHandle::is_finished) {
+        std::thread::sleep(Duration::from_millis(5));
+        progress(shared.told.load(Ordering::Relaxed));
+        if let Some(seed) = shared.hanging(hangs) {
+            let story = generate::story(&mut Seeded::new(seed));
+            let violation = Violation::new(Rule::NoPanic, format!("it hangs for more than {hangs:?}"));
+            let (tally, more, _) = std::mem::take(&mut *shared.all.lock());
+            let shrunk = (story.clone(), violation.clone());
+            return (tally, more, Some(Finding { seed, story, violation, shrunk }));
+        }
+    }
+    let (tally, more, found) = std::mem::take(&mut *shared.all.lock());
+    let finding = found.map(|(seed, found)| {
+        let (story, violation) = *found;
+        Finding { seed, shrunk: shrink(&story, &violation), story, violation }
+    });
+    (tally, more, finding)
+}
+
+/// A moment that never comes.
+const IDLE: u64 = u64::MAX;
+
+/// A seed, and the story that broke a promise.
+type Found = (u64, Box<(Story, Violation)>);
+
+struct Shared<T> {
     next: AtomicU64,
     told: AtomicU64,
     stop: AtomicBool,
     /// What was done, and the finding with the least seed.
-    all: Mutex<(Tally, Option<(u64, Violation)>)>,
+    all: Mutex<(Tally, T, Option<Found>)>,
+    desks: Vec<Desk>,
+    begun: Instant,
 }
 
-impl State {
-    fn work(&self, plan: &Plan, desk: &Desk, begun: Instant) {
-        let mut tally = Tally::default();
+impl<T: Default> Shared<T> {
+    fn work(
+        &self,
+        plan: &Plan,
+        desk: usize,
+        work: impl Fn(u64, &mut Tally, &mut T) -> Result<(), Box<(Story, Violation)>>,
+        add: impl Fn(&mut T, &T),
+    ) {
+        let desk = &self.desks[desk];
+        let (mut tally, mut more) = (Tally::default(), T::default());
         let mut found = None;
         while !self.stop.load(Ordering::Relaxed) {
             let index = self.next.fetch_add(1, Ordering::Relaxed);
@@ -111,21 +149,33 @@ impl State {
             }
             let seed = plan.seed.wrapping_add(index);
             desk.seed.store(seed, Ordering::Relaxed);
-            desk.since.store(begun.elapsed().as_millis() as u64, Ordering::Relaxed);
-            let done = tell_caught(&generate::story(&mut Seeded::new(seed)), &mut tally);
+            desk.since.store(self.now(), Ordering::Relaxed);
+            let done = work(seed, &mut tally, &mut more);
             self.told.fetch_add(1, Ordering::Relaxed);
             if let Err(violation) = done {
                 self.stop.store(true, Ordering::Relaxed);
                 found = Some((seed, violation));
             }
         }
-        desk.since.store(u64::MAX, Ordering::Relaxed);
-        let mut all = self.all.lock().unwrap_or_else(std::sync::PoisonError::into_inner);
+        desk.since.store(IDLE, Ordering::Relaxed);
+        let mut all = self.all.lock();
         all.0.add(&tally);
-        if let Some((seed, violation)) = found
-            && all.1.as_ref().is_none_or(|(known, _)| seed < *known)
+        add(&mut all.1, &more);
+        if let Some(found) = found
+            && all.2.as_ref().is_none_or(|(known, _)| found.0 < *known)
         {
-            all.1 = Some((seed, violation));
+            all.2 = Some(found);
         }
+    }
+
+    fn now(&self) -> u64 {
+        self.begun.elapsed().as_millis() as u64
+    }
+
+    /// The seed of a story that takes longer than any.
+    fn hanging(&self, hangs: Duration) -> Option<u64> {
+        let (now, longest) = (self.now(), hangs.as_millis() as u64);
+        let hangs = |desk: &&Desk| now.saturating_sub(desk.since.load(Ordering::Relaxed)) > longest;
+        self.desks.iter().find(hangs).map(|desk| desk.seed.load(Ordering::Relaxed))
     }
 }
