@@ -138,6 +138,19 @@ pub(crate) enum Command {
     #[command(after_help = TORTURE_HELP)]
     Torture(TortureArgs),
 
+    /// The process that `torture --process` kills
+    #[command(hide = true)]
+    TortureWriter {
+        /// The store
+        store: PathBuf,
+        /// What the batches are made of
+        seed: u64,
+        /// Which child of this store it is
+        life: u32,
+        /// How many batches each thread appends
+        batches: u32,
+    },
+
     /// The process that the demo kills
     #[command(hide = true)]
     DemoWriter {

@@ -33,6 +33,9 @@ fn dispatch(command: Command, out: &mut Out) -> Ended {
         Command::Demo { dir } => demo::run(dir.as_deref(), out),
         Command::DemoWriter { store } => demo::write_until_killed(&store),
         Command::Torture(args) => torture::run(&args, out),
+        Command::TortureWriter { store, seed, life, batches } => {
+            crate::torture::process::append_until_killed(&store, seed, life, batches)
+        }
         Command::Import { store, input, source, batch, segment_bytes } => {
             let options = segment_bytes.map_or_else(Options::new, |bytes| Options::new().segment_bytes(bytes));
             import::run(&store, &options, &input, source, batch, out)

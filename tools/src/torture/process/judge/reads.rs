@@ -1,0 +1,99 @@
+//! Every way of asking, against the list of all events.
+
+use std::collections::BTreeMap;
+
+use annals::{EventStore, Position, Query, QueryItem, ReadError, RecordedEvent, StreamVersion};
+
+use super::super::ledger::{Ledger, Place, content};
+use super::super::work::{Name, TAGS, TYPES};
+use super::unread;
+use crate::torture::Violation;
+use crate::torture::violation::ensure;
+
+/// Checks that look-ups and queries say what the list of all events says.
+pub(super) fn compare(
+    store: &EventStore,
+    ledger: &Ledger,
+    events: &[RecordedEvent],
+    places: &BTreeMap<Name, Place>,
+) -> Result<(), Violation> {
+    let mut streams: BTreeMap<&str, Vec<Position>> = BTreeMap::new();
+    for event in events {
+        let (at, positions) = (event.position(), streams.entry(event.stream()).or_default());
+        positions.push(at);
+        let version = event.version().get();
+        ensure!(version == positions.len() as u64, ReadsAgree, "version {version} of {} is at {at}", event.stream());
+        let found = store.get_event(event.as_event().id).map_err(|error| unread(&error))?;
+        ensure!(found.as_ref() == Some(event), ReadsAgree, "by its id, the event at {at} is {found:?}");
+    }
+    check_streams(store, &streams)?;
+    check_queries(store, events)?;
+    check_names(store, ledger, places)?;
+    let middle = events.len() / 2;
+    for index in [0, middle, events.len().saturating_sub(1)] {
+        let found = store.get(Position::new(index as u64 + 1)).map_err(|error| unread(&error))?;
+        ensure!(found.as_ref() == events.get(index), ReadsAgree, "position {}: {found:?}", index + 1);
+    }
+    let backward = positions(store.read_all(Position::END).backward())?;
+    let expected: Vec<Position> = events.iter().rev().map(RecordedEvent::position).collect();
+    ensure!(backward == expected, ReadsAgree, "backward, {} events are there", backward.len());
+    Ok(())
+}
+
+fn positions(reader: impl Iterator<Item = Result<RecordedEvent, ReadError>>) -> Result<Vec<Position>, Violation> {
+    reader.map(|event| event.map(|event| event.position()).map_err(|error| unread(&error))).collect()
+}
+
+fn check_streams(store: &EventStore, streams: &BTreeMap<&str, Vec<Position>>) -> Result<(), Violation> {
+    let told = store.streams("").map_err(|error| unread(&error))?;
+    let told: Vec<_> = told.iter().map(|info| (&*info.stream, info.version.get(), info.last_position)).collect();
+    let expected: Vec<_> = streams
+        .iter()
+        .map(|(stream, all)| (*stream, all.len() as u64, all.last().copied().unwrap_or_default()))
+        .collect();
+    ensure!(told == expected, ReadsAgree, "the streams are {told:?}; reading everything gives {expected:?}");
+    for (stream, all) in streams {
+        let reader = |after| store.read_stream(*stream, after).map_err(|error| unread(&error.into()));
+        let forward = positions(reader(StreamVersion::EMPTY)?)?;
+        ensure!(forward == *all, ReadsAgree, "{stream} is at {forward:?}; reading everything gives {all:?}");
+        let half = all.len() / 2;
+        let rest = positions(reader(StreamVersion::new(half as u64))?)?;
+        ensure!(rest == all[half..], ReadsAgree, "{stream} after version {half} is at {rest:?}, of {all:?}");
+        let mut backward = positions(reader(StreamVersion::END)?.backward())?;
+        backward.reverse();
+        ensure!(backward == *all, ReadsAgree, "{stream}, backward, is at {backward:?} reversed, of {all:?}");
+    }
+    Ok(())
+}
+
+fn check_queries(store: &EventStore, events: &[RecordedEvent]) -> Result<(), Violation> {
+    let by_type = TYPES.map(|event_type| QueryItem::new().event_type(event_type));
+    let by_tag = TAGS.map(|tag| QueryItem::new().tag(tag));
+    let narrow = QueryItem::new().event_type(TYPES[1]).tag(TAGS[0]).stream_prefix("s-");
+    for item in by_type.into_iter().chain(by_tag).chain([narrow]) {
+        let query = Query::from(item);
+        let reader = store.read(query.clone(), Position::START).map_err(|error| unread(&error.into()))?;
+        let found = positions(reader)?;
+        let expected: Vec<Position> =
+            events.iter().filter(|event| query.matches(&event.as_event())).map(RecordedEvent::position).collect();
+        ensure!(found == expected, ReadsAgree, "{query:?} finds {found:?}; reading everything gives {expected:?}");
+    }
+    Ok(())
+}
+
+/// What callers have named is found if it is there, and only then.
+fn check_names(store: &EventStore, ledger: &Ledger, places: &BTreeMap<Name, Place>) -> Result<(), Violation> {
+    for name in ledger.batches.keys() {
+        let batch = content(ledger, *name);
+        let place = places.get(name).copied();
+        if let Some(key) = &batch.key {
+            let found = store.find_append(&**key).map_err(|error| unread(&error))?.map(|done| (done.first, done.last));
+            ensure!(found == place, ReadsAgree, "by its key, {name} is at {found:?}, and it is at {place:?}");
+        }
+        if let (Some(id), None) = (batch.events.first().and_then(|event| event.id), place) {
+            let found = store.get_event(id).map_err(|error| unread(&error))?;
+            ensure!(found.is_none(), ReadsAgree, "by its first id, {name} is there: {found:?}");
+        }
+    }
+    Ok(())
+}
