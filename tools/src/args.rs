@@ -151,6 +151,10 @@ pub(crate) enum Command {
         batches: u32,
     },
 
+    /// The disk under `torture --power`
+    #[command(hide = true)]
+    TortureDisk,
+
     /// The process that the demo kills
     #[command(hide = true)]
     DemoWriter {
@@ -234,6 +238,18 @@ pub(crate) struct TortureArgs {
     /// Tell this one story, and show every operation of its disk
     #[arg(long, value_name = "TEXT", conflicts_with_all = ["exhaustive", "stories", "seed", "threads"])]
     pub(crate) story: Option<String>,
+    /// Cut the power below a real file system: ext4 over a disk that records every write (Linux, root)
+    #[arg(long, conflicts_with_all = ["exhaustive", "stories", "story", "threads"])]
+    pub(crate) power: bool,
+    /// With --power: how many times to cut it
+    #[arg(long, value_name = "COUNT", requires = "power", default_value_t = 200)]
+    pub(crate) cuts: u64,
+    /// With --power: where to leave the disks and logs of broken promises [default: a temporary directory]
+    #[arg(long, value_name = "DIR", requires = "power")]
+    pub(crate) dir: Option<PathBuf>,
+    /// With --power: the disk forgets flushes. Events must get lost, and that must be found
+    #[arg(long, requires = "power")]
+    pub(crate) lying_disk: bool,
 }
 
 const TORTURE_HELP: &str = "\
@@ -245,6 +261,12 @@ dropped returns, every way of reading agrees, a retry is found if and only if it
 A story that breaks a promise is printed with its seed, and made as short as it can be. Show it again,
 operation by operation:
   annals torture --story 'disk 1: sync a10, stop 19, lose least'
+
+With --power the disk is simulated, and everything above it is real: a store is filled on ext4, on a loop
+device over a disk that records each write and flush. Then the power goes, at moments chosen by the seed:
+of what was not flushed, anything may be kept, in any order, and torn by sectors. What is left is mounted,
+opened and compared with what had been acknowledged; sometimes a writer goes on from there, and the power
+goes again. No device of yours is touched, and nothing is left mounted.
 
 This tries the engine, not your data: it touches no file of yours.";
 

@@ -22,13 +22,18 @@ pub(crate) fn count(number: u64) -> String {
 
 /// `1` and `"event"` as `1 event`, `2` as `2 events`.
 pub(crate) fn counted(number: u64, what: &str) -> String {
-    let plural = match (number, what) {
-        (1, _) => "",
-        (_, "batch") => "es",
-        (_, "run of made ids") => return format!("{} runs of made ids", count(number)),
-        _ => "s",
-    };
-    format!("{} {what}{plural}", count(number))
+    let number_of = count(number);
+    if number == 1 {
+        return format!("1 {what}");
+    }
+    if what == "run of made ids" {
+        return format!("{number_of} runs of made ids");
+    }
+    match what.strip_suffix('y') {
+        Some(stem) if !stem.ends_with(['a', 'e', 'o', 'u']) => format!("{number_of} {stem}ies"),
+        _ if what.ends_with("ch") || what.ends_with("sh") => format!("{number_of} {what}es"),
+        _ => format!("{number_of} {what}s"),
+    }
 }
 
 /// Bytes in the unit that leaves one to three digits before the point.
@@ -96,7 +101,14 @@ mod tests {
     fn thousands_are_separated() {
         let shown: Vec<String> = [0, 999, 1000, 262_200, u64::MAX].map(count).into();
         assert_eq!(shown, ["0", "999", "1,000", "262,200", "18,446,744,073,709,551,615"]);
-        assert_eq!([counted(1, "event"), counted(2, "batch")], ["1 event", "2 batches"]);
+    }
+
+    #[test]
+    fn what_is_counted_stands_in_the_plural_unless_it_is_one() {
+        let shown = ["event", "batch", "flush", "recovery", "key"].map(|what| [counted(1, what), counted(2_000, what)]);
+        let plurals = ["events", "batches", "flushes", "recoveries", "keys"].map(|what| format!("2,000 {what}"));
+        assert_eq!(shown.clone().map(|[_, many]| many), plurals);
+        assert_eq!(shown.map(|[one, _]| one), ["1 event", "1 batch", "1 flush", "1 recovery", "1 key"]);
     }
 
     #[test]

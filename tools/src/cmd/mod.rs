@@ -33,6 +33,7 @@ fn dispatch(command: Command, out: &mut Out) -> Ended {
         Command::Demo { dir } => demo::run(dir.as_deref(), out),
         Command::DemoWriter { store } => demo::write_until_killed(&store),
         Command::Torture(args) => torture::run(&args, out),
+        Command::TortureDisk => torture::serve_disk(),
         Command::TortureWriter { store, seed, life, batches } => {
             crate::torture::process::append_until_killed(&store, seed, life, batches)
         }

@@ -16,6 +16,7 @@ pub mod exhaustive;
 pub mod generate;
 pub mod model;
 pub mod oracle;
+pub mod power;
 pub mod process;
 mod shrink;
 pub mod simulated;

@@ -2,8 +2,11 @@
 //!
 //! The harness itself is [`crate::torture`]; this is what people and programs see of it.
 
+mod power;
 mod simulated;
 mod story;
+
+pub(crate) use power::serve_disk;
 
 use crate::args::TortureArgs;
 use crate::exit::{Ended, Failure};
@@ -13,6 +16,7 @@ use crate::torture::{Story, Violation};
 pub(crate) fn run(args: &TortureArgs, out: &mut Out) -> Ended {
     match &args.story {
         Some(text) => story::run(text, out),
+        None if args.power => power::run(args, out),
         None if args.exhaustive => simulated::run_exhaustive(args, out),
         None => simulated::run_random(args, out),
     }

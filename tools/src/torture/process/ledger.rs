@@ -55,8 +55,8 @@ pub struct Ledger {
     pub(super) shown: Position,
     /// How far the sources were processed then.
     pub(super) tracked: BTreeMap<String, u64>,
-    /// Whether any child, or judge, has had the store open.
-    pub(super) was_open: bool,
+    /// Whether any child, or judge, had the store open before these lives.
+    was_open: bool,
     /// How many batches the judge has appended of its own.
     pub(super) judged: u32,
 }
@@ -193,7 +193,6 @@ impl Ledger {
                 );
                 life.opened = Some((at, *head));
                 self.written = *head;
-                self.was_open = true;
             }
             Said::NotOpened { damaged, why } => {
                 ensure!(!damaged, CrashIsNotDamage, "life {} is told: {why}", life.number);
@@ -313,6 +312,32 @@ impl Ledger {
             _ => ensure!(false, WholeOrAbsent, "{name} was answered, and nobody asked"),
         }
         Ok(())
+    }
+
+    /// The power went when this line had been heard: what arrived later promises nothing any more.
+    ///
+    /// For whoever does not judge what is left, but lets another child go on with it.
+    pub fn power_lost(&mut self, heard: Arrival) {
+        let durable = self.durable(heard);
+        self.was_open = self.has_been_open(End::PowerLoss { heard });
+        self.written = durable;
+        for life in &mut self.lives {
+            life.opened = life.opened.filter(|(arrived, _)| *arrived <= heard);
+            life.flushed.retain(|(arrived, _)| *arrived <= heard);
+        }
+        for attempt in self.batches.values_mut().flat_map(|entry| &mut entry.attempts) {
+            if let Answer::Done { arrived, place: (_, last), .. } = attempt.answer
+                && (arrived > heard || last > durable)
+            {
+                attempt.answer = Answer::None;
+            }
+        }
+    }
+
+    /// Whether the store was there for certain before such an end.
+    pub(super) fn has_been_open(&self, end: End) -> bool {
+        let heard = if let End::PowerLoss { heard } = end { heard } else { self.arrived };
+        self.was_open || self.lives.iter().filter_map(|life| life.opened).any(|(arrived, _)| arrived <= heard)
     }
 
     /// Up to where the log was durable for certain when this line had arrived.

@@ -70,7 +70,7 @@ pub fn judge(dir: &Path, ledger: &Ledger, end: End) -> Result<Verdict, Violation
 
 fn look(dir: &Path, ledger: &Ledger, end: End) -> Result<Verdict, Violation> {
     let seen = before_recovery(dir, ledger, end)?;
-    let store = open(dir, ledger)?;
+    let store = open(dir, ledger, end)?;
     let report = store.recovery_report().clone();
     ensure!(store.head() == report.head, ReadsAgree, "recovery says {}, the store {}", report.head, store.head());
     let events = all_events(&store)?;
@@ -91,7 +91,7 @@ fn look(dir: &Path, ledger: &Ledger, end: End) -> Result<Verdict, Violation> {
     drop(store);
 
     let left = bytes::of(dir)?;
-    let store = open(dir, ledger)?;
+    let store = open(dir, ledger, end)?;
     bytes::compare(&left, &bytes::of(dir)?)?;
     ensure!(store.head() == report.head, ShownStays, "opened once at {}, then at {}", report.head, store.head());
     after::go_on(&store, ledger, &mut verdict)?;
@@ -105,7 +105,9 @@ fn before_recovery(dir: &Path, ledger: &Ledger, end: End) -> Result<Vec<u64>, Vi
     let store = match EventStore::open_read_only(dir) {
         Ok(store) => store,
         // Whoever made it was stopped before it was there.
-        Err(OpenError::NotFound { .. } | OpenError::Inconsistent { .. }) if !ledger.was_open => return Ok(Vec::new()),
+        Err(OpenError::NotFound { .. } | OpenError::Inconsistent { .. }) if !ledger.has_been_open(end) => {
+            return Ok(Vec::new());
+        }
         Err(error) => return Err(unopened("a reader is told", &error)),
     };
     let events = all_events(&store)?;
@@ -121,9 +123,9 @@ fn before_recovery(dir: &Path, ledger: &Ledger, end: End) -> Result<Vec<u64>, Vi
     Ok(events.iter().map(fingerprint).collect())
 }
 
-fn open(dir: &Path, ledger: &Ledger) -> Result<EventStore, Violation> {
+fn open(dir: &Path, ledger: &Ledger, end: End) -> Result<EventStore, Violation> {
     // Without its threads, so that nothing changes a file while it is looked at.
-    let options = Options::new().segment_bytes(64 << 10).background(false).create(!ledger.was_open);
+    let options = Options::new().segment_bytes(64 << 10).background(false).create(!ledger.has_been_open(end));
     EventStore::open(dir, &options).map_err(|error| match error {
         OpenError::NotFound { .. } => Violation::new(Rule::AcknowledgedStays, "the store is gone"),
         error => unopened("recovery says", &error),

@@ -1,0 +1,184 @@
+//! Many losses of power: record a store at work, cut, recover, judge; and again in the middle of that.
+
+use std::io;
+use std::path::PathBuf;
+
+use super::STORE;
+use super::cut::{Cut, Keep};
+use super::evidence::{self, Finding};
+use super::life::{Child, Life};
+use super::rig::Rig;
+use super::tally::Tally;
+use crate::torture::generate::{Choices as _, Seeded};
+use crate::torture::process::{End, Ledger, judge};
+
+/// The numbers under which the disk keeps recordings: of a store that is made and filled, and of one that is
+/// opened after a loss of power, and filled further.
+const FIRST: usize = 1;
+const SECOND: usize = 2;
+/// How many cuts each recording gets, before another is made.
+const CUTS_OF_FIRST: u64 = 24;
+const CUTS_OF_SECOND: u64 = 8;
+/// One in so many cuts of a first recording is also gone on from.
+const GOES_ON: u64 = 8;
+/// Each thread of a child appends up to two to the power of less than this many times.
+const MOST_BATCHES: u64 = 8;
+/// After so many findings there is no need for more.
+const ENOUGH: usize = 5;
+
+/// What to do.
+#[derive(Clone, Debug)]
+pub struct Plan {
+    /// The binary that is the disk, and the writer: `annals`.
+    pub exe: PathBuf,
+    /// The seed of everything that is chosen. The threads of the writer still run as they like.
+    pub seed: u64,
+    /// How many losses of power to judge.
+    pub cuts: u64,
+    /// Where to leave what led to a finding.
+    pub evidence: PathBuf,
+    /// The disk lies about flushes, so acknowledged events must get lost, and that must be found.
+    pub lying: bool,
+}
+
+/// Cuts the power as often as the plan says, and judges each time what is left.
+///
+/// # Errors
+///
+/// When something fails that is not the store: see [`super::missing`].
+pub fn run(plan: &Plan, progress: &mut dyn FnMut(u64)) -> io::Result<(Tally, Vec<Finding>)> {
+    let rig = Rig::start(&plan.exe)?;
+    let dice = Seeded::new(plan.seed);
+    let mut campaign = Campaign { plan, rig, dice, tally: Tally::default(), findings: Vec::new() };
+    while campaign.tally.cuts() < plan.cuts && campaign.findings.len() < ENOUGH {
+        campaign.round(progress)?;
+    }
+    Ok((campaign.tally, campaign.findings))
+}
+
+struct Campaign<'a> {
+    plan: &'a Plan,
+    rig: Rig,
+    dice: Seeded,
+    tally: Tally,
+    findings: Vec<Finding>,
+}
+
+/// What a child did to the disk.
+struct Recorded {
+    slot: usize,
+    seed: u64,
+    life: Life,
+    ledger: Ledger,
+    records: usize,
+    flushes: Vec<usize>,
+}
+
+impl Campaign<'_> {
+    fn is_done(&self) -> bool {
+        self.tally.cuts() >= self.plan.cuts || self.findings.len() >= ENOUGH
+    }
+
+    /// A new store on an empty disk, and cuts of all that happened to it.
+    fn round(&mut self, progress: &mut dyn FnMut(u64)) -> io::Result<()> {
+        self.rig.empty()?;
+        let seed = self.dice.below(u64::MAX);
+        let Some(first) = self.record(FIRST, seed, 0, Ledger::new(seed))? else { return Ok(()) };
+        let mut cuts: Vec<Cut> = (0..CUTS_OF_FIRST).map(|_| self.choose(&first)).collect();
+        // In their order: the disk then makes each image from the one before.
+        cuts.sort_unstable_by_key(|cut| cut.at);
+        for (number, cut) in (0..).zip(cuts) {
+            if self.is_done() {
+                break;
+            }
+            self.judge(&first, cut)?;
+            progress(self.tally.cuts());
+            if number % GOES_ON == 0 {
+                self.go_on(&first, cut, progress)?;
+            }
+        }
+        Ok(())
+    }
+
+    /// Once more after a cut, now with a child that opens what is left and goes on: and cuts of that.
+    fn go_on(&mut self, first: &Recorded, cut: Cut, progress: &mut dyn FnMut(u64)) -> io::Result<()> {
+        self.rig.cut(first.slot, cut)?;
+        let mut ledger = first.ledger.clone();
+        ledger.power_lost(first.life.heard_before(cut.at));
+        let Some(second) = self.record(SECOND, first.seed, 1, ledger)? else { return Ok(()) };
+        for number in 0..CUTS_OF_SECOND {
+            if self.is_done() {
+                break;
+            }
+            let mut cut = self.choose(&second);
+            if number % 2 == 0 {
+                // While it opens, and recovers.
+                cut.at = self.dice.below(second.life.opened as u64 + 1) as usize;
+                self.tally.in_recovery += 1;
+            }
+            self.judge(&second, cut)?;
+            progress(self.tally.cuts());
+        }
+        Ok(())
+    }
+
+    /// A child appends on what the disk holds; nothing comes of it when it is told something that must not be.
+    fn record(&mut self, slot: usize, seed: u64, life: u32, mut ledger: Ledger) -> io::Result<Option<Recorded>> {
+        let (mounted, _) = self.rig.mount()?;
+        let batches = 1 << self.dice.below(MOST_BATCHES);
+        let child = Child { exe: &self.plan.exe, seed, number: life, batches };
+        let lived = Life::live(child, &mounted, &mut self.rig.disk, &mut ledger)?;
+        drop(mounted);
+        let counts = self.rig.keep(slot)?;
+        self.tally.recorded(counts);
+        let flushes = self.rig.disk.flushes(slot)?;
+        match lived {
+            Ok(life) => {
+                let records = (counts.writes + counts.flushes) as usize;
+                Ok(Some(Recorded { slot, seed, life, ledger, records, flushes }))
+            }
+            Err(violation) => {
+                self.findings.push(Finding::without_evidence(seed, violation));
+                Ok(None)
+            }
+        }
+    }
+
+    fn choose(&mut self, recorded: &Recorded) -> Cut {
+        let dice = &mut self.dice;
+        let anywhere = dice.below(recorded.records as u64 + 1) as usize;
+        let next_flush = recorded.flushes.partition_point(|flush| *flush < anywhere);
+        let at = match recorded.flushes.get(next_flush) {
+            // Just before a flush most is unflushed, just behind it something was promised a moment ago.
+            Some(flush) if dice.chance(60) => flush + usize::from(dice.chance(20)),
+            _ => anywhere,
+        };
+        let keep = Keep::ALL[dice.below(Keep::ALL.len() as u64) as usize];
+        let seed = dice.below(u64::MAX);
+        if self.plan.lying {
+            return Cut { at, keep: Keep::Nothing, seed, disobeyed: 1 << dice.below(7) };
+        }
+        Cut { at, keep, seed, disobeyed: 0 }
+    }
+
+    /// Cuts, mounts, and judges what is there.
+    fn judge(&mut self, recorded: &Recorded, cut: Cut) -> io::Result<()> {
+        let lost = self.rig.cut(recorded.slot, cut)?;
+        self.tally.cut(cut.keep, lost);
+        let (mounted, was_mended) = self.rig.mount()?;
+        self.tally.mended += u64::from(was_mended);
+        let heard = recorded.life.heard_before(cut.at);
+        let judged = judge(&mounted.path().join(STORE), &recorded.ledger, End::PowerLoss { heard });
+        drop(mounted);
+        match judged {
+            Ok(verdict) => self.tally.judged(&verdict),
+            Err(violation) => {
+                let dir = self.plan.evidence.join(format!("finding-{}", self.findings.len() + 1));
+                self.rig.cut(recorded.slot, cut)?;
+                evidence::keep(&dir, &mut self.rig.disk, &recorded.life, recorded.seed, cut, &violation)?;
+                self.findings.push(Finding { seed: recorded.seed, cut: Some(cut), violation, evidence: Some(dir) });
+            }
+        }
+        Ok(())
+    }
+}
