@@ -239,17 +239,27 @@ pub(crate) struct TortureArgs {
     #[arg(long, value_name = "TEXT", conflicts_with_all = ["exhaustive", "stories", "seed", "threads"])]
     pub(crate) story: Option<String>,
     /// Cut the power below a real file system: ext4 over a disk that records every write (Linux, root)
-    #[arg(long, conflicts_with_all = ["exhaustive", "stories", "story", "threads"])]
+    #[arg(long, group = "real", conflicts_with_all = ["exhaustive", "stories", "story", "threads"])]
     pub(crate) power: bool,
     /// With --power: how many times to cut it
     #[arg(long, value_name = "COUNT", requires = "power", default_value_t = 200)]
     pub(crate) cuts: u64,
-    /// With --power: where to leave the disks and logs of broken promises [default: a temporary directory]
-    #[arg(long, value_name = "DIR", requires = "power")]
-    pub(crate) dir: Option<PathBuf>,
     /// With --power: the disk forgets flushes. Events must get lost, and that must be found
     #[arg(long, requires = "power")]
     pub(crate) lying_disk: bool,
+    /// Kill real processes that append to a store on a real disk, and let their system calls fail
+    #[arg(long, group = "real", conflicts_with_all = ["exhaustive", "stories", "story", "threads"])]
+    pub(crate) process: bool,
+    /// With --process: how many processes at most
+    #[arg(long, value_name = "COUNT", requires = "process", default_value_t = 300)]
+    pub(crate) lives: u64,
+    /// With --process: for how long at most
+    #[arg(long, value_name = "SECONDS", requires = "process")]
+    pub(crate) seconds: Option<u64>,
+    /// With --process: where to do it, so that it is your disk that is tried; with --power: where to leave the
+    /// disks and logs of broken promises [default: a temporary directory]
+    #[arg(long, value_name = "DIR", requires = "real")]
+    pub(crate) dir: Option<PathBuf>,
 }
 
 const TORTURE_HELP: &str = "\
@@ -267,6 +277,11 @@ device over a disk that records each write and flush. Then the power goes, at mo
 of what was not flushed, anything may be kept, in any order, and torn by sectors. What is left is mounted,
 opened and compared with what had been acknowledged; sometimes a writer goes on from there, and the power
 goes again. No device of yours is touched, and nothing is left mounted.
+
+With --process nothing is simulated. Processes append from several threads, and say what they are told;
+they are killed at some moment, or instead of their n-th write, sync, rename and so on, or one of these
+calls fails with EIO or ENOSPC; and again while they recover from that. The kills and errors at system
+calls need strace. What is found is kept, with all that was said, in --dir; otherwise nothing is left there.
 
 This tries the engine, not your data: it touches no file of yours.";
 

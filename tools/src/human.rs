@@ -31,7 +31,7 @@ pub(crate) fn counted(number: u64, what: &str) -> String {
     }
     match what.strip_suffix('y') {
         Some(stem) if !stem.ends_with(['a', 'e', 'o', 'u']) => format!("{number_of} {stem}ies"),
-        _ if what.ends_with("ch") || what.ends_with("sh") => format!("{number_of} {what}es"),
+        _ if ["ch", "sh", "ss"].iter().any(|end| what.ends_with(end)) => format!("{number_of} {what}es"),
         _ => format!("{number_of} {what}s"),
     }
 }

@@ -3,6 +3,7 @@
 //! The harness itself is [`crate::torture`]; this is what people and programs see of it.
 
 mod power;
+mod process;
 mod simulated;
 mod story;
 
@@ -17,6 +18,7 @@ pub(crate) fn run(args: &TortureArgs, out: &mut Out) -> Ended {
     match &args.story {
         Some(text) => story::run(text, out),
         None if args.power => power::run(args, out),
+        None if args.process => process::run(args, out),
         None if args.exhaustive => simulated::run_exhaustive(args, out),
         None => simulated::run_random(args, out),
     }

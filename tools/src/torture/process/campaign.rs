@@ -18,7 +18,7 @@ use super::life::{self, Lived};
 use super::place::Place;
 use super::way::{Tracer, Way, Ways};
 use super::writer;
-use crate::torture::{Rule, Violation};
+use crate::torture::{Count, Rule, Violation};
 
 /// What is to be done.
 #[derive(Clone, Debug)]
@@ -42,41 +42,31 @@ pub struct Plan {
 pub struct Counts {
     /// Children that were started.
     pub lives: u64,
+    /// Of these, those that never had the store open.
+    pub never_open: u64,
+    /// Those that were killed.
+    pub killed: u64,
+    /// System calls that were made to fail.
+    pub failed_calls: u64,
     /// Stores that were made.
     pub stores: u64,
     /// Judgements.
     pub judged: u64,
-    /// Children that were killed, by what killed them.
-    pub kills: BTreeMap<String, u64>,
-    /// Children that came to their end.
-    pub completed: u64,
-    /// Children that never had the store open.
-    pub never_open: u64,
-    /// Errors that were injected, by system call.
-    pub errors: BTreeMap<String, Errors>,
+    /// What was done to the children. A kill has met one that was still alive, and mattered when the next
+    /// recovery had something to do; an error has met a call, and mattered when somebody was told of it.
+    pub ways: BTreeMap<String, Count>,
     /// Batches that were acknowledged, and are there.
     pub acknowledged: u64,
     /// Batches that were not answered for, and are there.
     pub kept: u64,
     /// Batches that were not answered for, and are not there.
     pub dropped: u64,
-    /// Recoveries that cut something off the end.
+    /// Judgements whose recovery cut something off the end.
     pub torn: u64,
     /// Retries that were recognised.
     pub recognised: u64,
     /// Retries of what was gone, which were appended.
     pub appended_again: u64,
-}
-
-/// How often a system call was made to fail.
-#[derive(Clone, Debug, Default, Serialize)]
-pub struct Errors {
-    /// Calls that failed.
-    pub injected: u64,
-    /// Lives in which one did.
-    pub lives: u64,
-    /// Lives in which somebody was told an error because of it.
-    pub mattered: u64,
 }
 
 /// A violation, and how to look at it.
@@ -143,6 +133,8 @@ struct Era<'a> {
     life: u32,
     /// Whether a child was at work since the last judgement.
     is_judged: bool,
+    /// What killed the last child, if it was killed.
+    killed_by: Option<String>,
     said: Vec<String>,
     ends: Vec<String>,
 }
@@ -150,12 +142,24 @@ struct Era<'a> {
 impl<'a> Era<'a> {
     fn new(plan: &'a Plan, place: &'a Place, tracer: Option<Tracer>, seed: u64) -> Era<'a> {
         let (said, ends) = (vec![format!("seed {seed}")], Vec::new());
-        Era { plan, place, tracer, seed, ledger: Ledger::new(seed), life: 0, is_judged: true, said, ends }
+        Era {
+            plan,
+            place,
+            tracer,
+            seed,
+            ledger: Ledger::new(seed),
+            life: 0,
+            is_judged: true,
+            killed_by: None,
+            said,
+            ends,
+        }
     }
 
     /// Runs a child, and perhaps judges what it leaves.
     fn next_life(&mut self, ways: Ways, dice: &mut Dice, counts: &mut Counts) -> io::Result<Option<Violation>> {
-        let way = ways.choose(dice);
+        let early = !self.is_judged && dice.chance(60);
+        let way = ways.choose(dice, early);
         self.life += 1;
         counts.lives += 1;
         self.is_judged = false;
@@ -175,24 +179,29 @@ impl<'a> Era<'a> {
         if dice.chance(30) { Ok(None) } else { self.judge(counts) }
     }
 
-    fn count(&self, way: Way, lived: &Lived, counts: &mut Counts) {
+    fn count(&mut self, way: Way, lived: &Lived, counts: &mut Counts) {
         counts.never_open += u64::from(!self.ledger.is_open());
-        if lived.was_killed {
-            let what = match way {
-                Way::KilledAt { call, .. } => call.name(),
-                Way::KilledInOpen(_) => "time, from the start",
-                _ => "time, from the open",
-            };
-            *counts.kills.entry(what.to_owned()).or_default() += 1;
-        } else {
-            counts.completed += 1;
+        counts.killed += u64::from(lived.was_killed);
+        if lived.repaired {
+            self.repaired(counts);
         }
-        if let Way::Fails { call, error, .. } = way {
-            let (injected, _) = life::injected(&self.place.trace());
-            let errors = counts.errors.entry(format!("{} {}", call.name(), error.name())).or_default();
-            errors.injected += injected;
-            errors.lives += u64::from(injected > 0);
-            errors.mattered += u64::from(injected > 0 && self.ledger.is_in_trouble());
+        let of_way = counts.ways.entry(way.kind()).or_default();
+        of_way.planned += 1;
+        if let Way::Fails { .. } = way {
+            let injected = life::injected(&self.place.trace());
+            counts.failed_calls += injected;
+            of_way.met += u64::from(injected > 0);
+            of_way.mattered += u64::from(injected > 0 && self.ledger.is_in_trouble());
+        } else {
+            of_way.met += u64::from(lived.was_killed);
+        }
+        self.killed_by = lived.was_killed.then(|| way.kind());
+    }
+
+    /// A recovery had something to do: whatever ended the life before did matter.
+    fn repaired(&mut self, counts: &mut Counts) {
+        if let Some(kind) = self.killed_by.take() {
+            counts.ways.entry(kind).or_default().mattered += 1;
         }
     }
 
@@ -204,6 +213,9 @@ impl<'a> Era<'a> {
             Ok(verdict) => {
                 self.ledger.settle(&verdict);
                 self.said.push(format!("judged: the log ends at {}", verdict.head));
+                if verdict.repaired {
+                    self.repaired(counts);
+                }
                 add(counts, &verdict);
                 Ok(None)
             }

@@ -37,7 +37,7 @@ pub(crate) fn run(dir: &Path, seed: u64, life: u32, batches: u32) -> Ended {
             return Ok(Exit::Io);
         }
     };
-    mouth.say(&Said::Opened { head: store.head() });
+    mouth.say(&Said::Opened { head: store.head(), repaired: !store.recovery_report().is_clean() });
     let threads = 1 + dice.below(4) as u16;
     let thread = |thread| Worker {
         store: &store,
@@ -65,10 +65,10 @@ pub(crate) fn run(dir: &Path, seed: u64, life: u32, batches: u32) -> Ended {
 
 /// Small segments, so that it rolls often; and every other option that changes what the disk sees.
 fn options(dice: &mut Dice) -> Options {
-    let flush_interval = [None, Some(2), Some(40)][dice.below(3) as usize];
+    let flush_interval = dice.one_of(&[None, Some(2), Some(40)]);
     Options::new()
         .segment_bytes(64 << 10 << dice.below(3))
-        .zero_ahead([0, 64 << 10, 256 << 10][dice.below(3) as usize])
+        .zero_ahead(dice.one_of(&[0, 64 << 10, 256 << 10]))
         .flush_interval(flush_interval.map(Duration::from_millis))
         .background(dice.chance(85))
         .pread(dice.chance(20))

@@ -1,25 +1,24 @@
-//! Random numbers that are the same for the same seed, for ever.
+//! What a seed chooses.
 
-/// A generator of random numbers (SplitMix64): fast, tiny, and good enough to choose with.
+use crate::torture::generate::{Choices, Seeded};
+
+/// Choices that follow from a seed, with a few more kinds of them than stories need.
 #[derive(Clone, Debug)]
-pub(super) struct Dice(u64);
+pub(super) struct Dice(Seeded);
 
 impl Dice {
     pub(super) fn new(seed: u64) -> Dice {
-        Dice(seed)
+        Dice(Seeded::new(seed))
     }
 
+    /// Any number.
     pub(super) fn next(&mut self) -> u64 {
-        self.0 = self.0.wrapping_add(0x9E37_79B9_7F4A_7C15);
-        let mut z = self.0;
-        z = (z ^ (z >> 30)).wrapping_mul(0xBF58_476D_1CE4_E5B9);
-        z = (z ^ (z >> 27)).wrapping_mul(0x94D0_49BB_1331_11EB);
-        z ^ (z >> 31)
+        self.0.below(u64::MAX)
     }
 
-    /// A number below `bound`; 0 when that is 0.
+    /// A number below `bound`.
     pub(super) fn below(&mut self, bound: u64) -> u64 {
-        self.next().checked_rem(bound).unwrap_or(0)
+        self.0.below(bound)
     }
 
     /// A number below `bound`, the small ones more often.
@@ -30,12 +29,17 @@ impl Dice {
 
     /// A number of 1 to `most`, each order of magnitude as often as the others.
     pub(super) fn magnitude(&mut self, most: u64) -> u64 {
-        let bits = self.below(u64::from(most.max(1).ilog2()) + 1) + 1;
+        let bits = self.below(u64::from(most.ilog2()) + 1) + 1;
         self.below(1 << bits).clamp(1, most)
     }
 
     /// True so many times in a hundred.
     pub(super) fn chance(&mut self, percent: u64) -> bool {
-        self.below(100) < percent
+        self.0.chance(percent)
+    }
+
+    /// One of these.
+    pub(super) fn one_of<T: Copy>(&mut self, all: &[T]) -> T {
+        all[self.below(all.len() as u64) as usize]
     }
 }

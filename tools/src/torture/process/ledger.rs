@@ -184,7 +184,7 @@ impl Ledger {
         let written = self.written;
         let life = self.lives.last_mut().expect("a life was begun");
         match said {
-            Said::Opened { head } => {
+            Said::Opened { head, .. } => {
                 ensure!(
                     *head >= written,
                     AcknowledgedStays,

@@ -32,7 +32,7 @@ pub mod work;
 use std::path::Path;
 use std::process::{Command, Stdio};
 
-pub use campaign::{Counts, Errors, Finding, Plan, run};
+pub use campaign::{Counts, Finding, Plan, run};
 pub(crate) use child::run as append_until_killed;
 pub use judge::{Verdict, judge};
 pub use ledger::{Arrival, End, Ledger};

@@ -18,6 +18,8 @@ pub enum Said {
     Opened {
         /// Its last position.
         head: Position,
+        /// Whether recovery had anything to do.
+        repaired: bool,
     },
     /// The store was not opened.
     NotOpened {
@@ -124,7 +126,9 @@ const LONGEST: usize = 300;
 impl fmt::Display for Said {
     fn fmt(&self, out: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
-            Said::Opened { head } => write!(out, "opened {head}"),
+            Said::Opened { head, repaired } => {
+                write!(out, "opened {head} {}", if *repaired { "repaired" } else { "clean" })
+            }
             Said::NotOpened { damaged, why } => {
                 write!(out, "not-opened {} {}", if *damaged { "damaged" } else { "io" }, one_line(why))
             }
@@ -162,7 +166,7 @@ impl Said {
         let position = |word: Option<&str>| word?.parse().ok().map(Position::new);
         let name = |word: Option<&str>| word?.parse::<Name>().ok();
         Some(match what {
-            "opened" => Said::Opened { head: position(word())? },
+            "opened" => Said::Opened { head: position(word())?, repaired: word()? == "repaired" },
             "not-opened" => {
                 let (kind, why) = rest.split_once(' ')?;
                 Said::NotOpened { damaged: kind == "damaged", why: why.to_owned() }
@@ -209,7 +213,8 @@ mod tests {
         let name = Name { life: 3, thread: 2, number: 1 };
         let long = "no\nroom ".repeat(100);
         let mut all = vec![
-            Said::Opened { head: Position::new(7) },
+            Said::Opened { head: Position::new(7), repaired: true },
+            Said::Opened { head: Position::new(0), repaired: false },
             Said::NotOpened { damaged: true, why: long.clone() },
             Said::NotOpened { damaged: false, why: "cannot sync".to_owned() },
             Said::Intend { name, again: false },

@@ -129,6 +129,19 @@ impl Injected {
     }
 }
 
+impl Way {
+    /// Its kind, for counting.
+    pub(super) fn kind(self) -> String {
+        match self {
+            Way::Completes => "nothing".to_owned(),
+            Way::KilledAfter(_) => "kill, at work".to_owned(),
+            Way::KilledInOpen(_) => "kill, from the start".to_owned(),
+            Way::KilledAt { call, .. } => format!("kill at {}", call.name()),
+            Way::Fails { call, error, .. } => format!("{} from {}", error.name(), call.name()),
+        }
+    }
+}
+
 impl fmt::Display for Way {
     fn fmt(&self, out: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
@@ -163,8 +176,8 @@ impl Ways {
         self.call || self.error
     }
 
-    /// Chooses one.
-    pub(super) fn choose(self, dice: &mut Dice) -> Way {
+    /// Chooses one; `early` is one that is likely to strike while the store is being opened.
+    pub(super) fn choose(self, dice: &mut Dice, early: bool) -> Way {
         let mut some = Vec::new();
         some.extend(self.time.then_some(0));
         some.extend(self.call.then_some(1));
@@ -172,20 +185,19 @@ impl Ways {
         if some.is_empty() || dice.chance(4) {
             return Way::Completes;
         }
-        match some[dice.below(some.len() as u64) as usize] {
-            0 => {
-                let delay = Duration::from_micros(dice.magnitude(1 << 16));
-                if dice.chance(25) { Way::KilledInOpen(delay / 4) } else { Way::KilledAfter(delay) }
-            }
+        let nth = |dice: &mut Dice, call| dice.magnitude(if early { most(call).min(8) } else { most(call) }) as u32;
+        match dice.one_of(&some) {
+            0 if early || dice.chance(10) => Way::KilledInOpen(Duration::from_micros(dice.below(8_000))),
+            0 => Way::KilledAfter(Duration::from_micros(dice.magnitude(1 << 16))),
             1 => {
-                let call = Call::ALL[dice.below(Call::ALL.len() as u64) as usize];
-                Way::KilledAt { call, nth: dice.magnitude(most(call)) as u32 }
+                let call = dice.one_of(&Call::ALL);
+                Way::KilledAt { call, nth: nth(dice, call) }
             }
             _ => {
-                let call = Call::FAILING[dice.below(Call::FAILING.len() as u64) as usize];
-                let error = if dice.chance(50) { Injected::Eio } else { Injected::Enospc };
+                let call = dice.one_of(&Call::FAILING);
+                let error = dice.one_of(&[Injected::Eio, Injected::Enospc]);
                 let more = if dice.chance(50) { 0 } else { dice.magnitude(16) as u32 };
-                Way::Fails { call, error, nth: dice.magnitude(most(call)) as u32, more }
+                Way::Fails { call, error, nth: nth(dice, call), more }
             }
         }
     }

@@ -137,7 +137,7 @@ pub fn batch(seed: u64, name: Name) -> Batch {
             event_type: TYPES[dice.skewed(TYPES.len() as u64) as usize],
             data: data(seed, name, index, count, most, &mut dice),
             metadata: dice.chance(20).then(|| format!("{name} of {seed}, {index}").into_bytes()),
-            tag: dice.chance(40).then(|| TAGS[dice.below(TAGS.len() as u64) as usize]),
+            tag: dice.chance(40).then(|| dice.one_of(&TAGS)),
             id: has_ids.then(|| id(seed, name, index)),
         })
         .collect();

@@ -52,6 +52,8 @@ pub struct Verdict {
     pub dropped: u64,
     /// How many bytes recovery cut off the end.
     pub torn: u64,
+    /// Whether recovery had anything to do.
+    pub repaired: bool,
     /// How many retries were recognised, and how many were appended because the first try was gone.
     pub retries: (u64, u64),
 }
@@ -77,6 +79,7 @@ fn look(dir: &Path, ledger: &Ledger, end: End) -> Result<Verdict, Violation> {
     let mut verdict =
         log::compare(ledger, end, &events, |source| store.tracking(source).map_err(|error| unread(&error)))?;
     verdict.torn = report.torn.as_ref().map_or(0, |torn| torn.bytes);
+    verdict.repaired = !report.is_clean();
     verdict.was_opened = true;
     let is_prefix = events.iter().map(fingerprint).take(seen.len()).eq(seen.iter().copied());
     ensure!(
