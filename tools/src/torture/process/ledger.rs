@@ -268,7 +268,9 @@ impl Ledger {
             }
             (Outcome::Duplicate, None) => {
                 ensure!(!is_first, WholeOrAbsent, "{name} is said to be there, and was never appended");
-                ensure!(entry.is_in_doubt(), DroppedStaysGone, "{name} is said to be there, and was dropped");
+                let before = &entry.attempts[..entry.attempts.len() - 1];
+                let in_doubt = before.iter().any(|attempt| attempt.answer != Answer::Refused);
+                ensure!(in_doubt, DroppedStaysGone, "{name} is said to be there, and was dropped");
             }
             (_, Some(place)) => {
                 ensure!(false, WholeOrAbsent, "{name} was at {place:?}, and was appended again at {first} to {last}");

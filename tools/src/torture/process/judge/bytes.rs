@@ -55,3 +55,34 @@ pub(super) fn compare(before: &Files, after: &Files) -> Result<(), Violation> {
     }
     Ok(())
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_byte_a_length_and_a_file_more_or_less_are_noticed() {
+        let dir = tempfile::tempdir().unwrap();
+        fs::create_dir(dir.path().join("seg")).unwrap();
+        fs::create_dir(dir.path().join("idx")).unwrap();
+        let write = |path: &str, text: &str| fs::write(dir.path().join(path), text).unwrap();
+        write("seg/1", "one");
+        let before = of(dir.path()).unwrap();
+        let seen = || compare(&before, &of(dir.path()).unwrap()).map_err(|violation| violation.seen);
+        // Neither of these is evidence.
+        write("idx/1", "one");
+        write("LOCK", "7");
+        assert_eq!(seen(), Ok(()));
+
+        write("seg/1", "ons");
+        assert!(seen().unwrap_err().contains("at Some(2)"));
+        write("seg/1", "one\0");
+        assert!(seen().unwrap_err().contains("3 bytes, then 4"));
+        write("seg/1", "one");
+        write("seg/2", "");
+        assert!(seen().unwrap_err().contains("made seg/2"));
+        fs::remove_file(dir.path().join("seg/2")).unwrap();
+        fs::remove_file(dir.path().join("seg/1")).unwrap();
+        assert!(seen().unwrap_err().contains("removed seg/1"));
+    }
+}

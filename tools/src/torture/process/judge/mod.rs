@@ -114,28 +114,25 @@ fn before_recovery(dir: &Path, ledger: &Ledger, end: End) -> Result<Vec<u64>, Vi
         Err(error) => return Err(unopened("a reader is told", &error)),
     };
     let events = all_events(&store)?;
+    let (head, shown) = (store.head(), ledger.shown);
+    ensure!(end != End::Kill || head >= shown, ShownStays, "a reader is shown {head} before recovery, and {shown} was shown before");
     // Readers in other processes see what is durable. They are told with a write whose failure nobody is told of.
     let least =
         if end == End::Kill && !ledger.is_with_errors() { ledger.durable(ledger.arrived()) } else { Position::START };
-    ensure!(
-        store.head() >= least,
-        AcknowledgedStays,
-        "a reader is shown {} before recovery, and {least} was durable",
-        store.head()
-    );
+    ensure!(head >= least, AcknowledgedStays, "a reader is shown {head} before recovery, and {least} was durable");
     Ok(events.iter().map(fingerprint).collect())
 }
 
 fn open(dir: &Path, ledger: &Ledger, end: End) -> Result<EventStore, Violation> {
     // Without its threads, so that nothing changes a file while it is looked at.
     let options = Options::new().segment_bytes(64 << 10).background(false).create(!ledger.has_been_open(end));
-    EventStore::open(dir, &options).map_err(|error| match error {
-        OpenError::NotFound { .. } => Violation::new(Rule::AcknowledgedStays, "the store is gone"),
-        error => unopened("recovery says", &error),
-    })
+    EventStore::open(dir, &options).map_err(|error| unopened("recovery says", &error))
 }
 
 fn unopened(who: &str, error: &OpenError) -> Violation {
+    if let OpenError::NotFound { .. } = error {
+        return Violation::new(Rule::AcknowledgedStays, "the store is gone");
+    }
     let cause = std::error::Error::source(error).map_or_else(String::new, |cause| format!(": {cause}"));
     Violation::new(Rule::CrashIsNotDamage, format!("{who}: {error}{cause}"))
 }

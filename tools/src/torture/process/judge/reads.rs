@@ -97,3 +97,75 @@ fn check_names(store: &EventStore, ledger: &Ledger, places: &BTreeMap<Name, Plac
     }
     Ok(())
 }
+
+#[cfg(test)]
+mod tests {
+    use annals::Options;
+
+    use super::super::all_events;
+    use super::*;
+    use crate::torture::process::work::batch;
+    use crate::torture::{Rule, process::child::builder};
+
+    const SEED: u64 = 3;
+
+    /// A store with these batches, and where they are.
+    fn store(numbers: std::ops::Range<u32>) -> (EventStore, BTreeMap<Name, Place>) {
+        let store = EventStore::in_memory(&Options::new().background(false)).unwrap();
+        let mut places = BTreeMap::new();
+        for name in numbers.map(|number| Name { life: 1, thread: 0, number }) {
+            let batch = batch(SEED, name);
+            let done = builder(&store, &batch).commit().unwrap();
+            if !batch.events.is_empty() {
+                places.insert(name, (done.first, done.last));
+            }
+        }
+        (store, places)
+    }
+
+    fn check(store: &EventStore, events: &[RecordedEvent], places: &BTreeMap<Name, Place>) -> Result<(), Violation> {
+        let mut ledger = Ledger::new(SEED);
+        ledger.settle(&super::super::Verdict { places: places.clone(), ..Default::default() });
+        compare(store, &ledger, events, places)
+    }
+
+    #[test]
+    fn what_a_store_answers_is_compared_with_what_reading_it_gives() {
+        let (one, places) = store(0..60);
+        let events = all_events(&one).unwrap();
+        check(&one, &events, &places).unwrap();
+
+        // A store that answers with more, or with less, than was read from it.
+        let (more, _) = store(0..61);
+        let (less, _) = store(0..59);
+        for other in [more, less] {
+            let violation = check(&other, &events, &places).unwrap_err();
+            assert_eq!(violation.rule, Rule::ReadsAgree, "{violation}");
+        }
+        for skip in [0, events.len() / 2, events.len() - 1] {
+            let mut events = events.clone();
+            events.remove(skip);
+            let violation = check(&one, &events, &places).unwrap_err();
+            assert_eq!(violation.rule, Rule::ReadsAgree, "{violation}");
+        }
+    }
+
+    #[test]
+    fn a_name_that_is_found_where_nothing_is_or_not_where_something_is_breaks_o5() {
+        let (store, places) = store(0..60);
+        let events = all_events(&store).unwrap();
+        let named = |has: &dyn Fn(&crate::torture::process::work::Batch) -> bool| {
+            *places.keys().find(|name| has(&batch(SEED, **name))).unwrap()
+        };
+        let keyed = named(&|batch| batch.key.is_some());
+        let with_ids = named(&|batch| batch.key.is_none() && batch.can_be_retried());
+        for (name, seen) in [(keyed, "by its key"), (with_ids, "by its first id")] {
+            let mut ledger = Ledger::new(SEED);
+            ledger.settle(&super::super::Verdict { places: places.clone(), ..Default::default() });
+            let mut gone = places.clone();
+            gone.remove(&name);
+            let violation = compare(&store, &ledger, &events, &gone).unwrap_err();
+            assert!(violation.seen.contains(seen), "{violation}");
+        }
+    }
+}
