@@ -222,6 +222,7 @@ pub(crate) struct ReadArgs {
 
 /// How to torture, and how long.
 #[derive(Debug, clap::Args)]
+#[expect(clippy::struct_excessive_bools, reason = "these are flags")]
 pub(crate) struct TortureArgs {
     /// Everything follows from it: the same seed does the same again
     #[arg(long, value_name = "N", default_value_t = 1)]

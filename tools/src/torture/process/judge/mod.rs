@@ -115,7 +115,11 @@ fn before_recovery(dir: &Path, ledger: &Ledger, end: End) -> Result<Vec<u64>, Vi
     };
     let events = all_events(&store)?;
     let (head, shown) = (store.head(), ledger.shown);
-    ensure!(end != End::Kill || head >= shown, ShownStays, "a reader is shown {head} before recovery, and {shown} was shown before");
+    ensure!(
+        end != End::Kill || head >= shown,
+        ShownStays,
+        "a reader is shown {head} before recovery, and {shown} was shown before"
+    );
     // Readers in other processes see what is durable. They are told with a write whose failure nobody is told of.
     let least =
         if end == End::Kill && !ledger.is_with_errors() { ledger.durable(ledger.arrived()) } else { Position::START };
