@@ -15,3 +15,8 @@ fn check_story(text: &str) {
 fn nothing_is_written_under_a_name_whose_sync_failed_when_there_is_no_space_for_another() {
     check_story("disk 1: full 13, short-full 6, lose least");
 }
+
+#[test]
+fn a_slot_of_store_meta_that_is_not_on_the_disk_yet_does_not_cost_the_other_one() {
+    check_story("disk 41913: buffered b0, stop 18, kill / buffered a0, stop 3, lose random 60971");
+}

@@ -58,6 +58,8 @@ pub(crate) fn read_whole(storage: &dyn Storage, path: &str, most: usize) -> io::
 pub(crate) struct MetaFile {
     file: Arc<dyn File>,
     meta: StoreMeta,
+    /// Whether the slot that holds `meta` is known to be on the disk.
+    durable: bool,
 }
 
 impl MetaFile {
@@ -68,12 +70,12 @@ impl MetaFile {
         let bytes = meta.encode();
         content[slot..slot + bytes.len()].copy_from_slice(&bytes);
         let file = create_whole(storage, names::META, &content)?;
-        Ok(MetaFile { file, meta })
+        Ok(MetaFile { file, meta, durable: true })
     }
 
     /// Opens the file that was read before and found to hold `meta`.
     pub(crate) fn open(storage: &dyn Storage, meta: StoreMeta) -> io::Result<MetaFile> {
-        Ok(MetaFile { file: storage.open(names::META, Access::ReadWrite)?, meta })
+        Ok(MetaFile { file: storage.open(names::META, Access::ReadWrite)?, meta, durable: false })
     }
 
     pub(crate) fn meta(&self) -> &StoreMeta {
@@ -82,13 +84,23 @@ impl MetaFile {
 
     /// Changes the facts, durably. On an error the old facts still hold.
     pub(crate) fn update(&mut self, change: impl FnOnce(&mut StoreMeta)) -> Result<(), UpdateError> {
+        if !self.durable {
+            // It was read, which does not say that it is on the disk: whoever wrote it may have died before the
+            // sync, or was told that the sync had failed. The other slot may be all there is; it goes now.
+            self.write(&self.meta)?;
+            self.durable = true;
+        }
         let mut meta = self.meta;
         change(&mut meta);
         meta.sequence += 1;
-        write_all(&*self.file, meta.slot_offset(), &meta.encode()).map_err(UpdateError::Write)?;
-        self.file.sync().map_err(UpdateError::Sync)?;
+        self.write(&meta)?;
         self.meta = meta;
         Ok(())
+    }
+
+    fn write(&self, meta: &StoreMeta) -> Result<(), UpdateError> {
+        write_all(&*self.file, meta.slot_offset(), &meta.encode()).map_err(UpdateError::Write)?;
+        self.file.sync().map_err(UpdateError::Sync)
     }
 }
 

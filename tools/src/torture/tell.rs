@@ -93,6 +93,9 @@ impl std::fmt::Display for Place<'_> {
     }
 }
 
+/// A version that no stream of a story comes to.
+const NEVER: ExpectedVersion = ExpectedVersion::Exact(StreamVersion::new(1_000));
+
 /// Whether the store could be opened in a life.
 #[derive(Clone, Copy, Eq, PartialEq)]
 enum Opened {
@@ -312,8 +315,7 @@ impl Told {
             },
             Step::Reader => self.look(),
             Step::Conflict(stream) => {
-                let wrong = ExpectedVersion::Exact(StreamVersion::new(1_000));
-                let refused = store.append(*stream, wrong, NewEvent::new("Never", ""));
+                let refused = store.append(*stream, NEVER, NewEvent::new("Never", ""));
                 self.refused(refused, |error| matches!(error, AppendError::ConcurrencyConflict { .. }))
             }
             Step::ConflictBehind(batch) => self.conflict_behind(&store, batch),
@@ -376,11 +378,13 @@ impl Told {
         let Some((stream, _)) = batch.events.first() else { return Ok(()) };
         let Ok(version) = store.stream_version(*stream) else { return Ok(()) };
         let first = batch.builder(store).submit();
-        let wrong = store.batch().expect(*stream, ExpectedVersion::Exact(version));
+        let wrong = store.batch().expect(*stream, ExpectedVersion::Exact(version)).expect("n", NEVER);
         let second = wrong.event(*stream, NewEvent::new("Never", "")).submit();
         let first = first.and_then(annals::Ticket::wait);
         let second = second.and_then(annals::Ticket::wait);
-        self.shares_fate(&first, second, |error| matches!(error, AppendError::ConcurrencyConflict { .. }))?;
+        self.shares_fate(&first, second, |error| {
+            matches!(error, AppendError::ConcurrencyConflict { stream: wrong, .. } if wrong.as_str() == *stream)
+        })?;
         self.learn(batch, first)
     }
 
@@ -392,21 +396,30 @@ impl Told {
         let nothing_new = AppendCondition::fail_if_match(QueryItem::new().stream(*stream)).after(store.head());
         let first = batch.builder(store).submit();
         let again = batch.builder(store).submit();
-        let key = store.batch().idempotency_key(key).event("n", never()).submit();
-        let id = store.batch().event("n", never().id(given)).submit();
-        let condition = store.batch().event("n", never()).condition(nothing_new).submit();
-        let [first, again, key, id, condition] =
+        // Each is refused also when the first does not come to be, for want of space.
+        let other = || store.batch().expect("n", NEVER);
+        let key = other().idempotency_key(key).event("n", never()).submit();
+        let id = other().event("n", never().id(given)).submit();
+        let small = Batch::new(batch.number + 500_000, &[("n", 3)]);
+        let condition = small.builder(store).condition(nothing_new).submit();
+        let [mut first, again, key, id, condition] =
             [first, again, key, id, condition].map(|ticket| ticket.and_then(annals::Ticket::wait));
         match (&first, again) {
             (Ok(done), Ok(again)) => {
                 let same = again.outcome == Outcome::Duplicate && again.first == done.first;
                 ensure!(same, ReadsAgree, "a batch in one group with itself: {again:?}");
             }
+            // Small things may find space where large ones do not, but this is the same.
+            (Err(AppendError::StorageFull), Ok(again)) => first = Ok(again),
             (_, again) => self.shares_fate(&first, again, |_| false)?,
         }
         self.shares_fate(&first, key, |error| matches!(error, AppendError::IdempotencyKeyReused { .. }))?;
         self.shares_fate(&first, id, |error| matches!(error, AppendError::EventIdConflict { .. }))?;
-        self.shares_fate(&first, condition, |error| matches!(error, AppendError::ConditionFailed { .. }))?;
+        if matches!(first, Err(AppendError::StorageFull)) {
+            self.learn(&small, condition)?;
+        } else {
+            self.shares_fate(&first, condition, |error| matches!(error, AppendError::ConditionFailed { .. }))?;
+        }
         self.learn(batch, first)
     }
 
@@ -443,7 +456,10 @@ impl Told {
                 Err(AppendError::CommitUnknown { .. } | AppendError::Poisoned { .. }),
             )
             | (Err(AppendError::Poisoned { .. }), Err(AppendError::Poisoned { .. }))
-            | (Err(AppendError::StorageFull), Err(AppendError::StorageFull)) => Ok(()),
+            | (
+                Err(AppendError::StorageFull),
+                Err(AppendError::StorageFull | AppendError::ConcurrencyConflict { .. } | AppendError::Poisoned { .. }),
+            ) => Ok(()),
             (_, Err(AppendError::Unreadable { .. })) if self.disk.is_stopped() || self.reads_fail => Ok(()),
             other => {
                 let seen = format!("answers of one group do not share its fate: {other:?}");
