@@ -49,6 +49,10 @@ mod index;
 pub mod inspect;
 mod log;
 mod options;
+#[cfg(feature = "planted-bugs")]
+pub mod planted;
+#[cfg(not(feature = "planted-bugs"))]
+mod planted;
 mod poison;
 mod query;
 mod read;

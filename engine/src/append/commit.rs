@@ -31,6 +31,7 @@ use crate::index::memory::{MemoryIndex, Run};
 use crate::log::active::{ActiveLog, Group, LogError, room_for};
 use crate::log::segment::Segment;
 use crate::options::Durability;
+use crate::planted::{self, Bug};
 use crate::poison::Poison;
 use crate::storage::LockGuard;
 use crate::view::{Published, View};
@@ -136,7 +137,7 @@ enum Decided {
 impl CommitState {
     /// Commits as many of `requests` as fit into one segment, at least one of them.
     fn commit_some(&self, writer: &mut Writer, requests: &[Request]) -> Result<Few<Reply>, AppendError> {
-        if let Some(cause) = self.poison.cause() {
+        if let Some(cause) = self.poison.cause().filter(|_| !planted::has(Bug::PoisonForgotten)) {
             return Err(AppendError::Poisoned { cause: Arc::clone(cause) });
         }
         let request = &requests[0];
@@ -211,6 +212,12 @@ impl CommitState {
                 Ok(())
             }
             Err(error) => {
+                if planted::has(Bug::PublishedBeforeSync) && !matches!(error, LogError::Full) {
+                    self.publish(writer, start, false);
+                }
+                if planted::has(Bug::FailedGroupKept) {
+                    writer.heads.keep();
+                }
                 writer.heads.undo();
                 Err(error)
             }
@@ -227,7 +234,9 @@ impl CommitState {
         }
         index.add(encoded.runs.drain(..), &encoded.offsets, encoded.tracking.drain(..));
         let marks = &mut encoded.marks;
-        index.ids.add(marks.made.take().into_iter().flatten(), &marks.given, marks.keys());
+        if !planted::has(Bug::KeysNotIndexed) {
+            index.ids.add(marks.made.take().into_iter().flatten(), &marks.given, marks.keys());
+        }
         log.publish();
         self.published.advance(log.position());
         if synced {
@@ -324,7 +333,7 @@ impl CommitState {
 
     /// Makes everything written durable.
     fn sync(&self, writer: &mut Writer) -> Result<(), AppendError> {
-        if writer.log.is_dirty() {
+        if writer.log.is_dirty() && !planted::has(Bug::FlushWithoutSync) {
             writer.log.sync().map_err(in_doubt)?;
         }
         // Also where a rewind has synced what was written before it.
@@ -438,7 +447,7 @@ impl Writer {
         }
         let mut marker = request.marker(encoded.last);
         marker.epoch = log.epoch();
-        marker.durable_offset = log.durable();
+        marker.durable_offset = if planted::has(Bug::MarkerAheadOfDisk) { log.written() } else { log.durable() };
         marker.batch_bytes = (encoded.bytes.len() - batch_start) as u32;
         encoded.chain = marker.encode(&mut encoded.bytes, log.seed(), encoded.chain, &mut encoded.checksums);
         encoded.batches += 1;

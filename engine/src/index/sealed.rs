@@ -27,6 +27,7 @@ use super::files::{Content, IndexFiles};
 use crate::error::{Damage, ReadError};
 use crate::log::names;
 use crate::log::segment::Segment;
+use crate::planted::{self, Bug};
 
 #[derive(Debug)]
 pub(crate) struct SealedIndex {
@@ -67,7 +68,7 @@ impl Sections for Image {
         let bytes = self.content.bytes(self.directory.place(section)).ok_or(IndexFault::Lengths)?;
         // Relaxed: who does not see the bit verifies once more.
         if self.verified.load(Ordering::Relaxed) & bit == 0 {
-            if !self.directory.is_good(section, bytes) {
+            if !planted::has(Bug::IndexUnchecked) && !self.directory.is_good(section, bytes) {
                 return Err(IndexFault::Section { section });
             }
             self.verified.fetch_or(bit, Ordering::Relaxed);

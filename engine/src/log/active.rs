@@ -28,6 +28,7 @@ use crate::log::names;
 use crate::log::segment::{Segment, SegmentPlace};
 use crate::log::small_files::{MetaFile, UpdateError, WatermarkFile, write_all};
 use crate::log::zero_ahead::Frontier;
+use crate::planted::{self, Bug};
 use crate::poison::Poison;
 use crate::storage::{File, Storage};
 
@@ -286,7 +287,7 @@ impl ActiveLog {
             (Some((min, max)), Some((low, high))) => Some((min.min(low), max.max(high))),
             (before, new) => before.or(new),
         };
-        if sync {
+        if sync && !planted::has(Bug::AcknowledgedBeforeSync) {
             return self.sync();
         }
         if end >= self.writing_back + WRITEBACK {
@@ -303,7 +304,15 @@ impl ActiveLog {
         }
         // Captured before the call: what is written meanwhile is not covered by it.
         let written = self.written;
-        self.file.sync().map_err(|error| self.poisoned(error))?;
+        if planted::has(Bug::WatermarkBeforeSync) {
+            self.durable = written;
+            self.advance_watermark();
+        }
+        let mut synced = if planted::has(Bug::NoFdatasync) { Ok(()) } else { self.file.sync() };
+        if planted::has(Bug::FailedSyncRetried) && synced.is_err() {
+            synced = self.file.sync();
+        }
+        synced.map_err(|error| self.poisoned(error))?;
         // The zeroing may have met an error on this very file, which the kernel
         // then does not report to us.
         if let Some(cause) = self.poison.cause() {
@@ -364,7 +373,8 @@ impl ActiveLog {
     fn rewind(&mut self) -> LogError {
         let file = Arc::clone(&self.file);
         let written = self.written;
-        let cut = self.frontier.retreat(written, || file.set_len(written)).and_then(|()| file.sync());
+        let durably = || if planted::has(Bug::RewindNotDurable) { Ok(()) } else { file.sync() };
+        let cut = self.frontier.retreat(written, || file.set_len(written)).and_then(|()| durably());
         if let Err(error) = cut {
             return self.poisoned(error);
         }
@@ -397,7 +407,9 @@ impl ActiveLog {
         }
         self.frontier.close();
         file.set_len(trailer.file_len).map_err(|error| self.poisoned(error))?;
-        self.sync()?;
+        if !planted::has(Bug::SealNotSynced) {
+            self.sync()?;
+        }
         self.sealed_len = Some(trailer.file_len);
         self.segment = Arc::new(self.segment.as_sealed(&seal, &trailer));
         tracing::info!(segment = %self.segment.number, events = self.totals.events, bytes = trailer.file_len, "sealed");
@@ -560,6 +572,8 @@ pub(crate) fn create_segment(
         let _ = storage.remove(&temporary);
         CreateError::BeforeName(error)
     })?;
-    storage.sync_dir(names::SEGMENTS).map_err(CreateError::Name)?;
+    if !planted::has(Bug::NoDirectorySync) {
+        storage.sync_dir(names::SEGMENTS).map_err(CreateError::Name)?;
+    }
     Ok(SegmentPlace { number: new.number, base: new.base, seed, shown: storage.describe(&path), file })
 }

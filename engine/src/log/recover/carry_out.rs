@@ -18,6 +18,7 @@ use crate::log::names;
 use crate::log::segment::{Segment, SegmentPlace};
 use crate::log::small_files::{MetaFile, UpdateError, WatermarkFile, write_all};
 use crate::log::source::FileSource;
+use crate::planted::{self, Bug};
 use crate::report::{RecoveryReport, TornTail};
 use crate::storage::{Access, File, Storage};
 
@@ -152,11 +153,16 @@ pub(crate) fn carry_out(
         report.torn = Some(cut_tail(&**storage, last, cut)?);
     }
     // What is shown from here on is durable: the bytes, and the names that lead to them.
-    last.last_file().sync().doing("sync", doing)?;
-    storage.sync_dir(names::SEGMENTS).doing("sync", || storage.describe(names::SEGMENTS))?;
-    storage.sync_dir("").doing("sync", || storage.describe(""))?;
+    let is_left_out = planted::has(Bug::NoSyncAtOpen) || planted::has(Bug::CutNotSynced) && plan.cut.is_some();
+    if !is_left_out {
+        last.last_file().sync().doing("sync", doing)?;
+    }
+    if !planted::has(Bug::NoSyncAtOpen) {
+        storage.sync_dir(names::SEGMENTS).doing("sync", || storage.describe(names::SEGMENTS))?;
+        storage.sync_dir("").doing("sync", || storage.describe(""))?;
+    }
 
-    let renewed = if is_unused(last, plan) {
+    let renewed = if is_unused(last, plan) && !planted::has(Bug::NameNotRenewed) {
         let renewed = renew(&**storage, last)?;
         if renewed.is_none() {
             // There is no space to give it a durable name, and nothing may be written under another.
@@ -399,7 +405,10 @@ fn cut_tail(storage: &dyn Storage, segment: &SegmentFacts, cut: &Cut) -> Result<
             return Err(OpenError::Io { action: "keep a copy of the unfinished tail in", path, source });
         }
     };
-    segment.last_file().set_len(cut.offset).and_then(|()| segment.last_file().sync()).doing("cut", doing)?;
+    if !planted::has(Bug::TailNotCut) {
+        let durably = || if planted::has(Bug::CutNotSynced) { Ok(()) } else { segment.last_file().sync() };
+        segment.last_file().set_len(cut.offset).and_then(|()| durably()).doing("cut", doing)?;
+    }
     tracing::warn!(segment = %segment.number, offset = cut.offset, bytes = len, "cut an unfinished tail");
     Ok(TornTail {
         segment: segment.number,

@@ -18,6 +18,7 @@ use annals_codec::{Epoch, HeaderFault, LogId, MetaFault, Position, SegmentNumber
 
 use super::survey::{Content, Facts, LastFacts, SegmentFacts, WatermarkFact};
 use crate::error::{Damage, OpenError, explain};
+use crate::planted::{self, Bug};
 
 /// What is to be done before the log can be used.
 #[derive(Clone, Debug, Eq, PartialEq)]
@@ -140,6 +141,14 @@ pub(crate) fn decide(facts: &Facts, mode: Mode) -> Result<Plan, OpenError> {
                 Some(Cut { offset: scan.tail.offset, data_end: bad.data_end.max(scan.tail.offset), fault })
             }
             Stop::End | Stop::Sealed(_) => unreachable!("only bad bytes are unfinished"),
+        },
+        Verdict::Damaged { .. } if planted::has(Bug::FirstBadFrameIsTheEnd) => match &scan.stop {
+            Stop::Bad(bad) => Some(Cut {
+                offset: scan.tail.offset,
+                data_end: bad.data_end.max(scan.tail.offset),
+                fault: String::new(),
+            }),
+            Stop::End | Stop::Sealed(_) => None,
         },
         Verdict::Damaged { durable_offset } => {
             tell(mode, &mut damage, tail_damage(last, last_facts, durable_offset))?;
