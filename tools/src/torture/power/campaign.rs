@@ -2,11 +2,14 @@
 
 use std::io;
 use std::path::PathBuf;
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::thread;
 
 use super::STORE;
 use super::cut::{Cut, Keep};
 use super::evidence::{self, Finding};
 use super::life::{Child, Life};
+use super::neighbour;
 use super::rig::Rig;
 use super::tally::Tally;
 use crate::torture::generate::{Choices as _, Seeded};
@@ -127,7 +130,15 @@ impl Campaign<'_> {
         let (mounted, _) = self.rig.mount()?;
         let batches = 1 << self.dice.below(MOST_BATCHES);
         let child = Child { exe: &self.plan.exe, seed, number: life, batches };
-        let lived = Life::live(child, &mounted, &mut self.rig.disk, &mut ledger)?;
+        // Every fourth store is alone on its disk.
+        let (is_over, disturber) = (AtomicBool::new(seed % 4 == 0), self.dice.below(u64::MAX));
+        let lived = thread::scope(|scope| {
+            let neighbour = scope.spawn(|| neighbour::disturb(&mounted.path(), disturber, &is_over));
+            let lived = Life::live(child, &mounted, &mut self.rig.disk, &mut ledger);
+            is_over.store(true, Ordering::Relaxed);
+            let disturbed = neighbour.join().unwrap_or_else(|_| Err(io::Error::other("the neighbour panicked")));
+            disturbed.and(lived)
+        })?;
         drop(mounted);
         let counts = self.rig.keep(slot)?;
         self.tally.recorded(counts);
@@ -153,7 +164,8 @@ impl Campaign<'_> {
             Some(flush) if dice.chance(60) => flush + usize::from(dice.chance(20)),
             _ => anywhere,
         };
-        let keep = Keep::ALL[dice.below(Keep::ALL.len() as u64) as usize];
+        // Most windows are of one or two writes, which can be kept in part in more ways than in any other.
+        let keep = if dice.chance(25) { Keep::Torn } else { Keep::ALL[dice.below(Keep::ALL.len() as u64) as usize] };
         let seed = dice.below(u64::MAX);
         if self.plan.lying {
             return Cut { at, keep: Keep::Nothing, seed, disobeyed: 1 << dice.below(7) };

@@ -34,6 +34,8 @@ mod evidence;
 pub mod image;
 #[cfg(target_os = "linux")]
 mod life;
+#[cfg(target_os = "linux")]
+mod neighbour;
 mod possible;
 pub mod recording;
 #[cfg(target_os = "linux")]

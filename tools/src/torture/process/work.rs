@@ -111,6 +111,8 @@ pub struct Batch {
 
 /// How many streams all threads share.
 const STREAMS: u64 = 12;
+/// How many batches in a hundred are durable, by seed: most stores are mixed, some have much to lose.
+const DURABLE: [u64; 3] = [10, 50, 90];
 /// The types of the events.
 pub(super) const TYPES: [&str; 4] = ["Begun", "Moved", "Held", "Ended"];
 /// Their tags.
@@ -142,7 +144,8 @@ pub fn batch(seed: u64, name: Name) -> Batch {
         })
         .collect();
     let tracked = count == 0 || dice.chance(10);
-    let durability = if dice.chance(50) { Durability::Sync } else { Durability::Buffered };
+    let durability =
+        if dice.chance(DURABLE[seed as usize % DURABLE.len()]) { Durability::Sync } else { Durability::Buffered };
     let asks = match dice.below(20) {
         _ if count == 0 => Asks::Nothing,
         0..3 => Asks::WhatWasSeen,
