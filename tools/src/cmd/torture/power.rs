@@ -107,8 +107,9 @@ mod linux {
         let kinds: Vec<String> = tally.cuts.iter().map(|(keep, cuts)| format!("{} {keep:?}", count(*cuts))).collect();
         let lines = [
             format!(
-                "{} of a store at work: {} ({}), {}.",
+                "{} of a store at work, {} of writers that were killed: {} ({}), {}.",
                 counted(tally.recordings, "recording"),
+                count(tally.children - tally.recordings),
                 counted(tally.recorded.writes, "block write"),
                 bytes(tally.recorded.bytes),
                 counted(tally.recorded.flushes, "flush"),
@@ -119,7 +120,7 @@ mod linux {
                 kinds.join(", ")
             ),
             format!(
-                "{} times something was lost: {} dropped, {} torn, {} overtaken by a later one. {} times in a recovery.",
+                "{} times something was lost: {} dropped, {} torn, {} overtaken by a later one. {} times while a store was opened.",
                 count(tally.lossy),
                 counted(tally.dropped_writes, "write"),
                 count(tally.torn_writes),

@@ -8,7 +8,7 @@ use std::thread;
 use super::STORE;
 use super::cut::{Cut, Keep};
 use super::evidence::{self, Finding};
-use super::life::{Child, Life};
+use super::life::{Child, Lives};
 use super::neighbour;
 use super::rig::Rig;
 use super::tally::Tally;
@@ -26,6 +26,10 @@ const CUTS_OF_SECOND: u64 = 8;
 const GOES_ON: u64 = 8;
 /// Each thread of a child appends up to two to the power of less than this many times.
 const MOST_BATCHES: u64 = 8;
+/// How many records behind the word that the store is open still count as opening it.
+const AFTER_OPEN: u64 = 3;
+/// A child that is to be killed has said less than this.
+const MOST_LINES: u64 = 120;
 /// After so many findings there is no need for more.
 const ENOUGH: usize = 5;
 
@@ -67,11 +71,13 @@ struct Campaign<'a> {
     findings: Vec<Finding>,
 }
 
-/// What a child did to the disk.
+/// What children did to the disk.
 struct Recorded {
     slot: usize,
     seed: u64,
-    life: Life,
+    /// The number of the next child.
+    next: u32,
+    lives: Lives,
     ledger: Ledger,
     records: usize,
     flushes: Vec<usize>,
@@ -87,7 +93,7 @@ impl Campaign<'_> {
         self.rig.empty()?;
         let seed = self.dice.below(u64::MAX);
         let Some(first) = self.record(FIRST, seed, 0, Ledger::new(seed))? else { return Ok(()) };
-        let mut cuts: Vec<Cut> = (0..CUTS_OF_FIRST).map(|_| self.choose(&first)).collect();
+        let mut cuts: Vec<Cut> = (0..CUTS_OF_FIRST).map(|_| self.choose(&first, 20)).collect();
         // In their order: the disk then makes each image from the one before.
         cuts.sort_unstable_by_key(|cut| cut.at);
         for (number, cut) in (0..).zip(cuts) {
@@ -107,61 +113,71 @@ impl Campaign<'_> {
     fn go_on(&mut self, first: &Recorded, cut: Cut, progress: &mut dyn FnMut(u64)) -> io::Result<()> {
         self.rig.cut(first.slot, cut)?;
         let mut ledger = first.ledger.clone();
-        ledger.power_lost(first.life.heard_before(cut.at));
-        let Some(second) = self.record(SECOND, first.seed, 1, ledger)? else { return Ok(()) };
-        for number in 0..CUTS_OF_SECOND {
+        ledger.power_lost(first.lives.heard_before(cut.at));
+        let Some(second) = self.record(SECOND, first.seed, first.next, ledger)? else { return Ok(()) };
+        for _ in 0..CUTS_OF_SECOND {
             if self.is_done() {
                 break;
             }
-            let mut cut = self.choose(&second);
-            if number % 2 == 0 {
-                // While it opens, and recovers.
-                cut.at = self.dice.below(second.life.opened as u64 + 1) as usize;
-                self.tally.in_recovery += 1;
-            }
+            let cut = self.choose(&second, 50);
             self.judge(&second, cut)?;
             progress(self.tally.cuts());
         }
         Ok(())
     }
 
-    /// A child appends on what the disk holds; nothing comes of it when it is told something that must not be.
-    fn record(&mut self, slot: usize, seed: u64, life: u32, mut ledger: Ledger) -> io::Result<Option<Recorded>> {
+    /// Children append on what the disk holds, one after the other, all but the last of them killed. Nothing
+    /// comes of it when one is told something that must not be.
+    fn record(&mut self, slot: usize, seed: u64, first: u32, mut ledger: Ledger) -> io::Result<Option<Recorded>> {
         let (mounted, _) = self.rig.mount()?;
-        let batches = 1 << self.dice.below(MOST_BATCHES);
-        let child = Child { exe: &self.plan.exe, seed, number: life, batches };
+        let mut lives = Lives::new(&ledger);
+        let next = first + 1 + self.dice.below(3) as u32;
+        let children: Vec<Child<'_>> = (first..next)
+            .map(|number| Child {
+                exe: &self.plan.exe,
+                seed,
+                number,
+                batches: 1 << self.dice.below(MOST_BATCHES),
+                killed_behind: (number + 1 < next).then(|| 1 + self.dice.below(MOST_LINES)),
+            })
+            .collect();
         // Every fourth store is alone on its disk.
         let (is_over, disturber) = (AtomicBool::new(seed % 4 == 0), self.dice.below(u64::MAX));
         let lived = thread::scope(|scope| {
             let neighbour = scope.spawn(|| neighbour::disturb(&mounted.path(), disturber, &is_over));
-            let lived = Life::live(child, &mounted, &mut self.rig.disk, &mut ledger);
+            let lived = children.iter().try_fold(Ok(()), |lived, child| match lived {
+                Ok(()) => lives.live(*child, &mounted, &mut self.rig.disk, &mut ledger),
+                broken => Ok(broken),
+            });
             is_over.store(true, Ordering::Relaxed);
             let disturbed = neighbour.join().unwrap_or_else(|_| Err(io::Error::other("the neighbour panicked")));
             disturbed.and(lived)
         })?;
         drop(mounted);
         let counts = self.rig.keep(slot)?;
-        self.tally.recorded(counts);
-        let flushes = self.rig.disk.flushes(slot)?;
-        match lived {
-            Ok(life) => {
-                let records = (counts.writes + counts.flushes) as usize;
-                Ok(Some(Recorded { slot, seed, life, ledger, records, flushes }))
-            }
-            Err(violation) => {
-                self.findings.push(Finding::without_evidence(seed, violation));
-                Ok(None)
-            }
+        self.tally.recorded(counts, children.len() as u64);
+        if let Err(violation) = lived {
+            self.findings.push(Finding::without_evidence(seed, violation));
+            return Ok(None);
         }
+        let flushes = self.rig.disk.flushes(slot)?;
+        let records = (counts.writes + counts.flushes) as usize;
+        Ok(Some(Recorded { slot, seed, next, lives, ledger, records, flushes }))
     }
 
-    fn choose(&mut self, recorded: &Recorded) -> Cut {
+    /// Chooses a cut; so many times in a hundred while a child opens the store, or has just said that it did.
+    fn choose(&mut self, recorded: &Recorded, opening: u64) -> Cut {
         let dice = &mut self.dice;
+        let opened = &recorded.lives.opened;
+        let child = opened.get(dice.below(opened.len().max(1) as u64) as usize);
         let anywhere = dice.below(recorded.records as u64 + 1) as usize;
         let next_flush = recorded.flushes.partition_point(|flush| *flush < anywhere);
-        let at = match recorded.flushes.get(next_flush) {
+        let at = match (child, recorded.flushes.get(next_flush)) {
+            (Some((begun, open)), _) if dice.chance(opening) => {
+                begun + dice.below((open - begun) as u64 + AFTER_OPEN) as usize
+            }
             // Just before a flush most is unflushed, just behind it something was promised a moment ago.
-            Some(flush) if dice.chance(60) => flush + usize::from(dice.chance(20)),
+            (_, Some(flush)) if dice.chance(60) => flush + usize::from(dice.chance(20)),
             _ => anywhere,
         };
         // Most windows are of one or two writes, which can be kept in part in more ways than in any other.
@@ -176,10 +192,11 @@ impl Campaign<'_> {
     /// Cuts, mounts, and judges what is there.
     fn judge(&mut self, recorded: &Recorded, cut: Cut) -> io::Result<()> {
         let lost = self.rig.cut(recorded.slot, cut)?;
-        self.tally.cut(cut.keep, lost);
+        let opening = |(begun, open): &(usize, usize)| (*begun..open + AFTER_OPEN as usize).contains(&cut.at);
+        self.tally.cut(cut.keep, lost, recorded.lives.opened.iter().any(opening));
         let (mounted, was_mended) = self.rig.mount()?;
         self.tally.mended += u64::from(was_mended);
-        let heard = recorded.life.heard_before(cut.at);
+        let heard = recorded.lives.heard_before(cut.at);
         let judged = judge(&mounted.path().join(STORE), &recorded.ledger, End::PowerLoss { heard });
         drop(mounted);
         match judged {
@@ -187,7 +204,7 @@ impl Campaign<'_> {
             Err(violation) => {
                 let dir = self.plan.evidence.join(format!("finding-{}", self.findings.len() + 1));
                 self.rig.cut(recorded.slot, cut)?;
-                evidence::keep(&dir, &mut self.rig.disk, &recorded.life, recorded.seed, cut, &violation)?;
+                evidence::keep(&dir, &mut self.rig.disk, &recorded.lives, recorded.seed, cut, &violation)?;
                 self.findings.push(Finding { seed: recorded.seed, cut: Some(cut), violation, evidence: Some(dir) });
             }
         }

@@ -9,7 +9,7 @@ use serde::Serialize;
 
 use super::cut::Cut;
 use super::disk::Disk;
-use super::life::Life;
+use super::life::Lives;
 use crate::torture::Violation;
 
 /// A promise that was broken.
@@ -40,7 +40,7 @@ impl Finding {
 pub(super) fn keep(
     dir: &Path,
     disk: &mut Disk,
-    life: &Life,
+    lives: &Lives,
     seed: u64,
     cut: Cut,
     violation: &Violation,
@@ -52,7 +52,7 @@ pub(super) fn keep(
          mount -o loop disk.img /mnt && annals verify /mnt/store\n\n\
          What the writer said, and how many records there were when it had been heard:\n"
     );
-    for (records, line) in &life.lines {
+    for (records, line) in &lives.lines {
         _ = writeln!(text, "{records:>8} {line}");
     }
     fs::write(dir.join("finding.txt"), text)?;

@@ -11,15 +11,17 @@ use crate::torture::process::Verdict;
 /// What was done and seen.
 #[derive(Clone, Debug, Default, Serialize)]
 pub struct Tally {
-    /// Times that a child was recorded while it worked.
+    /// Times that a store at work was recorded.
     pub recordings: u64,
+    /// Children that were at work in these; those that another one followed were killed.
+    pub children: u64,
     /// What the disk was asked in these.
     pub recorded: Counts,
     /// Losses of power, by what was kept of the writes that were not flushed.
     pub cuts: BTreeMap<Keep, u64>,
     /// Those of them in which something was lost.
     pub lossy: u64,
-    /// Those that came while a store was being opened after an earlier one.
+    /// Those that came while a store was being opened or made, or had been a moment ago.
     pub in_recovery: u64,
     /// Writes that were lost.
     pub dropped_writes: u64,
@@ -49,15 +51,17 @@ impl Tally {
         self.cuts.values().sum()
     }
 
-    pub(super) fn recorded(&mut self, counts: Counts) {
+    pub(super) fn recorded(&mut self, counts: Counts, children: u64) {
         self.recordings += 1;
+        self.children += children;
         self.recorded.writes += counts.writes;
         self.recorded.bytes += counts.bytes;
         self.recorded.flushes += counts.flushes;
     }
 
-    pub(super) fn cut(&mut self, keep: Keep, lost: Lost) {
+    pub(super) fn cut(&mut self, keep: Keep, lost: Lost, in_recovery: bool) {
         *self.cuts.entry(keep).or_default() += 1;
+        self.in_recovery += u64::from(in_recovery);
         self.lossy += u64::from(lost.dropped + lost.torn > 0);
         self.dropped_writes += lost.dropped;
         self.torn_writes += lost.torn;
