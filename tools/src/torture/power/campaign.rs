@@ -142,7 +142,7 @@ impl Campaign<'_> {
             })
             .collect();
         // Every fourth store is alone on its disk.
-        let (is_over, disturber) = (AtomicBool::new(seed % 4 == 0), self.dice.below(u64::MAX));
+        let (is_over, disturber) = (AtomicBool::new(seed.is_multiple_of(4)), self.dice.below(u64::MAX));
         let lived = thread::scope(|scope| {
             let neighbour = scope.spawn(|| neighbour::disturb(&mounted.path(), disturber, &is_over));
             let lived = children.iter().try_fold(Ok(()), |lived, child| match lived {
