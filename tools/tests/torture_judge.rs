@@ -4,7 +4,7 @@ use std::fs;
 use std::path::{Path, PathBuf};
 use std::sync::OnceLock;
 
-use annals::{Durability, EventStore, NewEvent, Options};
+use annals::{Durability, EventStore, NewEvent, Options, Position};
 use annals_cli::torture::process::said::Said;
 use annals_cli::torture::process::work::{Asks, Batch, Name, batch};
 use annals_cli::torture::process::{Arrival, End, Ledger, Verdict, judge, writer};
@@ -146,7 +146,10 @@ fn what_children_wrote_and_said_is_in_order() {
         let verdict = case(life).judge().unwrap();
         assert!(verdict.acknowledged > 20, "{verdict:?}");
         assert_eq!(verdict.given_up, 0, "{verdict:?}");
-        assert!(verdict.retries.0 > 0, "{verdict:?}");
+        assert!(verdict.retries.0 > 0 && verdict.looked_up > verdict.head.get(), "{verdict:?}");
+        let segments = fs::read_dir(written().after(life).join("seg")).unwrap();
+        let size: u64 = segments.map(|entry| entry.unwrap().metadata().unwrap().len()).sum();
+        assert!(verdict.unchanged > size, "{verdict:?}");
     }
 }
 
@@ -375,6 +378,19 @@ fn what_appears_behind_where_the_next_life_began_breaks_o3() {
     case.append(|store| append_part(store, &batch, usize::MAX));
     let last = case.lives[0].len() - 1;
     case.lives[0].insert(last, format!("intend {name}"));
+    case.breaks(Rule::DroppedStaysGone, "where no life that appended it was at work");
+}
+
+#[test]
+fn what_a_life_appended_is_not_from_before_it_opened_the_store_or_o3_is_broken() {
+    let mut case = case(1);
+    let (name, batch) = unused(|batch| !batch.events.is_empty());
+    let mut opened = Position::START;
+    case.append(|store| {
+        append_part(store, &batch, usize::MAX);
+        opened = store.head();
+    });
+    case.lives.push(vec![format!("opened {opened} clean"), format!("intend {name}")]);
     case.breaks(Rule::DroppedStaysGone, "where no life that appended it was at work");
 }
 

@@ -80,10 +80,11 @@ fn somewhere() -> PathBuf {
 /// What was done, in a few lines and a table.
 fn say(counts: &Counts, seconds: f64, out: &mut Out) -> Result<(), Failure> {
     out.say(format_args!(
-        "{} on {}, {} of them killed; {} failed; {} in {seconds:.1} s.",
+        "{} on {}, {} killed, {} of them while recovering from the kill before; {} failed; {} in {seconds:.1} s.",
         counted(counts.lives, "process"),
         counted(counts.stores, "store"),
         count(counts.killed),
+        count(counts.interrupted),
         counted(counts.failed_calls, "system call"),
         counted(counts.judged, "judgement"),
     ))?;
@@ -99,8 +100,9 @@ fn say(counts: &Counts, seconds: f64, out: &mut Out) -> Result<(), Failure> {
         count(counts.dropped),
     ))?;
     out.say(format_args!(
-        "{} cut off. Of the retries, {} found what had survived, {} appended what had not.",
+        "{} cut off; {} compared. Of the retries, {} found what had survived, {} appended what had not.",
         counted(counts.torn, "torn tail"),
+        counted(counts.looked_up, "look-up"),
         count(counts.recognised),
         count(counts.appended_again),
     ))

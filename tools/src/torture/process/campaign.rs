@@ -44,6 +44,8 @@ pub struct Counts {
     pub lives: u64,
     /// Of these, those that never had the store open.
     pub never_open: u64,
+    /// Of these, those that were to recover from the kill of the one before.
+    pub interrupted: u64,
     /// Those that were killed.
     pub killed: u64,
     /// System calls that were made to fail.
@@ -63,6 +65,8 @@ pub struct Counts {
     pub dropped: u64,
     /// Judgements whose recovery cut something off the end.
     pub torn: u64,
+    /// Look-ups and queries that were compared with reading everything.
+    pub looked_up: u64,
     /// Retries that were recognised.
     pub recognised: u64,
     /// Retries of what was gone, which were appended.
@@ -181,6 +185,7 @@ impl<'a> Era<'a> {
 
     fn count(&mut self, way: Way, lived: &Lived, counts: &mut Counts) {
         counts.never_open += u64::from(!self.ledger.is_open());
+        counts.interrupted += u64::from(!self.ledger.is_open() && self.killed_by.is_some());
         counts.killed += u64::from(lived.was_killed);
         if lived.repaired {
             self.repaired(counts);
@@ -216,6 +221,7 @@ impl<'a> Era<'a> {
                 if verdict.repaired {
                     self.repaired(counts);
                 }
+                self.killed_by = None;
                 add(counts, &verdict);
                 Ok(None)
             }
@@ -244,6 +250,7 @@ fn add(counts: &mut Counts, verdict: &Verdict) {
     counts.kept += verdict.kept;
     counts.dropped += verdict.dropped;
     counts.torn += u64::from(verdict.torn > 0);
+    counts.looked_up += verdict.looked_up;
     counts.recognised += verdict.retries.0;
     counts.appended_again += verdict.retries.1;
 }

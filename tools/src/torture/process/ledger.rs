@@ -16,6 +16,7 @@ use std::collections::BTreeMap;
 
 use annals::{Durability, Outcome, Position};
 
+use super::entry::{Answer, Attempt, Entry, Span};
 use super::judge::Verdict;
 use super::said::{Refusal, Said};
 use super::work::{Asks, Batch, Name, batch};
@@ -37,9 +38,6 @@ pub enum End {
         heard: Arrival,
     },
 }
-
-/// First and last position of a batch.
-pub(super) type Place = (Position, Position);
 
 /// All that is known of one store.
 #[derive(Clone, Debug)]
@@ -75,49 +73,6 @@ struct Life {
     flushed: Vec<(Arrival, Position)>,
     /// By thread: when its flush began, and what it has to cover.
     flushing: BTreeMap<u16, (Arrival, Position)>,
-}
-
-/// One batch.
-#[derive(Clone, Debug, Default)]
-pub(super) struct Entry {
-    /// Where it was when the store was judged last.
-    pub(super) shown: Option<Place>,
-    /// It was not there when the store was judged last.
-    pub(super) is_gone: bool,
-    /// Since then.
-    pub(super) attempts: Vec<Attempt>,
-}
-
-/// One time that a batch was appended.
-#[derive(Clone, Debug)]
-pub(super) struct Attempt {
-    life: u32,
-    pub(super) intended: Arrival,
-    pub(super) answer: Answer,
-}
-
-#[derive(Clone, Copy, Debug, Eq, PartialEq)]
-pub(super) enum Answer {
-    None,
-    Done { arrived: Arrival, place: Place, durability: Durability },
-    Refused,
-    Unknown,
-}
-
-impl Entry {
-    /// Where it must be, as far as somebody was told.
-    pub(super) fn place(&self) -> Option<Place> {
-        let done = |attempt: &Attempt| match attempt.answer {
-            Answer::Done { place, .. } => Some(place),
-            _ => None,
-        };
-        self.shown.or_else(|| self.attempts.iter().find_map(done))
-    }
-
-    /// Whether any attempt may have left it in the log without anybody being told.
-    pub(super) fn is_in_doubt(&self) -> bool {
-        self.place().is_none() && self.attempts.iter().any(|attempt| attempt.answer != Answer::Refused)
-    }
 }
 
 impl Ledger {
@@ -244,7 +199,7 @@ impl Ledger {
     }
 
     /// An acknowledgement has come: may it?
-    fn done(&self, name: Name, outcome: Outcome, (first, last): Place) -> Result<(), Violation> {
+    fn done(&self, name: Name, outcome: Outcome, (first, last): Span) -> Result<(), Violation> {
         let entry = self.batches.get(&name);
         let batch = batch(self.seed, name);
         let attempt = entry.and_then(|entry| entry.attempts.last());
@@ -365,7 +320,7 @@ impl Ledger {
 
     /// Whether an unanswered attempt at a batch can have put it there: behind what its life opened
     /// with, and before what the next life did.
-    pub(super) fn can_be_at(&self, entry: &Entry, (first, last): Place) -> bool {
+    pub(super) fn can_be_at(&self, entry: &Entry, (first, last): Span) -> bool {
         let fits = |attempt: &Attempt| {
             let mut lives = self.lives.iter().skip_while(|life| life.number != attempt.life);
             let opened = lives.next().and_then(|life| life.opened).map(|(_, head)| head);
@@ -421,17 +376,6 @@ impl Life {
         ensure!(is_well, FailuresAreTold, "life {}: {what} succeeded after the store was poisoned", self.number);
         Ok(())
     }
-}
-
-/// Whether a batch that only tracks must have left its mark.
-pub(super) fn is_promised(entry: &Entry, end: End) -> bool {
-    entry.attempts.iter().any(|attempt| match (attempt.answer, end) {
-        (Answer::Done { .. }, End::Kill) => true,
-        (Answer::Done { arrived, durability, .. }, End::PowerLoss { heard }) => {
-            durability == Durability::Sync && arrived <= heard
-        }
-        _ => false,
-    })
 }
 
 /// The batch of an entry, made again.

@@ -21,6 +21,7 @@
 mod campaign;
 mod child;
 mod dice;
+mod entry;
 mod judge;
 mod ledger;
 mod life;

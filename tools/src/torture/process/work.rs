@@ -123,6 +123,8 @@ pub fn batch(seed: u64, name: Name) -> Batch {
     let place = u64::from(name.life) << 48 ^ u64::from(name.thread) << 32 ^ u64::from(name.number);
     let mut dice = Dice::new(seed ^ place.wrapping_mul(0x9E37_79B9_7F4A_7C15));
     let (count, most) = match dice.below(100) {
+        // So long that a kill may come in the middle of the write.
+        0 if dice.chance(25) => (20 + dice.below(20), 60_000),
         0..50 => (1, 700),
         50..80 => (2 + dice.below(7), 700),
         80..90 => (15 + dice.below(50), 250),

@@ -36,8 +36,8 @@ fn read(root: &Path, below: &Path, files: &mut Files) -> io::Result<()> {
     Ok(())
 }
 
-/// Checks that both are the same.
-pub(super) fn compare(before: &Files, after: &Files) -> Result<(), Violation> {
+/// Checks that both are the same. Returns how many bytes there are.
+pub(super) fn compare(before: &Files, after: &Files) -> Result<u64, Violation> {
     for path in before.keys().chain(after.keys()) {
         let (Some(one), Some(other)) = (before.get(path), after.get(path)) else {
             let what = if before.contains_key(path) { "removed" } else { "made" };
@@ -53,7 +53,7 @@ pub(super) fn compare(before: &Files, after: &Files) -> Result<(), Violation> {
             other.len()
         );
     }
-    Ok(())
+    Ok(before.values().map(|bytes| bytes.len() as u64).sum())
 }
 
 #[cfg(test)]
@@ -72,7 +72,7 @@ mod tests {
         // Neither of these is evidence.
         write("idx/1", "one");
         write("LOCK", "7");
-        assert_eq!(seen(), Ok(()));
+        assert_eq!(seen(), Ok(3));
 
         write("seg/1", "ons");
         assert!(seen().unwrap_err().contains("at Some(2)"));

@@ -4,7 +4,8 @@ use std::collections::{BTreeMap, BTreeSet};
 
 use annals::{Position, RecordedEvent};
 
-use super::super::ledger::{Answer, Arrival, End, Entry, Ledger, Place, content, is_promised};
+use super::super::entry::{Answer, Entry, Span};
+use super::super::ledger::{Arrival, End, Ledger, content};
 use super::super::work::{Batch, Name, Planned, label, source};
 use super::Verdict;
 use crate::torture::Violation;
@@ -44,7 +45,7 @@ pub(super) fn compare(
 }
 
 /// Puts the events together to batches.
-fn whole_batches(ledger: &Ledger, events: &[RecordedEvent]) -> Result<BTreeMap<Name, Place>, Violation> {
+fn whole_batches(ledger: &Ledger, events: &[RecordedEvent]) -> Result<BTreeMap<Name, Span>, Violation> {
     let mut places = BTreeMap::new();
     let mut rest = events;
     while let Some(first) = rest.first() {
@@ -113,7 +114,7 @@ fn check_fate(
     ledger: &Ledger,
     name: Name,
     entry: &Entry,
-    found: Option<&Place>,
+    found: Option<&Span>,
     least: Position,
 ) -> Result<(), Violation> {
     match (entry.place(), found) {
@@ -137,8 +138,8 @@ fn check_fate(
 }
 
 /// What was acknowledged before another batch was begun comes before it.
-fn check_order(ledger: &Ledger, places: &BTreeMap<Name, Place>) -> Result<(), Violation> {
-    let mut newest_first: Vec<(Place, Name)> = places.iter().map(|(name, place)| (*place, *name)).collect();
+fn check_order(ledger: &Ledger, places: &BTreeMap<Name, Span>) -> Result<(), Violation> {
+    let mut newest_first: Vec<(Span, Name)> = places.iter().map(|(name, place)| (*place, *name)).collect();
     newest_first.sort_unstable_by(|one, other| other.cmp(one));
     let mut earliest: Option<(Arrival, Name)> = None;
     for (place, name) in newest_first {
@@ -160,7 +161,7 @@ fn check_order(ledger: &Ledger, places: &BTreeMap<Name, Place>) -> Result<(), Vi
 fn check_tracking(
     ledger: &Ledger,
     end: End,
-    places: &BTreeMap<Name, Place>,
+    places: &BTreeMap<Name, Span>,
     tracking: impl Fn(&str) -> Result<Option<u64>, Violation>,
 ) -> Result<BTreeMap<String, u64>, Violation> {
     let mut least = ledger.tracked.clone();
@@ -168,7 +169,7 @@ fn check_tracking(
     for (name, entry) in &ledger.batches {
         let batch = content(ledger, *name);
         let Some((source, upstream)) = batch.tracking else { continue };
-        if places.contains_key(name) || batch.events.is_empty() && is_promised(entry, end) {
+        if places.contains_key(name) || batch.events.is_empty() && entry.is_promised(end) {
             let least = least.entry(source).or_default();
             *least = upstream.max(*least);
         } else if batch.events.is_empty() && entry.attempts.iter().any(|attempt| attempt.answer != Answer::Refused) {

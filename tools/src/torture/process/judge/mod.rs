@@ -23,7 +23,8 @@ use std::path::Path;
 
 use annals::{EventStore, OpenError, Options, Position, ReadError, RecordedEvent};
 
-use super::ledger::{End, Ledger, Place};
+use super::entry::Span;
+use super::ledger::{End, Ledger};
 use super::work::Name;
 use crate::torture::caught::caught;
 use crate::torture::violation::ensure;
@@ -35,7 +36,7 @@ pub struct Verdict {
     /// The last position, after the judge's own appends.
     pub head: Position,
     /// Every batch with events that is there, and where.
-    pub(super) places: BTreeMap<Name, Place>,
+    pub(super) places: BTreeMap<Name, Span>,
     /// How far the sources are processed.
     pub(super) tracked: BTreeMap<String, u64>,
     /// Whether the judge has opened the store; before that there was perhaps none.
@@ -54,6 +55,10 @@ pub struct Verdict {
     pub torn: u64,
     /// Whether recovery had anything to do.
     pub repaired: bool,
+    /// How many look-ups and queries were compared with reading everything.
+    pub looked_up: u64,
+    /// How many bytes were the same when the store had been opened again.
+    pub unchanged: u64,
     /// How many retries were recognised, and how many were appended because the first try was gone.
     pub retries: (u64, u64),
 }
@@ -89,13 +94,13 @@ fn look(dir: &Path, ledger: &Ledger, end: End) -> Result<Verdict, Violation> {
         seen.len(),
         events.len()
     );
-    reads::compare(&store, ledger, &events, &verdict.places)?;
+    verdict.looked_up = reads::compare(&store, ledger, &events, &verdict.places)?;
     drop(events);
     drop(store);
 
     let left = bytes::of(dir)?;
     let store = open(dir, ledger, end)?;
-    bytes::compare(&left, &bytes::of(dir)?)?;
+    verdict.unchanged = bytes::compare(&left, &bytes::of(dir)?)?;
     ensure!(store.head() == report.head, ShownStays, "opened once at {}, then at {}", report.head, store.head());
     after::go_on(&store, ledger, &mut verdict)?;
     verdict.head = store.head();
