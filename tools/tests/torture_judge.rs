@@ -510,3 +510,40 @@ fn a_power_loss_may_take_what_was_not_heard_to_be_durable_and_nothing_else() {
     at(Arrival(heard_in_life_1.0 + first_sync as u64)).unwrap();
     at(Arrival(heard_in_life_1.0 + first_sync as u64 + 1)).unwrap_err();
 }
+
+#[test]
+fn after_a_power_loss_another_child_may_find_less_but_all_that_was_durable() {
+    let both = case(2);
+    let durable_after_life_1 = both.lives[0].len() as u64;
+    let Some(Said::Opened { head, .. }) = Said::parse(&both.lives[1][0]) else { panic!("it was opened") };
+    let opens_at = |ledger: &Ledger, head| {
+        let mut ledger = ledger.clone();
+        ledger.begin_life(3, false);
+        ledger.take(&Said::Opened { head, repaired: true })
+    };
+    let one_less = annals::Position::new(head.get() - 1);
+    let mut ledger = both.ledger().unwrap();
+    check_violation(&opens_at(&ledger, head).unwrap_err(), Rule::AcknowledgedStays, "was acknowledged");
+    ledger.power_lost(Arrival(durable_after_life_1));
+    opens_at(&ledger, head).unwrap();
+    check_violation(&opens_at(&ledger, one_less).unwrap_err(), Rule::AcknowledgedStays, "was acknowledged");
+    // What life 2 was told is no promise any more, whenever the power goes again; what life 1 was told still is.
+    let end = End::PowerLoss { heard: ledger.arrived() };
+    judge(&case(1).store, &ledger, end).unwrap();
+    check_violation(
+        &judge(&TempDir::new().unwrap().path().join("store"), &ledger, end).unwrap_err(),
+        Rule::AcknowledgedStays,
+        "is gone",
+    );
+}
+
+#[test]
+fn a_store_may_be_gone_with_the_power_until_it_was_heard_to_be_open() {
+    let ledger = case(1).ledger().unwrap();
+    let nothing = TempDir::new().unwrap();
+    let at = |heard| {
+        judge(&nothing.path().join(format!("store-{heard}")), &ledger, End::PowerLoss { heard: Arrival(heard) })
+    };
+    at(0).unwrap();
+    check_violation(&at(1).unwrap_err(), Rule::AcknowledgedStays, "the store is gone");
+}
