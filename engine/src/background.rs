@@ -13,8 +13,6 @@
 //! segment's file, seen here, poisons the store: the kernel tells it only once.
 
 use std::sync::Arc;
-use std::sync::atomic::{AtomicBool, Ordering};
-use std::thread::JoinHandle;
 use std::time::Duration;
 
 use crate::append::commit::CommitState;
@@ -25,6 +23,8 @@ use crate::log::active::{Prepared, PreparedSlot, is_full};
 use crate::log::names;
 use crate::log::zero_ahead::zero_file;
 use crate::storage::Storage;
+use crate::sync::atomic::{AtomicBool, Ordering};
+use crate::sync::thread::{self, JoinHandle};
 
 /// How long a ticket lies before it is committed for nobody.
 const TICKET_DELAY: Duration = Duration::from_millis(5);
@@ -64,7 +64,7 @@ impl Background {
     pub(crate) fn start(beside: &Arc<Beside>) -> Option<Background> {
         let bell = Arc::clone(&beside.bell);
         let beside = Arc::clone(beside);
-        let thread = std::thread::Builder::new().name("annals".to_owned()).spawn(move || beside.run()).ok()?;
+        let thread = thread::Builder::new().name("annals".to_owned()).spawn(move || beside.run()).ok()?;
         Some(Background { bell, thread: Some(thread) })
     }
 }
@@ -82,7 +82,7 @@ impl Drop for Background {
 impl Beside {
     fn run(&self) {
         let paced = || {
-            std::thread::sleep(ZEROING_PAUSE);
+            thread::sleep(ZEROING_PAUSE);
             !self.bell.is_urgent()
         };
         loop {
@@ -91,7 +91,7 @@ impl Beside {
                 return;
             }
             if work.tickets {
-                std::thread::sleep(TICKET_DELAY);
+                thread::sleep(TICKET_DELAY);
             }
             self.take(work, &paced);
         }

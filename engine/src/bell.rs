@@ -5,7 +5,7 @@
 
 use std::time::{Duration, Instant};
 
-use parking_lot::{Condvar, Mutex};
+use crate::sync::{Condvar, Mutex};
 
 /// What there is to do.
 #[derive(Clone, Copy, Debug, Default)]
@@ -67,7 +67,9 @@ impl Bell {
                 return taken;
             }
             match work.due(flush_interval) {
-                Some(due) => drop(self.rung.wait_until(&mut work, due)),
+                Some(due) => {
+                    self.rung.wait_until(&mut work, due);
+                }
                 None => self.rung.wait(&mut work),
             }
         }

@@ -25,6 +25,7 @@ use crate::log::recover::survey_beside_writer;
 use crate::log::source::FileSource;
 use crate::storage::Storage;
 use crate::storage::disk::DiskStorage;
+use crate::sync::thread;
 
 /// What kind of thing was found.
 #[derive(Clone, Copy, Debug, Eq, Hash, PartialEq)]
@@ -325,7 +326,7 @@ impl Pass {
                 // Beside a writer, old bytes may have been read before new ones. Damage is
                 // still there when it is looked at again.
                 doubted = Some(bad.at);
-                std::thread::sleep(std::time::Duration::from_millis(2));
+                thread::sleep(std::time::Duration::from_millis(2));
                 source.source.forget();
                 tail = found.tail;
                 continue;

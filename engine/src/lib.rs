@@ -38,6 +38,9 @@
 //! read :  storage ─► log ─► index ─► read ─► caller
 //! ```
 
+// Atomics and cells under a scheduler are many times as large.
+#![cfg_attr(all(test, shuttle), allow(clippy::large_enum_variant))]
+
 mod append;
 mod background;
 mod bell;
@@ -60,6 +63,7 @@ mod report;
 mod stats;
 pub mod storage;
 mod store;
+mod sync;
 mod view;
 
 pub use annals_codec::{

@@ -6,7 +6,9 @@
 //! recovery looks at the disk itself.
 
 use std::io;
-use std::sync::{Arc, OnceLock};
+use std::sync::Arc;
+
+use crate::sync::OnceLock;
 
 #[derive(Debug, Default)]
 pub(crate) struct Poison {

@@ -11,15 +11,15 @@
 
 use std::ops::Range;
 use std::sync::Arc;
-use std::sync::atomic::{AtomicU32, AtomicU64, Ordering};
 
 use annals_codec::index::KeyHash;
 use annals_codec::{Epoch, FRAME_ALIGN, IdMaker, Position};
-use parking_lot::RwLock;
 
 use crate::error::{Damage, ReadError};
 use crate::index::level::{self, Level};
 use crate::index::{IndexedSegment, Span};
+use crate::sync::RwLock;
+use crate::sync::atomic::{AtomicU32, AtomicU64, Ordering};
 
 /// The segments of a log, oldest first.
 #[derive(Debug, Default)]

@@ -12,7 +12,6 @@
 use std::sync::Arc;
 
 use annals_codec::{FRAME_ALIGN, IdMaker, Position, StreamVersion};
-use parking_lot::Mutex;
 
 use super::group::Encoded;
 use super::labels::Labels;
@@ -34,6 +33,7 @@ use crate::options::Durability;
 use crate::planted::{self, Bug};
 use crate::poison::Poison;
 use crate::storage::LockGuard;
+use crate::sync::Mutex;
 use crate::view::{Published, View};
 
 /// The writer: everything that changes when something is appended.

@@ -19,14 +19,14 @@
 
 use std::collections::VecDeque;
 use std::sync::Arc;
-use std::sync::atomic::{AtomicBool, Ordering};
 
-use parking_lot::{Condvar, Mutex};
 use smallvec::SmallVec;
 
 use super::Appended;
 use super::request::Request;
 use crate::error::AppendError;
+use crate::sync::atomic::{AtomicBool, Ordering};
+use crate::sync::{Condvar, Mutex};
 
 /// The most that one group takes, in bytes of the log: what a leader's buffer
 /// grows to, and how long the last of a group can wait for the first.

@@ -11,14 +11,14 @@
 use std::io;
 use std::ops::Range;
 use std::sync::Arc;
-use std::sync::atomic::{AtomicU64, Ordering};
 
 use annals_codec::LogId;
-use parking_lot::RwLock;
 
 use crate::log::names;
 use crate::log::small_files::write_all;
 use crate::storage::{Access, File, Mapping, Storage};
+use crate::sync::RwLock;
+use crate::sync::atomic::{AtomicU64, Ordering};
 
 #[derive(Debug)]
 pub(crate) struct IndexFiles {

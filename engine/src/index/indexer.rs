@@ -5,14 +5,14 @@
 //! correctness: an index that is missing is made by whoever asks it.
 
 use std::sync::Arc;
-use std::sync::atomic::{AtomicBool, Ordering};
-use std::sync::mpsc::{Receiver, SyncSender, sync_channel};
-use std::thread::JoinHandle;
 
 use super::files::IndexFiles;
 use super::level::Level;
 use super::{IndexedSegment, SegmentIndex};
 use crate::log::names;
+use crate::sync::atomic::{AtomicBool, Ordering};
+use crate::sync::mpsc::{Receiver, SyncSender, sync_channel};
+use crate::sync::thread::{self, JoinHandle};
 use crate::view::{Published, View};
 
 /// Wakes the thread. Sending never waits: one piece of news is as good as many.
@@ -32,8 +32,7 @@ impl Indexer {
         let (news, heard) = sync_channel(1);
         let stop = Arc::new(AtomicBool::new(false));
         let work = Work { files: Arc::clone(files), published: Arc::clone(published), stop: Arc::clone(&stop) };
-        let thread =
-            std::thread::Builder::new().name("annals-index".to_owned()).spawn(move || work.run(&heard)).ok()?;
+        let thread = thread::Builder::new().name("annals-index".to_owned()).spawn(move || work.run(&heard)).ok()?;
         Some(Indexer { news, stop, thread: Some(thread) })
     }
 

@@ -6,7 +6,7 @@
 //! error: without it the segments are asked themselves.
 
 use std::io;
-use std::sync::{Arc, OnceLock};
+use std::sync::Arc;
 
 use annals_codec::index::{
     Filter, Hashes, KeyHash, LEVEL_HEADER_LEN, LevelHeader, LevelIdentity, LevelWriter, Merge, hashes, level_span,
@@ -19,6 +19,7 @@ use super::{IndexedSegment, SegmentIndex};
 use crate::error::ReadError;
 use crate::log::names;
 use crate::log::small_files::write_all;
+use crate::sync::OnceLock;
 
 /// The highest level that is made. From the next one on, 32 bits would be too few to tell names
 /// apart: with 40 million of them every hundredth look at a filter is in vain.

@@ -11,8 +11,7 @@
 //!   read for its index, is one: an index that leaves events out would give wrong answers.
 
 use std::ops::Range;
-use std::sync::atomic::{AtomicU32, Ordering};
-use std::sync::{Arc, OnceLock};
+use std::sync::Arc;
 
 use annals_codec::RoaringBitmap;
 use annals_codec::index::{
@@ -20,7 +19,6 @@ use annals_codec::index::{
 };
 use annals_codec::scan::Stop;
 use annals_codec::{EventId, Position};
-use parking_lot::Mutex;
 
 use super::Span;
 use super::files::{Content, IndexFiles};
@@ -28,6 +26,8 @@ use crate::error::{Damage, ReadError};
 use crate::log::names;
 use crate::log::segment::Segment;
 use crate::planted::{self, Bug};
+use crate::sync::atomic::{AtomicU32, Ordering};
+use crate::sync::{Mutex, OnceLock};
 
 #[derive(Debug)]
 pub(crate) struct SealedIndex {

@@ -22,7 +22,6 @@ use annals_codec::{
     Epoch, LogId, Position, SEGMENT_HEADER_LEN, Seal, Seed, SegmentHeader, SegmentNumber, StoreMeta, Watermark,
     seal_room,
 };
-use parking_lot::Mutex;
 
 use crate::log::names;
 use crate::log::segment::{Segment, SegmentPlace};
@@ -31,6 +30,7 @@ use crate::log::zero_ahead::Frontier;
 use crate::planted::{self, Bug};
 use crate::poison::Poison;
 use crate::storage::{File, Storage};
+use crate::sync::Mutex;
 
 /// The least and the most that is reserved in one go, in bytes.
 const RESERVE: std::ops::RangeInclusive<u64> = 64 << 10..=8 << 20;

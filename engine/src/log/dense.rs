@@ -6,12 +6,12 @@
 //! they say themselves which event they hold.
 
 use std::io;
-use std::sync::OnceLock;
 
 use annals_codec::scan::{Sink, Stop};
 use annals_codec::{Commit, Event, FRAME_ALIGN, Trailer, u32_at};
 
 use crate::log::segment::Segment;
+use crate::sync::OnceLock;
 
 const ENTRY: usize = 4;
 

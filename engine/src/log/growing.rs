@@ -8,8 +8,8 @@
 //! from a number published after the stores (the head position), with
 //! acquire and release on that number.
 
-use std::sync::OnceLock;
-use std::sync::atomic::{AtomicU32, AtomicU64, Ordering};
+use crate::sync::OnceLock;
+use crate::sync::atomic::{AtomicU32, AtomicU64, Ordering};
 
 const FIRST_CHUNK: u64 = 64;
 /// Enough chunks for 2³² elements, which is more than a segment can hold.

@@ -15,7 +15,6 @@
 use std::io;
 use std::ops::RangeInclusive;
 use std::sync::Arc;
-use std::sync::atomic::{AtomicU32, AtomicU64, Ordering};
 
 use annals_codec::scan::{self, Scan, SealedEnd, Sink, Source};
 use annals_codec::{
@@ -28,6 +27,7 @@ use crate::log::dense::Dense;
 use crate::log::growing::Growing;
 use crate::log::source::FileSource;
 use crate::storage::{File, LockGuard, Mapping};
+use crate::sync::atomic::{AtomicU32, AtomicU64, Ordering};
 
 /// Events whose verification one bit remembers.
 pub(crate) const GROUP: u64 = 64;

@@ -5,13 +5,13 @@
 
 use std::io;
 use std::sync::Arc;
-use std::sync::atomic::{AtomicU64, Ordering};
 
 use annals_codec::{META_FILE_LEN, StoreMeta, WATERMARK_FILE_LEN, Watermark};
 
 use crate::log::names;
 use crate::planted::{self, Bug};
 use crate::storage::{Access, File, Storage};
+use crate::sync::atomic::{AtomicU64, Ordering};
 
 /// Writes all of `bytes` at `offset`, in as many writes as it takes.
 pub(crate) fn write_all(file: &dyn File, mut offset: u64, mut bytes: &[u8]) -> io::Result<()> {

@@ -21,13 +21,12 @@
 
 use std::io;
 use std::sync::Arc;
-use std::sync::atomic::{AtomicU64, Ordering};
-
-use parking_lot::Mutex;
 
 use crate::log::small_files::write_all;
 use crate::planted::{self, Bug};
 use crate::storage::File;
+use crate::sync::Mutex;
+use crate::sync::atomic::{AtomicU64, Ordering};
 
 /// How much is zeroed in one go: small, because the next sync of the log waits for it.
 const STEP: u64 = 256 << 10;

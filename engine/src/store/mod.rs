@@ -13,7 +13,6 @@ use std::path::Path;
 use std::sync::Arc;
 
 use annals_codec::{IntoName, LogId, NameError, Position, SourceName, StreamId, StreamVersion, u64_at};
-use parking_lot::Mutex;
 
 pub use self::batch::BatchBuilder;
 use crate::append::commit::CommitState;
@@ -34,6 +33,7 @@ use crate::stats::{SegmentStats, Stats, StreamInfo};
 use crate::storage::Storage;
 use crate::storage::disk::DiskStorage;
 use crate::storage::sim::SimDisk;
+use crate::sync::Mutex;
 use crate::view::Published;
 
 /// An event store.

@@ -5,10 +5,8 @@
 
 use std::io;
 use std::sync::Arc;
-use std::sync::atomic::AtomicBool;
 
 use annals_codec::u64_at;
-use parking_lot::Mutex;
 
 use super::{Inner, Role, WriterSide};
 use crate::append::commit::{CommitState, Writer};
@@ -34,6 +32,8 @@ use crate::options::Options;
 use crate::poison::Poison;
 use crate::report::RecoveryReport;
 use crate::storage::{LockError, Storage};
+use crate::sync::Mutex;
+use crate::sync::atomic::AtomicBool;
 use crate::view::{Published, View};
 
 /// What a recovery for writing has brought about.

@@ -20,6 +20,8 @@
 //! - [`recovery_rules`]: the rules R1 to R16, R19 and R20 of the format, a test for each.
 //! - [`write_path`]: what an append, a roll and a close ask of the disk, in which order.
 
+// Under a scheduler nothing runs but `sync::tests` of the library.
+#![cfg(not(shuttle))]
 #![allow(missing_docs, reason = "the names of tests are sentences")]
 #![allow(unreachable_pub, reason = "a test binary has no outside")]
 

@@ -6,7 +6,8 @@
 
 use annals_codec::{EventId, IdempotencyKey, MadeIds, Position};
 use hashbrown::HashMap;
-use parking_lot::RwLock;
+
+use crate::sync::RwLock;
 
 #[derive(Debug, Default)]
 pub(crate) struct Ids {

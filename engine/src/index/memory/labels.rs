@@ -11,10 +11,10 @@
 use annals_codec::index::Label;
 use annals_codec::{Event, Frame, FrameKind, Position, RoaringBitmap};
 use hashbrown::HashMap;
-use parking_lot::{RwLock, RwLockWriteGuard};
 use smallvec::SmallVec;
 
 use crate::log::segment::{GROUP, Segment};
+use crate::sync::{RwLock, RwLockWriteGuard};
 
 #[derive(Debug, Default)]
 pub(super) struct Labels {

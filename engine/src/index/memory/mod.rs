@@ -14,13 +14,13 @@ use std::ops::Range;
 use annals_codec::index::Label;
 use annals_codec::{Position, RoaringBitmap, SourceName, StreamId, StreamVersion};
 use hashbrown::{DefaultHashBuilder, HashMap, HashTable};
-use parking_lot::RwLock;
 use smallvec::SmallVec;
 
 use self::ids::Ids;
 use self::labels::Labels;
 use crate::index::Span;
 use crate::log::segment::Segment;
+use crate::sync::RwLock;
 
 #[derive(Debug, Default)]
 pub(crate) struct MemoryIndex {

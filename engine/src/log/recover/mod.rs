@@ -21,6 +21,7 @@ use self::decide::{Mode, Plan, decide};
 use self::survey::{Facts, Purpose, survey};
 use crate::error::OpenError;
 use crate::storage::Storage;
+use crate::sync::thread;
 
 /// Surveys a store that somebody may be writing to, and decides what a reader makes of it.
 ///
@@ -45,6 +46,6 @@ pub(crate) fn survey_beside_writer(storage: &dyn Storage) -> Result<(Facts, Resu
             return Ok((facts, decided));
         }
         before = doubt;
-        std::thread::sleep(PAUSE);
+        thread::sleep(PAUSE);
     }
 }

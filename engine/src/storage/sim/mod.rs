@@ -66,12 +66,12 @@ use std::fmt;
 use std::io;
 use std::ops::Bound;
 use std::sync::Arc;
-use std::sync::atomic::{AtomicBool, Ordering};
 
-use parking_lot::{Mutex, MutexGuard};
 use rustix::io::Errno;
 
 use super::{Access, File, LockError, LockGuard, Mapping, Provenance, Storage};
+use crate::sync::atomic::{AtomicBool, Ordering};
+use crate::sync::{Mutex, MutexGuard};
 use content::PAGE;
 use fault::{Dice, Keep, Stamp, Verdict};
 pub use fault::{Fault, PowerLoss, ReadFault};

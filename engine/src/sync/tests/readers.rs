@@ -1,0 +1,165 @@
+//! Readers, followers, and the work beside the writer, while he appends and rolls.
+
+use std::sync::Arc;
+
+use super::play;
+use super::scene::{Buffered, Scene, Sync, batch, check_cleaned_up, join, open, options, recover};
+use crate::storage::sim::PowerLoss;
+use crate::{EventStore, Position, QueryItem, StreamVersion};
+
+#[test]
+fn who_reads_beside_appends_sees_whole_batches_from_the_beginning_up_to_a_point() {
+    play(
+        || {
+            let scene = Scene::new(&options());
+            let threads = [
+                scene.spawn(|scene| {
+                    scene.append(batch("a1", &["x", "y"], Sync));
+                    scene.append(batch("a2", &["x"], Buffered));
+                }),
+                scene.spawn(|scene| scene.append(batch("b1", &["y", "y", "x"], Buffered))),
+                scene.spawn(|scene| {
+                    scene.look();
+                    scene.look();
+                }),
+                scene.spawn(|scene| look_up(&scene.store)),
+            ];
+            join(threads);
+            scene.check();
+        },
+        2400,
+    );
+}
+
+/// What the indexes say agrees with the events, for as much as there was when it was asked.
+fn look_up(store: &EventStore) {
+    let least = store.head();
+    let labelled = store.read(QueryItem::new().event_type("Played").tag("scene"), Position::START).unwrap();
+    let most = labelled.head();
+    let positions: Vec<u64> = labelled.map(|event| event.unwrap().position().get()).collect();
+    assert!(positions.iter().copied().eq(1..=most.get()) && most >= least, "{positions:?} of {least} to {most}");
+    let newest = store.read_stream("x", StreamVersion::END).unwrap().backward();
+    let versions: Vec<u64> = newest.map(|event| event.unwrap().version().get()).collect();
+    assert!(versions.iter().rev().copied().eq(1..=versions.len() as u64), "backward: {versions:?}");
+    assert!(store.stream_version("x").unwrap().get() >= versions.len() as u64, "a stream does not get shorter");
+    if let Some(event) = store.get(least).unwrap() {
+        let id = event.as_event().id;
+        assert_eq!(store.get_event(id).unwrap().as_ref(), Some(&event), "an event is found by its id");
+    }
+}
+
+#[test]
+fn a_reader_keeps_what_it_has_pinned_while_segments_are_sealed_under_it() {
+    play(
+        || {
+            let scene = Scene::new(&options());
+            scene.append(batch("before", &["x", "y"], Sync).long(15_000));
+            let pinned = scene.store.read_all(Position::START);
+            let of_stream = scene.store.read_stream("x", StreamVersion::EMPTY).unwrap();
+            let threads = [
+                scene.spawn(|scene| {
+                    scene.append(batch("a1", &["x"], Sync).long(20_000));
+                    scene.append(batch("a2", &["x", "y"], Buffered).long(20_000));
+                }),
+                scene.spawn(|scene| scene.append(batch("b1", &["y"], Buffered).long(40_000))),
+                scene.spawn(|scene| scene.store.maintain().unwrap()),
+                scene.spawn(move |scene| {
+                    assert_eq!(pinned.map(|event| event.unwrap().position().get()).collect::<Vec<_>>(), [1, 2]);
+                    assert_eq!(of_stream.map(|event| event.unwrap().version().get()).collect::<Vec<_>>(), [1]);
+                    look_up(&scene.store);
+                    scene.look();
+                }),
+            ];
+            join(threads);
+            assert!(scene.store.stats().segments.len() >= 2, "it rolled");
+            scene.check();
+            look_up(&scene.store);
+        },
+        500,
+    );
+}
+
+#[test]
+fn zeroing_and_preparing_ahead_never_touch_what_is_written_beside_them() {
+    play(
+        || {
+            let scene = Scene::new(&options().zero_ahead(64 << 10));
+            scene.append(batch("before", &["x"], Sync).long(20_000));
+            let maintain = |scene: &Scene| scene.store.maintain().unwrap();
+            let threads = [
+                scene.spawn(|scene| {
+                    scene.append(batch("a1", &["x"], Sync).long(8_000));
+                    scene.append(batch("a2", &["x"], Sync).long(12_000));
+                    scene.append(batch("a3", &["x"], Sync).long(30_000));
+                }),
+                scene.spawn(maintain),
+                scene.spawn(maintain),
+            ];
+            join(threads);
+            scene.check();
+            let Scene { disk, store, .. } = scene.clone();
+            drop((scene, store));
+            check_cleaned_up(&disk);
+            let again = open(&disk, &options());
+            assert_eq!(again.read_all(Position::START).map(Result::unwrap).count(), 4);
+        },
+        1200,
+    );
+}
+
+#[test]
+fn a_segment_that_is_indexed_in_the_background_is_in_every_view() {
+    play(
+        || {
+            let scene = Scene::new(&options().background(true));
+            let threads = [
+                scene.spawn(|scene| {
+                    scene.append(batch("a1", &["x", "y"], Buffered).long(20_000));
+                    scene.append(batch("a2", &["x"], Buffered).long(40_000));
+                    scene.append(batch("a3", &["x"], Buffered).long(40_000));
+                }),
+                scene.spawn(|scene| {
+                    look_up(&scene.store);
+                    scene.look();
+                    look_up(&scene.store);
+                }),
+            ];
+            join(threads);
+            assert_eq!(scene.store.stats().segments.len(), 3, "it rolled twice");
+            scene.check();
+            look_up(&scene.store);
+        },
+        500,
+    );
+}
+
+#[test]
+fn a_follower_in_another_process_sees_what_is_durable_and_whole_batches_of_it() {
+    play(
+        || {
+            let scene = Scene::new(&options());
+            scene.append(batch("before", &["x"], Sync));
+            let threads = [
+                scene.spawn(|scene| {
+                    scene.append(batch("a1", &["x", "y"], Sync).long(10_000));
+                    scene.append(batch("a2", &["x", "y"], Sync).long(20_000));
+                    scene.append(batch("a3", &["x"], Sync));
+                }),
+                scene.spawn(|scene| scene.append(batch("b1", &["y", "y", "x"], Buffered))),
+                scene.spawn(|scene| {
+                    let follower = EventStore::open_read_only_on(Arc::new(scene.disk.clone())).unwrap();
+                    for _ in 0..3 {
+                        scene.look_with(&follower);
+                        let shown = follower.head();
+                        let left = scene.disk.after_power_loss(PowerLoss::KeepLeast, 0);
+                        let kept = recover(&left);
+                        assert!(kept.len() as u64 >= shown.get(), "{shown} is shown, and {kept:?} is durable");
+                    }
+                }),
+            ];
+            join(threads);
+            scene.check();
+        },
+        600,
+    );
+}
