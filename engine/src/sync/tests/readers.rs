@@ -38,9 +38,12 @@ fn look_up(store: &EventStore) {
     let most = labelled.head();
     let positions: Vec<u64> = labelled.map(|event| event.unwrap().position().get()).collect();
     assert!(positions.iter().copied().eq(1..=most.get()) && most >= least, "{positions:?} of {least} to {most}");
+    let before = store.read_all(Position::START).until(least).filter(|event| event.as_ref().unwrap().stream() == "x");
+    let before = before.count();
     let newest = store.read_stream("x", StreamVersion::END).unwrap().backward();
     let versions: Vec<u64> = newest.map(|event| event.unwrap().version().get()).collect();
     assert!(versions.iter().rev().copied().eq(1..=versions.len() as u64), "backward: {versions:?}");
+    assert!(versions.len() >= before, "a stream has {versions:?}, and had {before} events before");
     assert!(store.stream_version("x").unwrap().get() >= versions.len() as u64, "a stream does not get shorter");
     if let Some(event) = store.get(least).unwrap() {
         let id = event.as_event().id;
