@@ -90,9 +90,7 @@ mod linux {
         if !out.is_json() {
             for finding in &findings {
                 out.say(format_args!("{BOLD}A broken promise:{BOLD:#} {}", finding.violation))?;
-                if let Some(place) = &finding.evidence {
-                    out.say(format_args!("  The disk, and what led to it, are in {}", place.display()))?;
-                }
+                out.say(format_args!("  The disk, and what led to it, are in {}", finding.evidence.display()))?;
             }
         }
         let next = if args.lying_disk {

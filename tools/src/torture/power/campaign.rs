@@ -7,11 +7,12 @@ use std::thread;
 
 use super::STORE;
 use super::cut::{Cut, Keep};
-use super::evidence::{self, Finding};
+use super::evidence::Finding;
 use super::life::{Child, Lives};
 use super::neighbour;
 use super::rig::Rig;
 use super::tally::Tally;
+use crate::torture::Violation;
 use crate::torture::generate::{Choices as _, Seeded};
 use crate::torture::process::{End, Ledger, judge};
 
@@ -92,7 +93,7 @@ impl Campaign<'_> {
     fn round(&mut self, progress: &mut dyn FnMut(u64)) -> io::Result<()> {
         self.rig.empty()?;
         let seed = self.dice.below(u64::MAX);
-        let Some(first) = self.record(FIRST, seed, 0, Ledger::new(seed))? else { return Ok(()) };
+        let Some(first) = self.record(FIRST, None, 0, Ledger::new(seed))? else { return Ok(()) };
         let mut cuts: Vec<Cut> = (0..CUTS_OF_FIRST).map(|_| self.choose(&first, 20)).collect();
         // In their order: the disk then makes each image from the one before.
         cuts.sort_unstable_by_key(|cut| cut.at);
@@ -114,7 +115,7 @@ impl Campaign<'_> {
         self.rig.cut(first.slot, cut)?;
         let mut ledger = first.ledger.clone();
         ledger.power_lost(first.lives.heard_before(cut.at));
-        let Some(second) = self.record(SECOND, first.seed, first.next, ledger)? else { return Ok(()) };
+        let Some(second) = self.record(SECOND, Some(cut), first.next, ledger)? else { return Ok(()) };
         for _ in 0..CUTS_OF_SECOND {
             if self.is_done() {
                 break;
@@ -128,8 +129,15 @@ impl Campaign<'_> {
 
     /// Children append on what the disk holds, one after the other, all but the last of them killed. Nothing
     /// comes of it when one is told something that must not be.
-    fn record(&mut self, slot: usize, seed: u64, first: u32, mut ledger: Ledger) -> io::Result<Option<Recorded>> {
+    fn record(
+        &mut self,
+        slot: usize,
+        cut: Option<Cut>,
+        first: u32,
+        mut ledger: Ledger,
+    ) -> io::Result<Option<Recorded>> {
         let (mounted, _) = self.rig.mount()?;
+        let seed = ledger.seed();
         let mut lives = Lives::new(&ledger);
         let next = first + 1 + self.dice.below(3) as u32;
         let children: Vec<Child<'_>> = (first..next)
@@ -157,7 +165,7 @@ impl Campaign<'_> {
         let counts = self.rig.keep(slot)?;
         self.tally.recorded(counts, children.len() as u64);
         if let Err(violation) = lived {
-            self.findings.push(Finding::without_evidence(seed, violation));
+            self.found(violation, seed, cut, &lives)?;
             return Ok(None);
         }
         let flushes = self.rig.disk.flushes(slot)?;
@@ -173,6 +181,8 @@ impl Campaign<'_> {
         let anywhere = dice.below(recorded.records as u64 + 1) as usize;
         let next_flush = recorded.flushes.partition_point(|flush| *flush < anywhere);
         let at = match (child, recorded.flushes.get(next_flush)) {
+            // Once the store is open, what it shows is durable: the next flush may come too late for that.
+            (Some((_, open)), _) if dice.chance(opening / 2) => *open,
             (Some((begun, open)), _) if dice.chance(opening) => {
                 begun + dice.below((open - begun) as u64 + AFTER_OPEN) as usize
             }
@@ -202,12 +212,19 @@ impl Campaign<'_> {
         match judged {
             Ok(verdict) => self.tally.judged(&verdict),
             Err(violation) => {
-                let dir = self.plan.evidence.join(format!("finding-{}", self.findings.len() + 1));
                 self.rig.cut(recorded.slot, cut)?;
-                evidence::keep(&dir, &mut self.rig.disk, &recorded.lives, recorded.seed, cut, &violation)?;
-                self.findings.push(Finding { seed: recorded.seed, cut: Some(cut), violation, evidence: Some(dir) });
+                self.found(violation, recorded.seed, Some(cut), &recorded.lives)?;
             }
         }
+        Ok(())
+    }
+
+    /// Writes a finding down, with the disk as it is now.
+    fn found(&mut self, violation: Violation, seed: u64, cut: Option<Cut>, lives: &Lives) -> io::Result<()> {
+        let evidence = self.plan.evidence.join(format!("finding-{}", self.findings.len() + 1));
+        let finding = Finding { seed, cut, violation, evidence };
+        finding.keep(&mut self.rig.disk, lives)?;
+        self.findings.push(finding);
         Ok(())
     }
 }

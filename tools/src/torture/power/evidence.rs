@@ -3,7 +3,7 @@
 use std::fmt::Write as _;
 use std::fs;
 use std::io;
-use std::path::{Path, PathBuf};
+use std::path::PathBuf;
 
 use serde::Serialize;
 
@@ -15,15 +15,15 @@ use crate::torture::Violation;
 /// A promise that was broken.
 #[derive(Clone, Debug, Serialize)]
 pub struct Finding {
-    /// The seed of the child.
+    /// The seed of the children.
     pub seed: u64,
-    /// Where the power went. `None` when the child itself was told something that must not be.
+    /// The last time that the power went before it was seen. `None` when it had not gone yet.
     pub cut: Option<Cut>,
     /// What was broken.
     #[serde(serialize_with = "in_words")]
     pub violation: Violation,
     /// Where to look.
-    pub evidence: Option<PathBuf>,
+    pub evidence: PathBuf,
 }
 
 fn in_words<S: serde::Serializer>(violation: &Violation, out: S) -> Result<S::Ok, S::Error> {
@@ -31,31 +31,23 @@ fn in_words<S: serde::Serializer>(violation: &Violation, out: S) -> Result<S::Ok
 }
 
 impl Finding {
-    pub(super) fn without_evidence(seed: u64, violation: Violation) -> Finding {
-        Finding { seed, cut: None, violation, evidence: None }
+    /// Writes into its directory the disk as it is, and what led to that.
+    pub(super) fn keep(&self, disk: &mut Disk, lives: &Lives) -> io::Result<()> {
+        fs::create_dir_all(&self.evidence)?;
+        let cut = self.cut.map_or("the power had not gone yet".to_owned(), |cut| format!("{cut:?}"));
+        let mut text = format!(
+            "{}\n\nseed {}\n{cut}\n\n\
+             disk.img is the disk after that, before the store was judged; when it was a writer that was told\n\
+             something that must not be, it is the disk after the last line below:\n  \
+             mount -o loop disk.img /mnt && annals verify /mnt/store\n\n\
+             What the writers said, and how many records there were when it had been heard:\n",
+            self.violation, self.seed
+        );
+        for (records, line) in &lives.lines {
+            _ = writeln!(text, "{records:>8} {line}");
+        }
+        fs::write(self.evidence.join("finding.txt"), text)?;
+        // The disk is another process, which may be at home elsewhere.
+        disk.save(&fs::canonicalize(&self.evidence)?.join("disk.img"))
     }
-}
-
-/// Writes into `dir` the disk as it is, which is as the loss of power left it, and what led to that.
-pub(super) fn keep(
-    dir: &Path,
-    disk: &mut Disk,
-    lives: &Lives,
-    seed: u64,
-    cut: Cut,
-    violation: &Violation,
-) -> io::Result<()> {
-    fs::create_dir_all(dir)?;
-    let mut text = format!(
-        "{violation}\n\nseed {seed}\n{cut:?}\n\n\
-         disk.img is the disk after the loss of power, before anybody has looked:\n  \
-         mount -o loop disk.img /mnt && annals verify /mnt/store\n\n\
-         What the writer said, and how many records there were when it had been heard:\n"
-    );
-    for (records, line) in &lives.lines {
-        _ = writeln!(text, "{records:>8} {line}");
-    }
-    fs::write(dir.join("finding.txt"), text)?;
-    // The disk is another process, which may be at home elsewhere.
-    disk.save(&fs::canonicalize(dir)?.join("disk.img"))
 }

@@ -18,6 +18,8 @@ use crate::torture::generate::{Choices as _, Seeded};
 
 /// How many files the neighbour has.
 const FILES: u64 = 4;
+/// How large each of them may become, in bytes: the store must not find the disk full.
+const LARGEST: u64 = 100_000;
 
 /// Writes, renames, removes and syncs files in `root`, until it is over.
 pub(super) fn disturb(root: &Path, seed: u64, is_over: &AtomicBool) -> io::Result<()> {
@@ -27,6 +29,9 @@ pub(super) fn disturb(root: &Path, seed: u64, is_over: &AtomicBool) -> io::Resul
         match dice.below(8) {
             0..3 => {
                 let mut file = OpenOptions::new().create(true).append(true).open(&path)?;
+                if file.metadata()?.len() > LARGEST {
+                    file.set_len(0)?;
+                }
                 file.write_all(&vec![dice.below(256) as u8; dice.below(20_000) as usize])?;
                 if dice.chance(50) {
                     file.sync_data()?;

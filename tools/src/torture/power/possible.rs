@@ -20,7 +20,7 @@ pub fn missing() -> Option<String> {
             return Some(format!("there is no {device}: this kernel, or this container, has no {what}"));
         }
     }
-    for program in ["mkfs.ext4", "losetup"] {
+    for program in ["losetup", "mkfs.ext4", "e2fsck"] {
         if device::program(program).is_none() {
             return Some(format!("there is no program {program}"));
         }

@@ -91,6 +91,11 @@ impl Ledger {
         }
     }
 
+    /// What the children make their batches of.
+    pub fn seed(&self) -> u64 {
+        self.seed
+    }
+
     /// The number of the last line that was taken.
     pub fn arrived(&self) -> Arrival {
         self.arrived
