@@ -236,6 +236,10 @@ pub(crate) struct TortureArgs {
     /// Every way in which a short story can go wrong; of --stories COUNT such stories [default: 200]
     #[arg(long)]
     pub(crate) exhaustive: bool,
+    /// Break the engine in this way first: the harness has to find it
+    #[cfg(feature = "planted-bugs")]
+    #[arg(long, value_name = "BUG", value_parser = parse_bug)]
+    pub(crate) plant: Option<annals::planted::Bug>,
     /// Tell this one story, and show every operation of its disk
     #[arg(long, value_name = "TEXT", conflicts_with_all = ["exhaustive", "stories", "seed", "threads"])]
     pub(crate) story: Option<String>,
@@ -261,6 +265,13 @@ pub(crate) struct TortureArgs {
     /// disks and logs of broken promises [default: a temporary directory]
     #[arg(long, value_name = "DIR", requires = "real")]
     pub(crate) dir: Option<PathBuf>,
+}
+
+#[cfg(feature = "planted-bugs")]
+fn parse_bug(name: &str) -> Result<annals::planted::Bug, String> {
+    let bugs = annals::planted::Bug::ALL;
+    let names = || bugs.map(|bug| format!("{bug:?}")).join(", ");
+    bugs.into_iter().find(|bug| format!("{bug:?}") == name).ok_or_else(|| format!("one of {}", names()))
 }
 
 const TORTURE_HELP: &str = "\

@@ -62,8 +62,22 @@ enum Lengths {
     Rolling,
 }
 
+/// What a story has more of than others. What is rare everywhere meets itself nowhere
+/// (Groce et al., *Swarm Testing*, 2012).
+#[derive(Clone, Copy, Eq, PartialEq)]
+enum Mood {
+    Even,
+    /// Disks that are nearly full.
+    Full,
+    /// Short lives, that end while the store is opened or soon after.
+    Restless,
+    /// Batches that are asked for again.
+    Retries,
+}
+
 struct Generator<'a, C> {
     choices: &'a mut C,
+    mood: Mood,
     lengths: Lengths,
     batches: u64,
     upstream: u64,
@@ -72,8 +86,11 @@ struct Generator<'a, C> {
 /// A story of one to three lives, with trouble in most of them.
 pub fn story(choices: &mut impl Choices) -> Story {
     let disk = choices.below(1 << 16);
-    let lives = 1 + choices.below(3);
     let mut generator = Generator::new(choices);
+    let lives = match generator.mood {
+        Mood::Restless => 2 + generator.choices.below(3),
+        _ => 1 + generator.choices.below(3),
+    };
     let lives = (0..lives).map(|index| generator.life(index == 0)).collect();
     Story { disk, lives }
 }
@@ -87,32 +104,40 @@ pub fn steps(choices: &mut impl Choices) -> Vec<Step> {
 
 impl<C: Choices> Generator<'_, C> {
     fn new(choices: &mut C) -> Generator<'_, C> {
+        let mood = match choices.below(8) {
+            0..5 => Mood::Even,
+            5 => Mood::Full,
+            6 => Mood::Restless,
+            _ => Mood::Retries,
+        };
         let lengths = match choices.below(10) {
             0..3 => Lengths::Tiny,
-            3..6 => Lengths::Sectors,
-            6..9 => Lengths::Mixed,
+            3..5 => Lengths::Sectors,
+            5..8 => Lengths::Mixed,
             _ => Lengths::Rolling,
         };
-        Generator { choices, lengths, batches: 0, upstream: 0 }
+        Generator { choices, mood, lengths, batches: 0, upstream: 0 }
     }
 
     fn life(&mut self, is_first: bool) -> Life {
-        let count = self.choices.below(7);
+        let count = self.choices.below(if self.mood == Mood::Restless { 3 } else { 7 });
         let steps: Vec<Step> = (0..count).map(|_| self.step()).collect();
         // About as many as there are: making the store takes 17, opening one 5, most steps 3 at most.
         let operations = if is_first { 20 } else { 6 } + 3 * count;
+        let skipped = if is_first && self.mood == Mood::Restless { 15 } else { 0 };
+        let mut at = || skipped + self.choices.below(operations - skipped);
+        let (one, other) = (at(), at());
         let troubles = match self.choices.below(20) {
             0..3 => Vec::new(),
-            3..13 => vec![Trouble::Stop(self.choices.below(operations))],
-            13..18 => vec![self.fault(operations)],
-            18 => vec![self.fault(operations), self.fault(operations)],
-            _ => vec![self.fault(operations), Trouble::Stop(self.choices.below(operations))],
+            3..13 => vec![Trouble::Stop(one)],
+            13..18 => vec![self.fault(one)],
+            18 => vec![self.fault(one), self.fault(other)],
+            _ => vec![self.fault(one), Trouble::Stop(other)],
         };
         Life { steps, troubles, ending: self.ending(operations) }
     }
 
-    fn fault(&mut self, operations: u64) -> Trouble {
-        let at = self.choices.below(operations);
+    fn fault(&mut self, at: u64) -> Trouble {
         match self.choices.below(20) {
             0..9 => Trouble::Fail(at, Fault::Eio),
             9..12 => Trouble::Fail(at, Fault::StorageFull),
@@ -125,7 +150,8 @@ impl<C: Choices> Generator<'_, C> {
     fn ending(&mut self, operations: u64) -> Ending {
         let loss = match self.choices.below(20) {
             0..5 => return Ending::Kill,
-            5..7 => return Ending::Close,
+            5 => return Ending::Close,
+            6 => return Ending::Rot(self.choices.below(1 << 32)),
             7..14 => return Ending::PowerLoss(PowerLoss::Random, self.choices.below(1 << 16)),
             14..16 => PowerLoss::KeepLeast,
             16 => PowerLoss::KeepMost,
@@ -137,6 +163,13 @@ impl<C: Choices> Generator<'_, C> {
     }
 
     fn step(&mut self) -> Step {
+        match (self.mood, self.choices.below(100)) {
+            (Mood::Full, 0..25) => return Step::Space(Some(self.choices.below(6))),
+            (Mood::Full, 25..35) | (Mood::Retries, 0..5) => return Step::Flush,
+            (Mood::Full, 35..40) => return Step::Space(None),
+            (Mood::Retries, 5..25) if self.batches > 0 => return Step::Again(1 + self.choices.below(self.batches)),
+            _ => {}
+        }
         match self.choices.below(100) {
             0..30 => {
                 let batch = self.batch(Durability::Sync);
@@ -162,8 +195,8 @@ impl<C: Choices> Generator<'_, C> {
             85..88 => Step::ConflictBehind(self.plain_batch()),
             88..91 => Step::FailIf(self.stream()),
             91..94 => Step::RefusedBehind(Batch { has_key: true, has_ids: true, ..self.plain_batch() }),
-            94..96 => Step::Reopen,
-            96 => Step::Space(Some(self.choices.below(6))),
+            94 => Step::Reopen,
+            95 | 96 => Step::Space(Some(self.choices.below(6))),
             _ => Step::Maintain,
         }
     }
@@ -194,7 +227,8 @@ impl<C: Choices> Generator<'_, C> {
                 events.clear();
             }
         }
-        let (has_key, has_ids) = (self.choices.chance(15), self.choices.chance(15));
+        let named = if self.mood == Mood::Retries { 50 } else { 15 };
+        let (has_key, has_ids) = (self.choices.chance(named), self.choices.chance(named));
         Batch { events, tracking, has_key, has_ids, durability, ..Batch::new(self.batches, &[]) }
     }
 
@@ -234,6 +268,6 @@ mod tests {
     #[test]
     fn bytes_that_end_too_soon_make_a_story_all_the_same() {
         assert_eq!(story(&mut Spelled(&[])).lives.len(), 1);
-        assert_eq!(story(&mut Spelled(&[0, 0, 2])).lives.len(), 3);
+        assert_eq!(story(&mut Spelled(&[0, 0, 0, 0, 2])).lives.len(), 3);
     }
 }

@@ -18,6 +18,7 @@ pub mod model;
 pub mod oracle;
 pub mod power;
 pub mod process;
+mod rot;
 mod shrink;
 pub mod simulated;
 pub mod story;

@@ -249,6 +249,11 @@ impl Model {
         self.sync_failed = false;
     }
 
+    /// How many batches the last recovery has shown.
+    pub(super) fn shown(&self) -> usize {
+        self.shown
+    }
+
     /// The batches, in order.
     pub fn batches(&self) -> impl Iterator<Item = &Batch> {
         self.batches.iter().map(|(batch, _)| batch)

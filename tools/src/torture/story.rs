@@ -34,6 +34,7 @@
 //! |---|---|
 //! | `kill` (also when nothing is said) | the process dies between two operations |
 //! | `close` | the store is closed |
+//! | `rot 4711` | the process dies, and then one bit of all that is left flips; the story ends there |
 //! | `lose least`, `most`, `random 5`, `all-but 7`, `only 7`, `torn 7.2` | the power goes: [`PowerLoss`] |
 //!
 //! Batches are numbered from 1 in the order of the text.
@@ -113,6 +114,9 @@ pub enum Ending {
     Kill,
     /// The store is closed.
     Close,
+    /// The process dies between two operations, and one bit of a file flips; the number picks which. The story
+    /// ends with that, and without it where an operation failed or was stopped: then a watermark may be old.
+    Rot(u64),
     /// The power goes; the number is the seed of what is lost.
     PowerLoss(PowerLoss, u64),
 }
@@ -261,6 +265,7 @@ impl fmt::Display for Ending {
         match self {
             Ending::Kill => write!(f, "kill"),
             Ending::Close => write!(f, "close"),
+            Ending::Rot(pick) => write!(f, "rot {pick}"),
             Ending::PowerLoss(loss, seed) => match loss {
                 PowerLoss::KeepMost => write!(f, "lose most"),
                 PowerLoss::Random => write!(f, "lose random {seed}"),
@@ -319,7 +324,7 @@ fn parse_life(text: &str, next: &mut u64) -> Result<Life, NoStory> {
                 life.troubles.push(Trouble::FailRead(number(rest)?, fault));
                 continue;
             }
-            "kill" | "close" | "lose" => {
+            "kill" | "close" | "lose" | "rot" => {
                 life.ending = parse_ending(item)?;
                 continue;
             }
@@ -347,6 +352,7 @@ fn parse_ending(item: &str) -> Result<Ending, NoStory> {
     let loss = match words[..] {
         ["kill"] => return Ok(Ending::Kill),
         ["close"] => return Ok(Ending::Close),
+        ["rot", pick] => return Ok(Ending::Rot(number(pick)?)),
         ["lose", "least"] => PowerLoss::KeepLeast,
         ["lose", "most"] => PowerLoss::KeepMost,
         ["lose", "random", seed] => return Ok(Ending::PowerLoss(PowerLoss::Random, number(seed)?)),
@@ -425,6 +431,7 @@ mod tests {
         );
         check_same("disk 1: conflict a, fail-if b, conflict-behind sync a1, refused-behind sync a1 key ids, kill");
         check_same("disk 1: stop 1, eio 2, full 3, short 4, short-full 5, read-eio 6, read-stale 7, lose least");
+        check_same("disk 1: sync a1, rot 4711");
         for end in ["most", "random 5", "all-but 7", "only 8", "torn 9.2"] {
             check_same(&format!("disk 1: lose {end}"));
         }

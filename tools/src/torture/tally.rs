@@ -51,6 +51,8 @@ pub struct Tally {
     pub kills: Count,
     /// Times that the power went; met: something was not synced; mattered: as for kills.
     pub power_losses: Count,
+    /// Flipped bits; met: the store opened all the same; mattered: somebody was told, for each event or at the opening.
+    pub rot: Count,
     /// Faults of single operations, by the words that stories have for them; mattered: the store told somebody.
     pub faults: BTreeMap<&'static str, Count>,
     /// Batches that nobody was told about, and that were there.
@@ -119,6 +121,7 @@ impl Tally {
         self.closes += closes;
         self.kills.add(*kills);
         self.power_losses.add(*power_losses);
+        self.rot.add(other.rot);
         for (word, count) in faults {
             self.faults.entry(word).or_default().add(*count);
         }

@@ -11,6 +11,7 @@ use annals::{
 
 use super::model::{Batch, End, Model};
 use super::oracle;
+use super::rot::rot;
 use super::story::{Ending, Life, Step, Story, Trouble};
 use super::tally::Tally;
 use super::violation::{Rule, Violation, ensure};
@@ -67,6 +68,13 @@ pub fn tell(story: &Story, tally: &mut Tally) -> Result<(), Violation> {
         }
         (disk, end) = told.after(life.ending, tally);
         model = told.model;
+        if let Ending::Rot(pick) = life.ending
+            && told.met.is_empty()
+            && !told.disk.is_stopped()
+            && told.opened != Opened::Never
+        {
+            return rot(&disk, &model, pick, tally);
+        }
     }
     aftermath(&disk, &model, end, tally).map_err(|violation| violation.at("afterwards"))?;
     Ok(())
@@ -174,6 +182,7 @@ pub(super) fn live(
         told.take(step, faults, tally)
             .map_err(|violation| violation.at(format_args!("step {} ({step})", index + 1)))?;
     }
+    told.look_at_failed()?;
     if life.ending == Ending::Close && !disk.is_stopped() {
         told.store = None;
         tally.closes += 1;
@@ -209,6 +218,11 @@ impl Told {
     /// given once more. Whoever gets an error there, goes on, and then loses the power, may lose the store.
     pub(super) fn is_beyond_the_model(&self) -> bool {
         self.met.iter().any(|line| line.contains(" sync_dir  -> ") && !line.ends_with("ShortWrite"))
+    }
+
+    /// How many batches its recovery has shown, if it came so far.
+    pub(super) fn shown(&self) -> Option<usize> {
+        (self.opened != Opened::Never).then(|| self.model.shown())
     }
 
     /// The disk that the next life finds when this one ends so, and how it came to that.
@@ -374,6 +388,19 @@ impl Told {
         }
     }
 
+    /// A store that takes no more appends goes on being read, and shows what it has acknowledged, no more.
+    fn look_at_failed(&self) -> Result<(), Violation> {
+        let Some(store) = self.store.as_ref().filter(|_| self.poisoned) else { return Ok(()) };
+        if self.disk.is_stopped() || self.reads_fail {
+            return Ok(());
+        }
+        let acknowledged = self.model.len() - self.model.in_doubt();
+        let head = store.head().get();
+        let expected = self.model.events(acknowledged) as u64;
+        ensure!(head == expected, FailuresAreTold, "after poison the head is {head}, and {expected} were acknowledged");
+        Ok(())
+    }
+
     fn conflict_behind(&mut self, store: &EventStore, batch: &Batch) -> Result<(), Violation> {
         let Some((stream, _)) = batch.events.first() else { return Ok(()) };
         let Ok(version) = store.stream_version(*stream) else { return Ok(()) };
@@ -455,10 +482,16 @@ impl Told {
                 Err(AppendError::CommitUnknown { .. }),
                 Err(AppendError::CommitUnknown { .. } | AppendError::Poisoned { .. }),
             )
-            | (Err(AppendError::Poisoned { .. }), Err(AppendError::Poisoned { .. }))
-            | (
+            | (Err(AppendError::Poisoned { .. }), Err(AppendError::Poisoned { .. })) => Ok(()),
+            // It was refused for want of space; what is smaller may be written, and then the answers rest on that.
+            (
                 Err(AppendError::StorageFull),
-                Err(AppendError::StorageFull | AppendError::ConcurrencyConflict { .. } | AppendError::Poisoned { .. }),
+                Err(
+                    AppendError::StorageFull
+                    | AppendError::ConcurrencyConflict { .. }
+                    | AppendError::Poisoned { .. }
+                    | AppendError::CommitUnknown { .. },
+                ),
             ) => Ok(()),
             (_, Err(AppendError::Unreadable { .. })) if self.disk.is_stopped() || self.reads_fail => Ok(()),
             other => {

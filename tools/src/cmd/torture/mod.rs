@@ -15,6 +15,10 @@ use crate::out::Out;
 use crate::torture::{Story, Violation};
 
 pub(crate) fn run(args: &TortureArgs, out: &mut Out) -> Ended {
+    #[cfg(feature = "planted-bugs")]
+    if let Some(bug) = args.plant {
+        annals::planted::plant(bug);
+    }
     match &args.story {
         Some(text) => story::run(text, out),
         None if args.power => power::run(args, out),

@@ -127,7 +127,8 @@ fn say(tally: &Tally, cases: Option<Cases>, out: &mut Out) -> Result<(), Failure
     }
     let row =
         |what: &str, tally: Count| vec![what.to_owned(), count(tally.planned), count(tally.met), count(tally.mattered)];
-    let mut rows = vec![row("process killed", tally.kills), row("power lost", tally.power_losses)];
+    let mut rows =
+        vec![row("process killed", tally.kills), row("power lost", tally.power_losses), row("bit flipped", tally.rot)];
     rows.extend(tally.faults.iter().map(|(word, faults)| row(word, *faults)));
     out.table(&["injected", "#times", "#struck", "#mattered"], &rows)?;
     out.say(format_args!(
