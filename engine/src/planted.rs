@@ -13,7 +13,7 @@ compile_error!("the feature `planted-bugs` breaks the engine on purpose; it is f
 /// A mistake.
 #[derive(Clone, Copy, Debug, Eq, PartialEq)]
 #[repr(u8)]
-#[cfg_attr(not(feature = "planted-bugs"), allow(dead_code, unreachable_pub, reason = "nobody plants them"))]
+#[cfg_attr(not(feature = "planted-bugs"), allow(dead_code, reason = "nobody plants them"))]
 pub enum Bug {
     /// The log is never synced.
     NoFdatasync = 1,

@@ -16,7 +16,7 @@ use super::violation::{Rule, Violation, ensure};
 /// When something durable is neither as it was nor told to be damaged.
 pub(super) fn rot(disk: &SimDisk, model: &Model, pick: u64, tally: &mut Tally) -> Result<(), Violation> {
     let mut files: Vec<String> =
-        disk.paths().into_iter().filter(|path| path != "LOCK" && !path.ends_with(".tmp")).collect();
+        disk.paths().into_iter().filter(|path| path != "LOCK" && !path.contains(".tmp")).collect();
     let count = files.len().max(1) as u64;
     let path = files.swap_remove((pick % count) as usize);
     let bits = 8 * disk.file_len(&path).unwrap_or(0);

@@ -478,13 +478,13 @@ impl Told {
         match (first, answer) {
             (Ok(_), Err(error)) if is_refusal(&error) => Ok(()),
             // A group that needs a new segment in between is written in two parts.
-            (
-                Err(AppendError::CommitUnknown { .. }),
+            (Err(AppendError::CommitUnknown { .. }), Err(AppendError::CommitUnknown { .. }))
+            | (
                 Err(AppendError::CommitUnknown { .. } | AppendError::Poisoned { .. }),
+                Err(AppendError::Poisoned { .. }),
             )
-            | (Err(AppendError::Poisoned { .. }), Err(AppendError::Poisoned { .. })) => Ok(()),
             // It was refused for want of space; what is smaller may be written, and then the answers rest on that.
-            (
+            | (
                 Err(AppendError::StorageFull),
                 Err(
                     AppendError::StorageFull
