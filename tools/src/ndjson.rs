@@ -130,6 +130,12 @@ impl Row {
     pub fn parse(line: &[u8]) -> Result<Row, BadLine> {
         let text = std::str::from_utf8(line)
             .map_err(|error| BadLine(format!("byte {} is not UTF-8", error.valid_up_to() + 1)))?;
+        // The derived reader would take an array of all the fields in their order.
+        if text.trim_ascii_start().starts_with('[') {
+            return Err(BadLine(
+                "an array is not an event: expected an object like {\"stream\":…,\"type\":…}".to_owned(),
+            ));
+        }
         let line: Line<'_> = serde_json::from_str(text).map_err(|error| bad_json(&error))?;
         let content_type = match line.content_type {
             None if line.data.is_some() => ContentType::JSON,
@@ -394,6 +400,7 @@ mod tests {
         for (line, reason) in [
             (r"", "EOF while parsing a value"),
             (r"7", "expected an object"),
+            (r#" ["s","t",null,null,null,null,null,null,1,null,null,null,null,null,null,null]"#, "expected an object"),
             (r"{", "EOF while parsing an object (column 1)"),
             (r#"{"stream":"s"}"#, "missing field `type`"),
             (r#"{"type":"t"}"#, "missing field `stream`"),
