@@ -348,7 +348,7 @@ fn short(len: usize) -> u16 {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::testing::{Parts, Rng, for_each_flip};
+    use crate::testing::{Parts, Rng, for_each_flip, rounds};
 
     const SEED: Seed = Seed::new(77);
     const EPOCH: Epoch = Epoch::new(3);
@@ -412,12 +412,13 @@ mod tests {
     #[test]
     fn random_events_decode_to_what_was_encoded() {
         let mut rng = Rng::new(2);
-        for _ in 0..2_000 {
+        for _ in 0..rounds(2_000) {
             check_round_trip(&Parts::random(&mut rng));
         }
     }
 
     #[test]
+    #[cfg_attr(miri, ignore = "needs more than Miri does in a minute")]
     fn the_longest_names_fit() {
         let mut parts = Parts::plain(1, b"");
         parts.stream = "s".repeat(StreamId::MAX_LEN);
@@ -500,7 +501,7 @@ mod tests {
     fn no_bytes_behind_a_good_checksum_make_decoding_panic() {
         let mut rng = Rng::new(4);
         let plain = Parts::plain(1, b"some data");
-        for _ in 0..20_000 {
+        for _ in 0..rounds(20_000) {
             let at = 8 + rng.below(80);
             let len = 1 + rng.below(6);
             let bytes = if rng.chance() { rng.bytes(len) } else { vec![0xFF; len] };

@@ -280,7 +280,7 @@ pub(crate) fn finish(out: &mut Vec<u8>, start: usize, seed: Seed) -> u32 {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::testing::{Rng, for_each_flip};
+    use crate::testing::{Rng, for_each_flip, rounds};
 
     const SEED: Seed = Seed::new(0x1234_5678);
 
@@ -294,7 +294,7 @@ mod tests {
 
     #[test]
     fn a_frame_reads_back_as_it_was_written_whatever_follows_it() {
-        for len in 0..40 {
+        for len in 0..rounds(40) {
             let body = Rng::new(len).bytes(len as usize);
             let mut bytes = frame_with(FrameKind::Event, &body);
             assert!(bytes.len().is_multiple_of(8));
@@ -310,7 +310,7 @@ mod tests {
 
     #[test]
     fn any_flipped_bit_of_a_frame_or_its_padding_is_noticed() {
-        for len in 0..20 {
+        for len in 0..rounds(20) {
             let bytes = frame_with(FrameKind::Commit, &vec![0xFF; len]);
             for_each_flip(&bytes, 0..bytes.len(), |bit, bytes| {
                 let read = Frame::read(bytes, SEED);
@@ -331,7 +331,7 @@ mod tests {
 
     #[test]
     fn zeros_are_not_a_frame_under_any_seed() {
-        for seed in 0..10_000_u32 {
+        for seed in 0..rounds(10_000_u32) {
             let seed = Seed::new(seed.wrapping_mul(0x9E37_79B9));
             assert!(Frame::read(&[0; 64], seed).is_err(), "{seed:?}");
         }

@@ -187,7 +187,7 @@ impl MadeIds {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::testing::Rng;
+    use crate::testing::{Rng, rounds};
 
     fn random_id(rng: &mut Rng) -> EventId {
         EventId::from_bytes(std::array::from_fn(|_| rng.next() as u8))
@@ -230,7 +230,7 @@ mod tests {
     fn a_random_id_is_hardly_ever_taken_for_a_made_one() {
         let mut rng = Rng::new(2);
         let mut taken = 0;
-        for _ in 0..100_000 {
+        for _ in 0..rounds(100_000) {
             let position = Position::new(rng.next() >> 30);
             let id = random_id(&mut rng);
             assert!(IdMaker::of(id, position).is_none_or(|maker| maker.position_of(id) == Some(position)));
@@ -250,11 +250,11 @@ mod tests {
 
     #[test]
     fn every_made_id_is_found_among_given_ones_of_any_kind() {
-        for seed in 0..30 {
+        for seed in 0..rounds(30) {
             let mut rng = Rng::new(seed);
             let makers = [IdMaker::new(rng.next()), IdMaker::new(rng.next())];
             let (mut made, mut pushed) = (MadeIds::default(), Vec::new());
-            for n in 1..=5_000 {
+            for n in 1..=rounds(5_000) {
                 let (position, millis) = (Position::new(n), rng.next() >> 32);
                 let id = match rng.below(4) {
                     0 => random_id(&mut rng),

@@ -143,7 +143,7 @@ impl StoreMeta {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::testing::{Rng, for_each_flip};
+    use crate::testing::{Rng, each, for_each_flip, rounds};
 
     fn meta(sequence: u64) -> StoreMeta {
         let mut rng = Rng::new(sequence);
@@ -180,7 +180,7 @@ mod tests {
 
     #[test]
     fn the_newer_of_two_slots_wins_whichever_it_is() {
-        for sequence in 0..50 {
+        for sequence in 0..rounds(50) {
             let (older, newer) = (meta(sequence), meta(sequence + 1));
             assert_eq!(StoreMeta::decode(&file_of(&[older])), Ok(older));
             assert_eq!(StoreMeta::decode(&file_of(&[older, newer])), Ok(newer));
@@ -201,7 +201,7 @@ mod tests {
     fn a_slot_torn_anywhere_leaves_the_older_one() {
         let (older, newer) = (meta(6), meta(7));
         let (before, after) = (file_of(&[older]), file_of(&[older, newer]));
-        for cut in 0..META_SLOT_LEN {
+        for cut in each(0..META_SLOT_LEN) {
             let at = newer.slot_offset() as usize + cut;
             let torn = [&after[..at], &before[at..]].concat();
             let decoded = StoreMeta::decode(&torn);

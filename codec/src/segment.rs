@@ -170,7 +170,7 @@ impl SegmentHeader {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::testing::{Rng, for_each_flip};
+    use crate::testing::{Rng, for_each_flip, rounds};
 
     fn random_header(rng: &mut Rng) -> SegmentHeader {
         SegmentHeader {
@@ -198,7 +198,7 @@ mod tests {
     #[test]
     fn a_header_decodes_to_what_was_encoded_and_gives_the_same_seed() {
         let mut rng = Rng::new(2);
-        for _ in 0..200 {
+        for _ in 0..rounds(200) {
             let header = random_header(&mut rng);
             let (mut bytes, seed) = header.encode();
             assert_eq!(bytes.len(), SEGMENT_HEADER_LEN);

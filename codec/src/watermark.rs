@@ -87,7 +87,7 @@ impl Watermark {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::testing::{Rng, for_each_flip};
+    use crate::testing::{Rng, each, for_each_flip, rounds};
 
     fn watermark(sequence: u64) -> Watermark {
         let mut rng = Rng::new(sequence);
@@ -112,7 +112,7 @@ mod tests {
 
     #[test]
     fn the_newer_of_two_slots_wins_whichever_it_is() {
-        for sequence in 0..50 {
+        for sequence in 0..rounds(50) {
             let (older, newer) = (watermark(sequence), watermark(sequence + 1));
             assert_eq!(Watermark::decode(&file_of(&[older])), Some(older));
             assert_eq!(Watermark::decode(&file_of(&[older, newer])), Some(newer));
@@ -132,10 +132,10 @@ mod tests {
     #[test]
     fn a_file_without_a_valid_slot_says_nothing_whatever_its_length() {
         let file = file_of(&[watermark(2), watermark(3)]);
-        for len in 0..WATERMARK_SLOT_LEN {
+        for len in each(0..WATERMARK_SLOT_LEN) {
             assert_eq!(Watermark::decode(&file[..len]), None, "{len}");
         }
-        for len in WATERMARK_SLOT_LEN..WATERMARK_FILE_LEN {
+        for len in each(WATERMARK_SLOT_LEN..WATERMARK_FILE_LEN) {
             assert_eq!(Watermark::decode(&file[..len]), Some(watermark(2)), "{len}");
         }
         assert_eq!(Watermark::decode(&[0; WATERMARK_FILE_LEN]), None);

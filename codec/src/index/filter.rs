@@ -144,7 +144,7 @@ mod tests {
     use std::collections::BTreeSet;
 
     use super::*;
-    use crate::testing::Rng;
+    use crate::testing::{Rng, rounds};
 
     fn random_hashes(seed: u64, count: usize) -> BTreeSet<KeyHash> {
         let mut rng = Rng::new(seed);
@@ -166,6 +166,7 @@ mod tests {
     #[test]
     fn what_was_taken_in_is_found_also_when_there_is_more_than_was_said() {
         for (count, keys) in [(0, 0), (1, 1), (21, 21), (22, 22), (500, 500), (500, 5_000), (500, 100), (100, 0)] {
+            let (count, keys) = (rounds(count), rounds(keys));
             let hashes = random_hashes(count as u64, count);
             let bytes = filter_of(&hashes, keys);
             let filter = Filter::read(&bytes).unwrap();
@@ -174,6 +175,7 @@ mod tests {
     }
 
     #[test]
+    #[cfg_attr(miri, ignore = "needs more than Miri does in a minute")]
     fn a_full_filter_lets_fewer_than_one_stranger_in_a_hundred_by() {
         for count in [1_000, 30_000, 200_000] {
             let hashes = random_hashes(7, count);
@@ -188,6 +190,7 @@ mod tests {
     }
 
     #[test]
+    #[cfg_attr(miri, ignore = "needs more than Miri does in a minute")]
     fn hashes_that_are_neighbours_are_strangers_too() {
         // They share a block: what tells them apart must come from their low bits.
         let hashes = (0..1_000).map(|n| KeyHash::new(n * 4_000_000)).collect::<BTreeSet<_>>();
@@ -198,6 +201,7 @@ mod tests {
     }
 
     #[test]
+    #[cfg_attr(miri, ignore = "needs more than Miri does in a minute")]
     fn a_block_is_appended_as_soon_as_no_later_hash_can_change_it() {
         let hashes = random_hashes(9, 5_000);
         let whole = filter_of(&hashes, 5_000);

@@ -230,7 +230,7 @@ mod tests {
     use std::collections::BTreeSet;
 
     use super::*;
-    use crate::testing::Rng;
+    use crate::testing::{Rng, rounds};
 
     fn random_name(rng: &mut Rng) -> String {
         let part = ["customer-", "a", "", "\0", "\u{e9}", "00000000", "zzzzzzz", "\u{10FFFF}"];
@@ -241,7 +241,7 @@ mod tests {
     fn a_name_keeps_its_number_and_no_two_share_one() {
         let mut rng = Rng::new(1);
         let (mut interner, mut numbers) = (Interner::new(), std::collections::HashMap::new());
-        for _ in 0..20_000 {
+        for _ in 0..rounds(20_000) {
             let name = random_name(&mut rng);
             let number = interner.intern(&name);
             assert_eq!(*numbers.entry(name.clone()).or_insert(number), number, "{name:?}");
@@ -271,7 +271,7 @@ mod tests {
 
     #[test]
     fn names_are_sorted_as_their_bytes_are() {
-        for seed in 0..200 {
+        for seed in 0..rounds(200) {
             let mut rng = Rng::new(seed);
             let mut interner = Interner::new();
             let names = (0..rng.below(300)).map(|_| random_name(&mut rng)).collect::<BTreeSet<_>>();

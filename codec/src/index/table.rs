@@ -142,7 +142,7 @@ fn hash_in(entry: [u8; ENTRY_LEN]) -> KeyHash {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::testing::Rng;
+    use crate::testing::{Rng, rounds};
 
     fn bytes_of(entries: &[(u32, u32)]) -> Vec<u8> {
         let mut builder = TableBuilder::default();
@@ -170,7 +170,7 @@ mod tests {
 
     #[test]
     fn every_hash_is_found_however_hashes_are_spread() {
-        for seed in 0..20 {
+        for seed in 0..rounds(20) {
             let mut rng = Rng::new(seed);
             for len in [0, 1, 2, 7, 8, 9, 100, 700] {
                 let mut make = |hash: fn(&mut Rng) -> u64| {
@@ -188,7 +188,7 @@ mod tests {
     #[test]
     fn bytes_that_are_no_table_end_every_search_and_are_a_fault_for_who_needs_their_order() {
         let mut rng = Rng::new(1);
-        for _ in 0..2_000 {
+        for _ in 0..rounds(2_000) {
             let len = rng.below(400);
             let bytes = rng.bytes(len);
             let table = Table::new(&bytes);

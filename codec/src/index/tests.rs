@@ -7,7 +7,7 @@ use crate::made::IdMaker;
 use crate::name::Tag;
 use crate::scan::{self, Sink as _};
 use crate::segment::SegmentHeader;
-use crate::testing::{Parts, Rng, Writer, for_each_flip, header};
+use crate::testing::{Parts, Rng, Writer, each, for_each_flip, header, rounds};
 use crate::{Commit, RoaringBitmap, Tracking};
 
 /// What a naive reader knows of a segment.
@@ -211,7 +211,7 @@ fn check_ids_keys_and_sources(index: &WholeIndex<'_>, facts: &Facts) {
     }
     let mut strangers = 0;
     let mut rng = Rng::new(1 << 40);
-    for _ in 0..2_000 {
+    for _ in 0..rounds(2_000) {
         let id = EventId::version_7(rng.next(), rng.next() as u16, rng.next());
         candidates_of_id(index, id, &mut |_| strangers += 1).unwrap();
     }
@@ -276,10 +276,10 @@ fn check_segment(seed: u64, batches: usize) {
 
 #[test]
 fn every_answer_is_that_of_a_naive_scan() {
-    for seed in 0..60 {
+    for seed in 0..rounds(60) {
         check_segment(seed, seed as usize);
     }
-    check_segment(1_000, 3_000);
+    check_segment(1_000, rounds(3_000));
 }
 
 #[test]
@@ -299,7 +299,7 @@ fn any_flipped_bit_and_any_cut_is_noticed() {
     let bytes = index_of(&writer);
     assert!(bytes.len() < 4_000, "{}: small enough to try every bit", bytes.len());
     for_each_flip(&bytes, 0..bytes.len(), |bit, bytes| assert!(WholeIndex::read(bytes).is_err(), "bit {bit}"));
-    for len in 0..bytes.len() {
+    for len in each(0..bytes.len()) {
         assert!(WholeIndex::read(&bytes[..len]).is_err(), "cut to {len}");
     }
     let longer = [&bytes[..], &[0; 8]].concat();
@@ -308,7 +308,7 @@ fn any_flipped_bit_and_any_cut_is_noticed() {
 
 #[test]
 fn events_without_a_marker_are_in_no_index() {
-    for seed in 0..40 {
+    for seed in 0..rounds(40) {
         let (writer, _) = segment(seed, 1 + seed as usize / 3);
         let (end, marker) = (writer.ends[writer.ends.len() - 2], *writer.markers.last().unwrap());
         let whole = writer.offsets.iter().filter(|&&offset| u64::from(offset) * 8 < end).count() as u32;
@@ -438,11 +438,11 @@ impl Forged {
 
 #[test]
 fn no_content_makes_a_search_panic_or_say_what_cannot_be() {
-    for seed in 0..40 {
+    for seed in 0..rounds(40) {
         let (writer, facts) = segment(seed, 1 + seed as usize % 13);
         let bytes = index_of(&writer);
         let mut rng = Rng::new(seed);
-        for _ in 0..60 {
+        for _ in 0..rounds(60) {
             let mut forged = Forged::of(&bytes);
             forged.distort(&mut rng);
             forged.ask(&facts);
@@ -451,6 +451,7 @@ fn no_content_makes_a_search_panic_or_say_what_cannot_be() {
 }
 
 #[test]
+#[cfg_attr(miri, ignore = "needs more than Miri does in a minute")]
 fn what_every_event_has_takes_next_to_nothing() {
     let mut writer = Writer::new(header());
     let maker = IdMaker::new(9);
@@ -483,6 +484,7 @@ fn with_one_hash(hash: impl Fn(&str) -> KeyHash) -> (String, String) {
 }
 
 #[test]
+#[cfg_attr(miri, ignore = "needs more than Miri does in a minute")]
 fn names_with_the_same_hash_are_told_apart() {
     let streams = with_one_hash(KeyHash::stream);
     let types = with_one_hash(KeyHash::event_type);

@@ -1,7 +1,7 @@
 //! The judgement over whole segments: cut, flipped, forged, and looked at through a keyhole.
 
 use super::*;
-use crate::testing::{Found, Miser, Parts, Rng, Writer, for_each_flip, header};
+use crate::testing::{Found, Miser, Parts, Rng, Writer, each, for_each_flip, header, rounds};
 use crate::{Seal, Tracking};
 
 /// Five batches of 2, 1, 0, 3 and 1 events. Each marker says what was synced:
@@ -84,14 +84,14 @@ fn a_cut_at_any_byte_keeps_exactly_the_whole_batches() {
     let writer = small_segment();
     let (_, whole) = writer.scan(&writer.bytes);
     for zeros in [0, 3, 600] {
-        for cut in writer.ends[0]..writer.end() {
-            let mut bytes = writer.bytes[..cut as usize].to_vec();
+        for cut in each(writer.ends[0] as usize..writer.bytes.len()) {
+            let mut bytes = writer.bytes[..cut].to_vec();
             bytes.resize(bytes.len() + zeros, 0);
             let (scan, found) = writer.scan(&bytes);
 
             // A batch that ends in zeros is whole when zeros stand in for them.
             let kept = writer.ends.iter().filter(|&&end| {
-                let cut_off = &writer.bytes[(cut.min(end)) as usize..end as usize];
+                let cut_off = &writer.bytes[cut.min(end as usize)..end as usize];
                 cut_off.len() <= zeros && cut_off.iter().all(|&byte| byte == 0)
             });
             let batches = kept.count() - 1;
@@ -202,8 +202,9 @@ fn the_last_marker_of_a_long_segment_is_evidence_too() {
 }
 
 #[test]
+#[cfg_attr(miri, ignore = "needs more than Miri does in a minute")]
 fn markers_are_found_across_the_borders_of_the_windows_of_the_search() {
-    for shift in 0..70 {
+    for shift in each(0..70) {
         let mut writer = Writer::new(header());
         writer.batch(&[Parts::plain(1, b"first")]);
         let pad = WINDOW - 300 + shift * 8;
@@ -480,7 +481,7 @@ fn any_flipped_bit_of_seal_index_or_trailer_is_found_and_is_part_of_the_tail() {
 fn a_seal_cut_at_any_byte_is_part_of_the_tail() {
     let (writer, _, seal_offset) = sealed();
     for zeros in [0, 200] {
-        for cut in seal_offset as usize + 1..writer.bytes.len() {
+        for cut in each(seal_offset as usize + 1..writer.bytes.len()) {
             let mut bytes = writer.bytes[..cut].to_vec();
             bytes.resize(cut + zeros, 0);
             let (scan, found) = writer.scan(&bytes);
@@ -588,7 +589,7 @@ fn a_scan_from_the_middle_accepts_the_seal_that_a_scan_from_the_start_accepts() 
 fn every_source_leads_to_the_same_judgement() {
     let mut rng = Rng::new(7);
     let mut scripts = 0;
-    for seed in 0..300 {
+    for seed in 0..rounds(300) {
         let mut writer = Writer::new(header());
         for _ in 0..rng.below(6) {
             let events: Vec<_> = (0..rng.below(4)).map(|_| Parts::random(&mut rng)).collect();
@@ -635,6 +636,7 @@ fn a_length_that_is_not_true_is_never_made_room_for() {
 }
 
 #[test]
+#[cfg_attr(miri, ignore = "needs more than Miri does in a minute")]
 fn a_frame_that_is_longer_than_a_window_is_read_through_any_source() {
     let mut writer = Writer::new(header());
     writer.batch(&[Parts::plain(1, &vec![7; 3 * WINDOW])]);
@@ -648,6 +650,7 @@ fn a_frame_that_is_longer_than_a_window_is_read_through_any_source() {
 }
 
 #[test]
+#[cfg_attr(miri, ignore = "needs more than Miri does in a minute")]
 fn markers_laid_over_one_large_batch_do_not_make_the_search_slow() {
     // A thousand markers that all claim the same megabyte of events: followed
     // one by one, that would be a gigabyte of checksums.
@@ -749,7 +752,7 @@ fn no_bytes_whatever_make_the_scan_panic() {
     let mut rng = Rng::new(8);
     let writer = small_segment();
     let frames = &writer.bytes[4096..];
-    for round in 0..3_000 {
+    for round in 0..rounds(3_000) {
         let mut bytes = writer.bytes[..4096].to_vec();
         for _ in 0..rng.below(5) {
             match rng.below(4) {
@@ -774,7 +777,7 @@ fn no_bytes_whatever_make_the_scan_panic() {
 fn good_frames_in_any_order_never_panic_and_never_give_what_was_not_written() {
     // What a forger can do who knows the seed: any frames, in any order.
     let mut rng = Rng::new(9);
-    for round in 0..2_000 {
+    for round in 0..rounds(2_000) {
         let mut writer = Writer::new(header());
         for _ in 0..rng.below(8) {
             match rng.below(5) {
@@ -801,6 +804,7 @@ fn rng_u32(seed: u64) -> u32 {
 }
 
 #[test]
+#[cfg_attr(miri, ignore = "needs more than Miri does in a minute")]
 fn a_log_with_very_many_bad_places_is_not_searched_to_its_end_from_each_of_them() {
     let mut writer = Writer::new(header());
     for n in 1..=600 {
