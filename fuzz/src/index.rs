@@ -12,13 +12,8 @@
 //!
 //! The input is read as an index and as a merged filter, too, as it is.
 
-#![no_main]
-
-#[path = "../../codec/src/testing.rs"]
-#[allow(dead_code)]
-mod testing;
-
 use std::collections::{BTreeMap, BTreeSet};
+use std::ops::Range;
 use std::sync::LazyLock;
 
 use annals_codec::index::{
@@ -29,21 +24,24 @@ use annals_codec::scan;
 use annals_codec::{
     EventId, IdMaker, Position, RoaringBitmap, Seed, SegmentHeader, SegmentNumber, Tag, Tracking, push_tag,
 };
-use libfuzzer_sys::fuzz_target;
-use testing::{Parts, Writer, header};
 
-fuzz_target!(|input: &[u8]| {
+use crate::letter;
+use crate::script::Script;
+use crate::testing::{Parts, Writer, header};
+
+/// Runs the script, and asks the index that comes of it.
+pub fn check(input: &[u8]) {
     if let Ok(index) = WholeIndex::read(input) {
         ask(&index);
     }
     let _ = LevelHeader::decode(input, input.len() as u64).map(|header| header.is_good(input));
     check_filter(input);
 
-    let mut script = Script(input);
+    let mut script = Script::new(input);
     let (writer, facts) = script.segment();
     let mut file = index_of(&writer);
     let index = WholeIndex::read(&file).expect("what was just made is an index");
-    check(&index, &facts);
+    compare(&index, &facts);
     ask(&index);
     for at in 0..2 {
         script.distort(&mut file);
@@ -51,7 +49,7 @@ fuzz_target!(|input: &[u8]| {
         let index = WholeIndex::read(&file).unwrap_or_else(|fault| panic!("{fault}, {at}: {directory:?}"));
         ask(&index);
     }
-});
+}
 
 /// Few names, some the beginning of others. The texts of a marker in a test live for ever.
 static NAMES: LazyLock<Vec<String>> = LazyLock::new(|| {
@@ -62,16 +60,7 @@ static NAMES: LazyLock<Vec<String>> = LazyLock::new(|| {
     (0..256).map(name).collect()
 });
 
-/// Reads numbers and names off the input; zeros when there is no more.
-struct Script<'a>(&'a [u8]);
-
 impl Script<'_> {
-    fn byte(&mut self) -> u8 {
-        let Some((&byte, rest)) = self.0.split_first() else { return 0 };
-        self.0 = rest;
-        byte
-    }
-
     fn name(&mut self) -> &'static str {
         &NAMES[usize::from(self.byte())]
     }
@@ -129,9 +118,12 @@ impl Script<'_> {
         parts
     }
 
+    /// Changes bytes of the file, most of them in a section that is chosen first: the small ones matter as much.
     fn distort(&mut self, file: &mut [u8]) {
         for _ in 0..=self.byte() % 8 {
-            let at = (usize::from(self.byte()) << 8 | usize::from(self.byte())) % file.len();
+            let section = usize::from(self.byte()) % (Section::ALL.len() + 1);
+            let range = section_in(file, section).unwrap_or(0..file.len());
+            let at = range.start + ((usize::from(self.byte()) << 8) | usize::from(self.byte())) % range.len();
             let byte = self.byte();
             match self.byte() % 3 {
                 0 => file[at] = byte,
@@ -140,6 +132,18 @@ impl Script<'_> {
             }
         }
     }
+}
+
+/// Where a section lies, by the lengths in the directory; `None` when it is empty, or none.
+fn section_in(file: &[u8], section: usize) -> Option<Range<usize>> {
+    let len = |number: usize| usize::try_from(letter::number(file, 64 + number * 16, 8)).ok();
+    let (mut start, mut number) = (DIRECTORY_LEN, 0);
+    while number < section {
+        start = start.checked_add(len(number)?)?;
+        number += 1;
+    }
+    let end = start.checked_add(len(section).filter(|_| section < Section::ALL.len())?)?;
+    (start < end && end <= file.len()).then_some(start..end)
 }
 
 /// What a reader knows who remembers everything.
@@ -170,7 +174,7 @@ fn index_of(writer: &Writer) -> Vec<u8> {
     })
 }
 
-fn check(whole: &WholeIndex<'_>, facts: &Facts) {
+fn compare(whole: &WholeIndex<'_>, facts: &Facts) {
     let mut streams = BTreeMap::new();
     index::for_each_stream(whole, "", &mut |name, entry| {
         let mut offsets = Vec::new();
@@ -227,11 +231,16 @@ fn check(whole: &WholeIndex<'_>, facts: &Facts) {
 fn ask(whole: &WholeIndex<'_>) {
     let events = whole.identity().events;
     for prefix in ["", "a", "ab", "order-", "z\u{10FFFF}"] {
-        let mut names = Vec::new();
-        let _ = index::for_each_stream(whole, prefix, &mut |name, _| names.push(name.to_owned()));
-        for name in names.iter().take(50) {
-            assert!(name.starts_with(prefix));
+        let mut streams = Vec::new();
+        let is_whole =
+            index::for_each_stream(whole, prefix, &mut |name, entry| streams.push((name.to_owned(), entry))).is_ok();
+        assert!(streams.iter().all(|(name, _)| name.starts_with(prefix)));
+        let strangers = NAMES[..20].iter().filter(|name| name.starts_with(prefix));
+        for name in streams.iter().map(|(name, _)| name).take(50).chain(strangers) {
             let Ok(Some(entry)) = index::find_stream(whole, name) else { continue };
+            let is_listed = streams.iter().any(|(other, listed)| (other, *listed) == (name, entry));
+            // Names out of their order hide from a search for a prefix, and one that is no name ends it.
+            assert!(is_listed || !is_whole || !prefix.is_empty(), "{name}: {entry:?} is another stream's");
             let mut offsets = Vec::new();
             if index::offsets(whole, &entry, 0..u64::MAX, &mut offsets).is_ok() {
                 assert!(offsets.len() as u64 == entry.events && entry.events <= u64::from(events));
@@ -242,16 +251,21 @@ fn ask(whole: &WholeIndex<'_>) {
         }
     }
     let mut labels = Vec::new();
-    let _ = index::for_each_label(whole, &mut |label, _| {
+    let is_whole = index::for_each_label(whole, &mut |label, events| {
         labels.push(match label {
-            Label::Tag(name) => (true, name.to_owned()),
-            Label::Type(name) | Label::TypePrefix(name) => (false, name.to_owned()),
+            Label::Tag(name) => (true, name.to_owned(), events),
+            Label::Type(name) | Label::TypePrefix(name) => (false, name.to_owned(), events),
         });
-    });
-    for (is_tag, name) in labels.iter().take(50) {
-        let label = if *is_tag { Label::Tag(name) } else { Label::Type(name) };
+    })
+    .is_ok();
+    let strangers = NAMES[..20].iter().flat_map(|name| [(true, name), (false, name)]);
+    for (is_tag, name) in labels.iter().map(|(is_tag, name, _)| (*is_tag, name)).take(50).chain(strangers) {
+        let label = if is_tag { Label::Tag(name) } else { Label::Type(name) };
         if let Ok(numbers) = index::labelled(whole, label) {
             assert!(numbers.max() < Some(events));
+            let is_listed =
+                labels.iter().any(|(tag, other, events)| (*tag, other, *events) == (is_tag, name, numbers.len()));
+            assert!(is_listed || !is_whole || numbers.is_empty(), "{name}: {numbers:?} are another label's");
         }
     }
     let mut runs = Vec::new();
@@ -287,11 +301,11 @@ fn check_filter(bytes: &[u8]) {
     const SALTS: [u32; 8] =
         [0x47b6137b, 0x44974d91, 0x8824ad5b, 0xa2b7289d, 0x705495c7, 0x2df1424b, 0x9efc4947, 0x5c6bfb31];
     let Ok(filter) = Filter::read(bytes) else {
-        return assert!(bytes.is_empty() || bytes.len() % 32 != 0);
+        return assert!(bytes.is_empty() || !bytes.len().is_multiple_of(32));
     };
     for name in ["", "a", "ab", "order-777"] {
         let hash = KeyHash::stream(name);
-        let block = (u64::from(hash.get()) * (bytes.len() as u64 / 32) >> 32) as usize;
+        let block = ((u64::from(hash.get()) * (bytes.len() as u64 / 32)) >> 32) as usize;
         let mut mixed = hash.get();
         for (shift, factor) in [(16, 0x85eb_ca6b_u32), (13, 0xc2b2_ae35), (16, 1)] {
             mixed = (mixed ^ (mixed >> shift)).wrapping_mul(factor);

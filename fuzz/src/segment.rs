@@ -5,58 +5,35 @@
 //! damages the file. Whatever comes of that:
 //!
 //! - nothing panics, and nothing takes long;
-//! - every event and marker that the scan reports encodes to the very bytes at its offset;
+//! - every event that the scan reports is there by the letter of the format and encodes to the very bytes at its
+//!   offset, and every batch meets each condition for its existence, once more without the code under test;
 //! - the totals are those of what was reported;
 //! - a source that gives as little as it may leads to the same judgement;
 //! - batches below the first damaged byte are all there, and no verdict is
 //!   clean when the watermark lies behind what was kept;
 //! - a scan from the place to go on gets over at least one batch.
 
-#![no_main]
-
-#[path = "../../codec/src/testing.rs"]
-#[allow(dead_code)]
-mod testing;
-
 use std::convert::Infallible;
 
 use annals_codec::scan::{self, Scan, Sink, Stop, Totals, Verdict};
-use annals_codec::{Chain, Commit, Epoch, Event, Position, SEGMENT_HEADER_LEN, Seed};
-use libfuzzer_sys::fuzz_target;
-use testing::{Miser, Parts, Writer, header};
+use annals_codec::{Commit, Epoch, Event, Position, SEGMENT_HEADER_LEN, Seed, Tail};
 
-fuzz_target!(|input: &[u8]| {
-    let mut script = Script(input);
+use crate::letter;
+use crate::script::Script;
+use crate::testing::{Miser, Parts, Writer, header};
+
+/// Runs the script, and judges what is left of the segment.
+pub fn check(input: &[u8]) {
+    let mut script = Script::new(input);
     let mut writer = Writer::new(header());
     let (intact, end) = script.write(&mut writer);
     let mut bytes = writer.bytes.clone();
     let untouched = script.damage(&mut bytes);
     let whole = writer.ends[1..].iter().filter(|&&end| end <= untouched.min(intact)).count();
-    check(&writer, &bytes, whole, end);
-});
-
-/// Reads numbers and bytes off the input; zeros when there is no more.
-struct Script<'a>(&'a [u8]);
+    judge(&writer, &bytes, whole, end);
+}
 
 impl Script<'_> {
-    fn byte(&mut self) -> u8 {
-        let Some((&byte, rest)) = self.0.split_first() else { return 0 };
-        self.0 = rest;
-        byte
-    }
-
-    fn number(&mut self) -> u64 {
-        let width = self.byte() % 9;
-        (0..width).fold(0, |number, _| number << 8 | u64::from(self.byte()))
-    }
-
-    fn some_bytes(&mut self) -> Vec<u8> {
-        let len = usize::from(self.byte()).min(self.0.len());
-        let (bytes, rest) = self.0.split_at(len);
-        self.0 = rest;
-        bytes.to_vec()
-    }
-
     /// Writes until told to stop. Returns up to where everything is as a store
     /// writes it, and how far that had been synced at the last.
     fn write(&mut self, writer: &mut Writer) -> (u64, u64) {
@@ -67,10 +44,10 @@ impl Script<'_> {
                 0 => break,
                 1 | 2 => {
                     let data = self.some_bytes();
-                    writer.batch(&[Parts::plain(n, &data)]);
+                    writer.batch(&[Parts::plain(n, data)]);
                 }
                 3 => {
-                    let events: Vec<_> = (0..self.byte() % 5).map(|_| Parts::plain(n, &self.some_bytes())).collect();
+                    let events: Vec<_> = (0..self.byte() % 5).map(|_| Parts::plain(n, self.some_bytes())).collect();
                     writer.batch(&events);
                 }
                 4 => writer.sync(),
@@ -78,24 +55,35 @@ impl Script<'_> {
                 6 => {
                     let (kind, body) = (self.byte(), self.some_bytes());
                     spoil(writer);
-                    writer.raw_frame(kind, &body);
+                    writer.raw_frame(kind, body);
                 }
                 7 => {
                     let (which, value) = (self.byte(), self.number());
                     spoil(writer);
                     let event = Parts::plain(n, b"lie");
-                    writer.batch_with(&[event], |commit| match which % 5 {
+                    if which % 7 == 6 {
+                        // A batch before this one that is not there.
+                        writer.chain ^= value as u32;
+                    }
+                    writer.batch_with(&[event], |commit| match which % 7 {
                         0 => commit.durable_offset = value,
                         1 => commit.batch_bytes = value as u32,
                         2 => commit.count = value as u32,
                         3 => commit.first = Position::new(value),
-                        _ => commit.epoch = Epoch::new(value as u32),
+                        4 => commit.epoch = Epoch::new(value as u32),
+                        // Events that are not there, all else agreeing.
+                        5 => {
+                            commit.count = value as u32;
+                            commit.last =
+                                Position::new((commit.first.get() + u64::from(commit.count)).saturating_sub(1));
+                        }
+                        _ => {}
                     });
                 }
                 8 => {
                     let plain = self.some_bytes();
                     spoil(writer);
-                    writer.bytes.extend_from_slice(&plain);
+                    writer.bytes.extend_from_slice(plain);
                     writer.bytes.resize(writer.bytes.len().next_multiple_of(8), 0);
                 }
                 9 => {
@@ -144,39 +132,75 @@ impl Script<'_> {
     }
 }
 
-/// Encodes again whatever the scan reports, and compares.
+/// Takes what the scan reports only if it is there by the letter of the format, and encodes to the same bytes.
 struct Recoder<'a> {
     bytes: &'a [u8],
     seed: Seed,
     totals: Totals,
-    pending: Vec<i64>,
+    /// The last batch: what the next one must go on from.
+    last: Tail,
+    pending: Vec<Pending>,
 }
 
-impl Recoder<'_> {
-    fn stored(&self, offset: u64, len: usize) -> &[u8] {
-        &self.bytes[offset as usize..][..len]
+/// An event whose marker has not come yet.
+struct Pending {
+    offset: u64,
+    recorded_at: i64,
+}
+
+impl<'a> Recoder<'a> {
+    /// The frame at `offset` without its padding.
+    fn frame(&self, offset: u64) -> &'a [u8] {
+        let rest = &self.bytes[offset as usize..];
+        let len = letter::frame_len(rest, self.seed.get()).unwrap_or_else(|| panic!("there is no frame at {offset}"));
+        &rest[..len]
     }
 }
 
 impl Sink for Recoder<'_> {
     fn event(&mut self, offset: u64, event: &Event<'_>) {
-        let low_bits = self.stored(offset + 10, 2);
-        let epoch = Epoch::new(u32::from(u16::from_le_bytes([low_bits[0], low_bits[1]])));
+        let frame = self.frame(offset);
+        assert_eq!(Some(*event), letter::event(frame), "the event at {offset}");
         let mut again = Vec::new();
-        event.encode(&mut again, self.seed, epoch);
-        assert_eq!(self.stored(offset, again.len()), again, "the event at {offset}");
-        self.pending.push(event.recorded_at);
+        event.encode(&mut again, self.seed, Epoch::new(letter::number(frame, 10, 2) as u32));
+        assert_eq!(frame, &again[..frame.len()], "the event at {offset}");
+        self.pending.push(Pending { offset, recorded_at: event.recorded_at });
     }
 
+    /// FORMAT.md, "What makes a batch exist", condition by condition.
     fn commit(&mut self, offset: u64, commit: &Commit<'_>) {
-        let mut again = Vec::new();
-        commit.encode(&mut again, self.seed, 0, &mut Chain::default());
-        let stored = self.stored(offset, again.len());
-        assert_eq!((&stored[4..48], &stored[52..]), (&again[4..48], &again[52..]), "the marker at {offset}");
-        assert_eq!(commit.count as usize, self.pending.len(), "the marker at {offset}");
+        let frame = self.frame(offset);
+        assert_eq!(Some(*commit), letter::commit(frame), "the marker at {offset}");
+        let start = self.pending.first().map_or(offset, |event| event.offset);
+        let mut chained = self.last.chain.expect("a scan from the start knows it").to_le_bytes().to_vec();
+        for (event, expected) in self.pending.iter().zip(1..) {
+            let frame = self.frame(event.offset);
+            assert_eq!(letter::number(frame, 12, 8), self.last.position.get() + expected, "the batch at {start}");
+            assert_eq!(letter::number(frame, 10, 2), u64::from(commit.epoch.get() as u16), "the batch at {start}");
+            chained.extend_from_slice(&frame[..4]);
+        }
+        chained.extend_from_slice(&frame[20..48]);
+        assert_eq!(commit.first, self.last.position.plus(1), "the batch at {start}");
+        assert_eq!(commit.count as usize, self.pending.len(), "the batch at {start}");
+        assert_eq!(u64::from(commit.batch_bytes), offset - start, "the batch at {start}");
+        assert!(commit.epoch >= self.last.epoch, "the batch at {start}");
+        assert!(
+            (self.last.durable_offset..=start).contains(&commit.durable_offset),
+            "the batch at {start}: {commit:?}"
+        );
+        assert_eq!(commit.chain, letter::crc(0, &chained), "the batch at {start}");
+        assert!(start >= self.last.offset, "the batch at {start} lies over the one before");
+
+        self.last = Tail {
+            offset: offset + frame.len().next_multiple_of(8) as u64,
+            position: commit.last,
+            chain: Some(commit.chain),
+            epoch: commit.epoch,
+            durable_offset: commit.durable_offset,
+        };
         self.totals.events += self.pending.len() as u64;
         self.totals.batches += 1;
-        for time in self.pending.drain(..) {
+        for time in self.pending.drain(..).map(|event| event.recorded_at) {
             let (min, max) = self.totals.recorded_at.unwrap_or((time, time));
             self.totals.recorded_at = Some((min.min(time), max.max(time)));
         }
@@ -187,12 +211,16 @@ impl Sink for Recoder<'_> {
     }
 }
 
-fn check(writer: &Writer, bytes: &[u8], whole: usize, durable_offset: u64) {
+fn judge(writer: &Writer, bytes: &[u8], whole: usize, durable_offset: u64) {
     let first = scan::first_tail(&writer.header);
-    let mut recoder = Recoder { bytes, seed: writer.seed, totals: Totals::default(), pending: Vec::new() };
+    let mut recoder = Recoder { bytes, seed: writer.seed, totals: Totals::default(), last: first, pending: Vec::new() };
     let mut source = bytes;
     let Ok::<Scan, Infallible>(scan) = scan::scan(&mut source, writer.seed, first, &mut recoder);
     assert_eq!(scan.totals, recoder.totals);
+    // Frames that may be skipped can stand behind the last batch.
+    assert!(
+        Tail { offset: recoder.last.offset, ..scan.tail } == recoder.last && scan.tail.offset >= recoder.last.offset
+    );
     assert!(recoder.pending.is_empty(), "what was not committed was taken back");
     assert!(scan.totals.batches >= whole as u64, "{whole} batches were not touched: {scan:?}");
 

@@ -1,0 +1,278 @@
+//! The format read by the letter of `codec/FORMAT.md`, once more and as plainly as can be.
+//!
+//! What the targets compare the codec with, so nothing here calls it but to
+//! name the result: numbers are read byte by byte, checksums are made with a
+//! table of their own, and every rule stands where the page has it.
+
+use annals_codec::{
+    Commit, ContentType, Epoch, Event, EventId, LogId, Position, Seal, Seed, SegmentHeader, SegmentNumber, StoreMeta,
+    StreamVersion, Tags, Tracking, Trailer, Watermark,
+};
+
+const CRC_TABLE: [u32; 256] = {
+    let mut table = [0; 256];
+    let mut byte = 0;
+    while byte < 256 {
+        let (mut crc, mut bit) = (byte as u32, 0);
+        while bit < 8 {
+            crc = if crc & 1 == 1 { crc >> 1 ^ 0xEDB8_8320 } else { crc >> 1 };
+            bit += 1;
+        }
+        table[byte] = crc;
+        byte += 1;
+    }
+    table
+};
+
+/// CRC-32/IEEE of `bytes`, behind bytes whose checksum is `seed`.
+pub(crate) fn crc(seed: u32, bytes: &[u8]) -> u32 {
+    !bytes.iter().fold(!seed, |crc, byte| CRC_TABLE[usize::from(crc as u8 ^ byte)] ^ crc >> 8)
+}
+
+/// The little-endian number in `len` bytes at `at`.
+pub(crate) fn number(bytes: &[u8], at: usize, len: usize) -> u64 {
+    bytes[at..at + len].iter().rev().fold(0, |number, byte| number << 8 | u64::from(*byte))
+}
+
+fn array<const N: usize>(bytes: &[u8], at: usize) -> [u8; N] {
+    std::array::from_fn(|n| bytes[at + n])
+}
+
+/// A counter: its highest bit is never set.
+fn counter(bytes: &[u8], at: usize) -> Option<u64> {
+    Some(number(bytes, at, 8)).filter(|number| number >> 63 == 0)
+}
+
+fn all_zero(bytes: &[u8]) -> bool {
+    bytes.iter().all(|byte| *byte == 0)
+}
+
+fn name(bytes: &[u8], most: usize) -> Option<&str> {
+    let text = str::from_utf8(bytes).ok()?;
+    (1..=most).contains(&text.len()).then_some(text).filter(|text| !text.contains('\0'))
+}
+
+/// One part after the other.
+struct Parts<'a>(&'a [u8]);
+
+impl<'a> Parts<'a> {
+    fn take(&mut self, len: u64) -> Option<&'a [u8]> {
+        let len = usize::try_from(len).ok().filter(|len| *len <= self.0.len())?;
+        let (part, rest) = self.0.split_at(len);
+        self.0 = rest;
+        Some(part)
+    }
+
+    fn take_if(&mut self, there: bool, len: u64) -> Option<Option<&'a [u8]>> {
+        if there { self.take(len).map(Some) } else { Some(None) }
+    }
+}
+
+/// §4: the length of a frame with a good checksum, length, padding and kind at the start of `bytes`.
+pub(crate) fn frame_len(bytes: &[u8], seed: u32) -> Option<usize> {
+    let len = usize::try_from(number(bytes.get(..20)?, 4, 4)).ok()?;
+    let padding = bytes.get(len..len.next_multiple_of(8))?;
+    let is_good = len >= 20
+        && number(bytes, 0, 4) == u64::from(crc(seed, &bytes[4..len]))
+        && all_zero(padding)
+        && (matches!(bytes[8], 1..=3) || bytes[8] >= 0x80);
+    is_good.then_some(len)
+}
+
+/// §4: the event in a frame, given without its padding.
+pub(crate) fn event(frame: &[u8]) -> Option<Event<'_>> {
+    let flags = frame[9];
+    if frame.len() < 72 || flags > 7 || number(frame, 68, 4) != 0 {
+        return None;
+    }
+    let mut parts = Parts(&frame[72..]);
+    let occurred_at = parts.take_if(flags & 1 != 0, 8)?;
+    let correlation_id = parts.take_if(flags & 2 != 0, 16)?;
+    let causation_id = parts.take_if(flags & 4 != 0, 16)?;
+    let data = parts.take(number(frame, 52, 4))?;
+    let has_metadata = number(frame, 56, 4) != 0xFFFF_FFFF;
+    let metadata = parts.take_if(has_metadata, number(frame, 56, 4))?;
+    let stream = name(parts.take(number(frame, 60, 2))?, 512)?;
+    let event_type = name(parts.take(number(frame, 62, 1))?, 255)?;
+    let tags = parts.take(number(frame, 64, 2))?;
+    let mut each = Parts(tags);
+    while let Some(len) = each.take(1) {
+        name(each.take(u64::from(len[0]))?, 255)?;
+    }
+    if !parts.0.is_empty() || number(frame, 12, 8) == 0 || number(frame, 36, 8) == 0 {
+        return None;
+    }
+    let mut event = Event::new(stream, event_type, data);
+    event.position = Position::new(number(frame, 12, 8));
+    event.version = StreamVersion::new(number(frame, 36, 8));
+    event.id = EventId::from_bytes(array(frame, 20));
+    event.recorded_at = number(frame, 44, 8).cast_signed();
+    event.occurred_at = occurred_at.map(|bytes| number(bytes, 0, 8).cast_signed());
+    event.correlation_id = correlation_id.map(|bytes| EventId::from_bytes(array(bytes, 0)));
+    event.causation_id = causation_id.map(|bytes| EventId::from_bytes(array(bytes, 0)));
+    event.schema_version = number(frame, 66, 2) as u16;
+    event.content_type = ContentType::new(frame[63]);
+    event.tags = Tags::from_encoded(tags);
+    event.metadata = metadata;
+    Some(event)
+}
+
+/// §4: the marker in a frame, given without its padding.
+pub(crate) fn commit(frame: &[u8]) -> Option<Commit<'_>> {
+    if frame.len() < 64 || frame[9] != 0 || !all_zero(&frame[58..64]) || number(frame, 52, 2) > 1 {
+        return None;
+    }
+    let mut parts = Parts(&frame[64..]);
+    let hash = parts.take_if(number(frame, 52, 2) == 1, 32)?;
+    let key = parts.take_if(number(frame, 54, 2) != 0, number(frame, 54, 2))?;
+    let tracking = parts.take_if(number(frame, 56, 2) != 0, number(frame, 56, 2))?;
+    let epoch = number(frame, 20, 4) as u32;
+    let positions = (u128::from(number(frame, 28, 8)), u128::from(number(frame, 24, 4)), number(frame, 12, 8));
+    let run_on =
+        positions.0 + positions.1 == u128::from(positions.2) + 1 && u64::try_from(positions.0 + positions.1).is_ok();
+    if !parts.0.is_empty() || !run_on || u64::from(epoch as u16) != number(frame, 10, 2) {
+        return None;
+    }
+    let mut commit = Commit::new(Epoch::new(epoch), Position::new(positions.2), number(frame, 24, 4) as u32);
+    commit.first = Position::new(number(frame, 28, 8));
+    commit.durable_offset = number(frame, 36, 8);
+    commit.batch_bytes = number(frame, 44, 4) as u32;
+    commit.chain = number(frame, 48, 4) as u32;
+    commit.hash = hash.map(|bytes| array(bytes, 0));
+    commit.key = match key {
+        Some(key) => Some(name(key, 128)?),
+        None => None,
+    };
+    commit.tracking = match tracking {
+        Some(record) => {
+            let source = name(record.get(8..)?, 255)?;
+            Some(Tracking { source, upstream: number(record, 0, 8) })
+        }
+        None => None,
+    };
+    Some(commit)
+}
+
+/// §6: the seal in a frame, given without its padding.
+pub(crate) fn seal(frame: &[u8]) -> Option<Seal> {
+    if frame.len() != 64 || frame[9] != 0 || number(frame, 60, 4) != 0 || number(frame, 20, 2) != number(frame, 10, 2) {
+        return None;
+    }
+    Some(Seal {
+        epoch: Epoch::new(number(frame, 20, 4) as u32),
+        last: Position::new(number(frame, 12, 8)),
+        chain: number(frame, 24, 4) as u32,
+        events: number(frame, 28, 8),
+        batches: number(frame, 36, 8),
+        min_recorded_at: number(frame, 44, 8).cast_signed(),
+        max_recorded_at: number(frame, 52, 8).cast_signed(),
+    })
+}
+
+/// §6: the trailer.
+pub(crate) fn trailer(bytes: &[u8; 40], seed: u32) -> Option<Trailer> {
+    let entries = number(bytes, 24, 4);
+    let end = u128::from(number(bytes, 16, 8)) + u128::from(entries * 4).next_multiple_of(8) + 40;
+    let is_good = bytes[..8] == *b"\x89ANNEND\n"
+        && number(bytes, 36, 4) == u64::from(crc(seed, &bytes[..36]))
+        && number(bytes, 32, 4) == 0
+        && end == u128::from(number(bytes, 8, 8));
+    is_good.then(|| Trailer {
+        file_len: number(bytes, 8, 8),
+        index_offset: number(bytes, 16, 8),
+        events: entries as u32,
+        index_crc: number(bytes, 28, 4) as u32,
+    })
+}
+
+/// §3: the header of a segment, with the seed.
+pub(crate) fn header(bytes: &[u8]) -> Option<(SegmentHeader, Seed)> {
+    let bytes = bytes.get(..4096)?;
+    let checksum = crc(0, &bytes[..4092]);
+    let no_surprise = all_zero(&bytes[60..64]) && all_zero(&bytes[100..104]) && all_zero(&bytes[136..4092]);
+    let is_good = bytes[..8] == *b"\x89ANNSEG\n"
+        && number(bytes, 4092, 4) == u64::from(checksum)
+        && number(bytes, 8, 2) == 1
+        && (no_surprise || number(bytes, 10, 2) > 0)
+        && number(bytes, 12, 4) == 4096
+        && number(bytes, 16, 4) == 0;
+    let header = SegmentHeader {
+        log_id: LogId::from_bytes(array(bytes, 24)),
+        number: SegmentNumber::new(counter(bytes, 40)?),
+        base: Position::new(counter(bytes, 48)?),
+        epoch: Epoch::new(number(bytes, 56, 4) as u32),
+        salt: array(bytes, 64),
+        created_at: number(bytes, 80, 8).cast_signed(),
+        predecessor_len: number(bytes, 88, 8),
+        chain: number(bytes, 96, 4) as u32,
+        chain_hash: array(bytes, 104),
+    };
+    is_good.then_some((header, Seed::new(checksum)))
+}
+
+/// §7: a slot of `store.meta`. `Err` when it is one of another major version.
+pub(crate) fn meta(slot: &[u8]) -> Result<Option<StoreMeta>, ()> {
+    let Some(slot) = slot.get(..512) else { return Ok(None) };
+    if slot[..8] != *b"\x89ANNMET\n" || number(slot, 508, 4) != u64::from(crc(0, &slot[..508])) {
+        return Ok(None);
+    }
+    if number(slot, 8, 2) != 1 {
+        return Err(());
+    }
+    if number(slot, 10, 2) == 0 && !(all_zero(&slot[12..16]) && all_zero(&slot[88..508])) {
+        return Ok(None);
+    }
+    let counters: Option<Vec<u64>> = [16, 56, 64, 72, 80].into_iter().map(|at| counter(slot, at)).collect();
+    Ok(counters.map(|counters| StoreMeta {
+        sequence: counters[0],
+        log_id: LogId::from_bytes(array(slot, 24)),
+        created_at: number(slot, 40, 8).cast_signed(),
+        epoch: Epoch::new(number(slot, 48, 4) as u32),
+        active: SegmentNumber::new(counters[1]),
+        active_base: Position::new(counters[2]),
+        active_seed: Seed::new(number(slot, 52, 4) as u32),
+        floor: SegmentNumber::new(counters[3]),
+        floor_base: Position::new(counters[4]),
+    }))
+}
+
+/// §8: a slot of `WATERMARK`.
+pub(crate) fn watermark(slot: &[u8]) -> Option<Watermark> {
+    let slot = slot.get(..512)?;
+    let is_good = slot[..8] == *b"\x89ANNWTM\n"
+        && number(slot, 508, 4) == u64::from(crc(0, &slot[..508]))
+        && all_zero(&slot[36..40])
+        && all_zero(&slot[64..508]);
+    let watermark = Watermark {
+        log_id: LogId::from_bytes(array(slot, 8)),
+        sequence: counter(slot, 24)?,
+        epoch: Epoch::new(number(slot, 32, 4) as u32),
+        segment: SegmentNumber::new(counter(slot, 40)?),
+        offset: counter(slot, 48)?,
+        position: Position::new(counter(slot, 56)?),
+    };
+    is_good.then_some(watermark)
+}
+
+/// The input as it is, as one slot after the other with good checksums, and, short as it
+/// may be, as two halves of which each begins a slot: what a fuzzer would take long to find out.
+pub(crate) fn slots(input: &[u8], stride: usize) -> [Vec<u8>; 3] {
+    let mut good = input.to_vec();
+    for slot in good.chunks_mut(stride).filter_map(|slot| slot.get_mut(..512)) {
+        make_good(slot);
+    }
+    let mut halves = vec![0; 2 * stride];
+    let parts = input.split_at(input.len() / 2);
+    for (part, slot) in [parts.0, parts.1].into_iter().zip(halves.chunks_mut(stride)) {
+        let len = part.len().min(508);
+        slot[..len].copy_from_slice(&part[..len]);
+        make_good(&mut slot[..512]);
+    }
+    [input.to_vec(), good, halves]
+}
+
+/// Ends `bytes` with their checksum.
+pub(crate) fn make_good(bytes: &mut [u8]) {
+    let (body, checksum) = bytes.split_at_mut(bytes.len() - 4);
+    checksum.copy_from_slice(&crc(0, body).to_le_bytes());
+}
