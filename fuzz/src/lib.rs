@@ -1,4 +1,4 @@
-//! Coverage-guided attacks: one target per parser.
+//! Coverage-guided attacks: one target per parser, and one for whole sequences of operations.
 //!
 //! ```text
 //!  frame       one frame, one trailer                     ┐
@@ -8,6 +8,7 @@
 //!  segment     a script writes and damages a segment; the scan, against what must be true of each
 //!  index       a script writes an index; its answers, against a reader who remembers everything
 //!  ndjson      a line of `annals import`, against a reader of its members one by one
+//!  operations  a story with faults and crashes, against the model of the crash harness
 //! ```
 //!
 //! A target is a function that panics when it disagrees. The fuzzer calls it
@@ -21,6 +22,7 @@ pub mod index;
 mod letter;
 pub mod meta;
 pub mod ndjson;
+pub mod operations;
 mod script;
 pub mod segment;
 #[path = "../../codec/src/testing.rs"]
@@ -34,15 +36,18 @@ pub struct Target {
     pub name: &'static str,
     /// Looks at one input, and panics when something is wrong.
     pub check: fn(&[u8]),
+    /// What the input means, for those in which it is not plain to see.
+    pub show: Option<fn(&[u8]) -> String>,
 }
 
 /// All of them.
-pub const TARGETS: [Target; 7] = [
-    Target { name: "frame", check: frame::check },
-    Target { name: "header", check: header::check },
-    Target { name: "index", check: index::check },
-    Target { name: "meta", check: meta::check },
-    Target { name: "ndjson", check: ndjson::check },
-    Target { name: "segment", check: segment::check },
-    Target { name: "watermark", check: watermark::check },
+pub const TARGETS: [Target; 8] = [
+    Target { name: "frame", check: frame::check, show: None },
+    Target { name: "header", check: header::check, show: None },
+    Target { name: "index", check: index::check, show: None },
+    Target { name: "meta", check: meta::check, show: None },
+    Target { name: "ndjson", check: ndjson::check, show: None },
+    Target { name: "operations", check: operations::check, show: Some(operations::show) },
+    Target { name: "segment", check: segment::check, show: None },
+    Target { name: "watermark", check: watermark::check, show: None },
 ];

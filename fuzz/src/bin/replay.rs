@@ -57,6 +57,9 @@ fn replay(target: &Target, paths: &[PathBuf]) -> io::Result<()> {
     for file in files {
         let input = std::fs::read(&file).map_err(|error| because(&file, &error))?;
         print!("{} {} ({} bytes) … ", target.name, file.display(), input.len());
+        if let Some(show) = target.show {
+            print!("{} … ", show(&input));
+        }
         io::stdout().flush()?;
         let began = Instant::now();
         (target.check)(&input);
