@@ -45,8 +45,28 @@ impl Batch {
 
     /// The payload of its event number `index`.
     pub fn payload(&self, index: usize) -> Vec<u8> {
-        let line = format!("batch {} event {index} ", self.number);
-        line.bytes().cycle().take(self.events[index].1).collect()
+        let mut payload = self.line(index);
+        let len = self.events[index].1;
+        payload.reserve(len.saturating_sub(payload.len()));
+        while payload.len() < len {
+            payload.extend_from_within(..payload.len().min(len - payload.len()));
+        }
+        payload.truncate(len);
+        payload
+    }
+
+    /// Whether this is the payload of its event number `index`: a line that repeats, so one comparison of the
+    /// bytes with themselves tells.
+    pub fn is_payload(&self, index: usize, bytes: &[u8]) -> bool {
+        let line = self.line(index);
+        let begin = line.len().min(bytes.len());
+        bytes.len() == self.events[index].1
+            && bytes[..begin] == line[..begin]
+            && bytes[begin..] == bytes[..bytes.len() - begin]
+    }
+
+    fn line(&self, index: usize) -> Vec<u8> {
+        format!("batch {} event {index} ", self.number).into_bytes()
     }
 
     /// The type of its event number `index`: types alternate, so that looking one up leaves something out.
@@ -302,6 +322,28 @@ impl Model {
             Rule::AcknowledgedStays
         } else {
             Rule::WholeOrAbsent
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_payload_is_known_and_so_is_every_byte_of_it() {
+        for len in [0, 1, 17, 18, 19, 100] {
+            let batch = Batch::new(12, &[("a", len), ("a", len)]);
+            let mut payload = batch.payload(1);
+            assert!(payload.len() == len && batch.is_payload(1, &payload), "{len}");
+            assert_eq!(payload, b"batch 12 event 1 ".iter().copied().cycle().take(len).collect::<Vec<u8>>());
+            for byte in 0..len {
+                payload[byte] ^= 1;
+                assert!(!batch.is_payload(1, &payload), "{len}, byte {byte}");
+                payload[byte] ^= 1;
+            }
+            assert!(!batch.is_payload(1, &[&payload[..], b"b"].concat()));
+            assert!(len < 17 || !batch.is_payload(0, &payload));
         }
     }
 }

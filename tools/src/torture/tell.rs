@@ -565,13 +565,13 @@ pub(super) fn aftermath(disk: &SimDisk, model: &Model, end: End, tally: &mut Tal
     // What was shown is durable, without a close. It needs no check of its own: the disk after it is judged below.
     let cut = disk.after_power_loss(PowerLoss::KeepLeast, 0);
     drop(store);
-    let closed = content(disk);
+    let closed = disk.fork();
     let store = must_open(disk)?;
     let report = store.recovery_report();
     ensure!(report.is_clean(), OpeningRepeats, "the second recovery had something to do: {report:?}");
     drop(store);
-    let differs = content(disk).into_iter().zip(closed).find(|(now, then)| now != then);
-    ensure!(differs.is_none(), OpeningRepeats, "opening again changed {:?}", differs.map(|(now, _)| now.0));
+    let differs = disk.difference(&closed);
+    ensure!(differs.is_none(), OpeningRepeats, "opening again changed {differs:?}");
 
     let store = must_open(&cut)?;
     tally.opens += 1;
@@ -608,10 +608,4 @@ pub(super) fn aftermath(disk: &SimDisk, model: &Model, end: End, tally: &mut Tal
 
 fn must_open(disk: &SimDisk) -> Result<EventStore, Violation> {
     open(disk).map_err(|error| Violation::new(Rule::CrashIsNotDamage, format!("it does not open: {error}")))
-}
-
-/// The paths and bytes of all files, but for the lock.
-fn content(disk: &SimDisk) -> Vec<(String, Vec<u8>)> {
-    let paths = disk.paths().into_iter().filter(|path| path != "LOCK");
-    paths.map(|path| (path.clone(), disk.read_file(&path).unwrap_or_default())).collect()
 }

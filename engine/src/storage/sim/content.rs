@@ -82,6 +82,17 @@ impl Content {
         self.page((byte / PAGE) as usize)[(byte % PAGE) as usize] ^= 1 << (bit % 8);
     }
 
+    /// Whether both read the same; pages that they share cost nothing.
+    pub(super) fn is_same(&self, other: &Content) -> bool {
+        const ZEROS: Page = [0; PAGE as usize];
+        let page = |content: &Content, number: usize| content.pages.get(number).cloned().flatten();
+        (0..self.pages.len().max(other.pages.len())).all(|number| match (page(self, number), page(other, number)) {
+            (Some(one), Some(other)) => Arc::ptr_eq(&one, &other) || one == other,
+            (Some(only), None) | (None, Some(only)) => *only == ZEROS,
+            (None, None) => true,
+        })
+    }
+
     fn page(&mut self, page: usize) -> &mut Page {
         if self.pages.len() <= page {
             self.pages.resize(page + 1, None);

@@ -84,6 +84,11 @@ impl Inode {
         self.len
     }
 
+    /// Whether both read the same through the cache.
+    pub(super) fn is_same(&self, other: &Inode) -> bool {
+        self.len == other.len && self.cache.is_same(&other.cache)
+    }
+
     /// How many changes no sync covers.
     pub(super) fn unsynced(&self) -> usize {
         self.pending.len()

@@ -341,6 +341,19 @@ impl SimDisk {
         })
     }
 
+    /// The first path under which the two disks show something else; the lock does not count.
+    pub fn difference(&self, other: &SimDisk) -> Option<String> {
+        let (one, other) = (self.state().clone(), other.state());
+        let mut paths: Vec<&Arc<str>> = one.names.seen.keys().chain(other.names.seen.keys()).collect();
+        paths.sort_unstable();
+        let differ = |path: &Arc<str>| match (one.names.seen.get(path), other.names.seen.get(path)) {
+            (Some(&Node::File(a)), Some(&Node::File(b))) => !one.inodes[a].is_same(&other.inodes[b]),
+            (Some(Node::Dir), Some(Node::Dir)) => false,
+            _ => true,
+        };
+        paths.into_iter().filter(|path| &***path != LOCK).find(|path| differ(path)).map(|path| path.to_string())
+    }
+
     /// The bytes of a file, as the disk has them: those that no power loss can
     /// take, if the file keeps its name.
     pub fn read_file_on_disk(&self, path: &str) -> Option<Vec<u8>> {

@@ -862,3 +862,21 @@ fn randomness_is_the_same_for_the_same_seed_and_never_the_same_twice_on_one_disk
     assert!(seen.insert(draw(&disk.after_kill())), "after a kill");
     assert!(seen.insert(draw(&disk.after_power_loss(PowerLoss::KeepMost, 7))), "after a power loss, by the same seed");
 }
+
+#[test]
+fn two_disks_differ_where_they_read_differently_and_nowhere_else() {
+    let disk = SimDisk::new(1);
+    disk.write_file("a", &[1; 9_000]);
+    disk.write_file("b", &[0; 5_000]);
+    let other = disk.fork();
+    assert_eq!(disk.difference(&other), None);
+    disk.write_file("LOCK", b"");
+    disk.write_file("b", &[0; 5_000]);
+    assert_eq!(disk.difference(&other), None, "the same bytes on other pages, and the lock");
+    disk.flip("b", 8 * 4_999);
+    assert_eq!(disk.difference(&other).as_deref(), Some("b"));
+    disk.write_file("b", &[0; 5_001]);
+    assert_eq!(other.difference(&disk).as_deref(), Some("b"), "by its length");
+    disk.remove_file("a");
+    assert_eq!(other.difference(&disk).as_deref(), Some("a"), "by its absence");
+}
