@@ -236,6 +236,10 @@ pub(crate) struct TortureArgs {
     /// Every way in which a short story can go wrong; of --stories COUNT such stories [default: 200]
     #[arg(long)]
     pub(crate) exhaustive: bool,
+    /// With --exhaustive: of the recoveries, interrupt one in so many at each of its own operations. With 1, all
+    /// of them, which takes minutes a story
+    #[arg(long, value_name = "COUNT", requires = "exhaustive", default_value_t = 50, value_parser = clap::value_parser!(u64).range(1..))]
+    pub(crate) interrupt_one_in: u64,
     /// Break the engine in this way first: the harness has to find it
     #[cfg(feature = "planted-bugs")]
     #[arg(long, value_name = "BUG", value_parser = parse_bug)]

@@ -17,6 +17,11 @@ fn nothing_is_written_under_a_name_whose_sync_failed_when_there_is_no_space_for_
 }
 
 #[test]
+fn readers_see_what_a_recovery_has_shown_also_when_there_is_no_space_for_the_next_segment() {
+    check_story("disk 1: space 1, sync b0, sync d64123, full 23, kill / reader, kill");
+}
+
+#[test]
 fn a_slot_of_store_meta_that_is_not_on_the_disk_yet_does_not_cost_the_other_one() {
     check_story("disk 41913: buffered b0, stop 18, kill / buffered a0, stop 3, lose random 60971");
 }

@@ -69,8 +69,8 @@ pub fn run_every_end(plan: &Plan, care: Care, progress: impl FnMut(u64)) -> (Cas
         cases.add(&explore(&steps, Care { seed, ..care }, tally)?);
         Ok(())
     };
-    // Each is thousands of stories.
-    let (tally, cases, finding) = share_out(plan, 100 * HANGS, work, Cases::add, progress);
+    // Each is tens of thousands of stories, or millions.
+    let (tally, cases, finding) = share_out(plan, 1000 * HANGS, work, Cases::add, progress);
     (cases, tally, finding)
 }
 

@@ -315,7 +315,7 @@ fn finish_roll(
 fn tell_others(watermark: &mut WatermarkFile, plan: &Usable, segment: &Segment, written: u64) {
     let nothing = (SegmentNumber::FIRST, SEGMENT_HEADER_LEN as u64);
     let known = plan.watermark.map_or(nothing, |watermark| (watermark.segment, watermark.offset));
-    if !segment.sealed && known < (segment.number, written) {
+    if known < (segment.number, written) {
         watermark.advance(Watermark {
             log_id: plan.log_id,
             sequence: 0,

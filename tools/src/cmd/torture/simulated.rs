@@ -49,7 +49,7 @@ pub(super) fn run_exhaustive(args: &TortureArgs, out: &mut Out) -> Ended {
     let plan = plan(args, args.stories.min(200));
     let began = Instant::now();
     let progress = Progress::count(out.is_json(), "ending stories", plan.stories);
-    let care = Care { interrupt_one_in: 1, seed: plan.seed };
+    let care = Care { interrupt_one_in: args.interrupt_one_in, seed: plan.seed };
     let (cases, tally, finding) = run_every_end(&plan, care, |done| progress.set(done, plan.stories));
     drop(progress);
     tell(&plan, began, Some(cases), &tally, finding.as_ref(), out)
