@@ -335,9 +335,9 @@ fn a_sync_that_the_kernel_fails_is_told_once_as_unknown_and_then_as_poison() {
         return;
     }
     drop(EventStore::open(dir.path(), &quiet()).unwrap());
-    // The first sync is the open's, the second the epoch's, and one belongs to each append.
+    // The first sync is the open's, two are the epoch's, one for each slot, and one belongs to each append.
     let inject =
-        ["strace", "-f", "-o", "/dev/null", "-e", "trace=fdatasync", "-e", "inject=fdatasync:error=EIO:when=5"];
+        ["strace", "-f", "-o", "/dev/null", "-e", "trace=fdatasync", "-e", "inject=fdatasync:error=EIO:when=6"];
     let mut child = Running::start(command("fail", dir.path(), 0, &inject));
     let told: Vec<String> = (0..11).map(|_| child.hears("an append")).collect();
     child.child.wait().unwrap();

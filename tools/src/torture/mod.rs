@@ -10,7 +10,17 @@
 //! The promises that are checked at every opening are [`Rule`]s, O1 to O10.
 //! The model is a list of batches; it knows nothing of files. A story is data with
 //! a text form, so that a finding is one line that can be pasted into a test.
+//!
+//! | driver | what fails | what is real |
+//! |---|---|---|
+//! | [`simulated`] | anything, at any operation, at random; by the million | nothing but the engine |
+//! | [`exhaustive`] | every operation of short stories, in every way, and again in the recovery | nothing but the engine |
+//! | [`process`] | processes die, system calls fail | processes, threads, the kernel, your disk |
+//! | [`power`] | the power, below a file system | all of that but the disk |
+//!
+//! What each promise rests on, and what is not covered, is in `engine/RELIABILITY.md`.
 
+mod aftermath;
 mod caught;
 pub mod exhaustive;
 pub mod generate;

@@ -3,12 +3,13 @@
 use std::sync::Arc;
 use std::sync::atomic::{AtomicI64, Ordering};
 
-use annals::storage::sim::{PowerLoss, SimDisk};
+use annals::storage::sim::SimDisk;
 use annals::{
     AppendCondition, AppendError, Appended, Clock, EventStore, ExpectedVersion, NewEvent, OpenError, Options, Outcome,
     QueryItem, StreamVersion,
 };
 
+use super::aftermath::aftermath;
 use super::model::{Batch, End, Model};
 use super::oracle;
 use super::rot::rot;
@@ -544,68 +545,4 @@ impl Told {
             self.model.tracking(self.model.len(), source).is_some_and(|recorded| recorded >= upstream)
         })
     }
-}
-
-/// Opens what the last life has left, and checks all that is promised of it. Returns how many
-/// batches of the model were there.
-///
-/// # Errors
-///
-/// The first promise that is broken.
-pub(super) fn aftermath(disk: &SimDisk, model: &Model, end: End, tally: &mut Tally) -> Result<usize, Violation> {
-    disk.set_capacity(None);
-    let before = model;
-    let mut model = model.clone();
-    let store = must_open(disk)?;
-    tally.opens += 1;
-    let shown = oracle::check(&store, &model, model.least(end))?;
-    tally.recovered(&model, shown, end, store.recovery_report());
-    model.recovered(shown);
-
-    // What was shown is durable, without a close. It needs no check of its own: the disk after it is judged below.
-    let cut = disk.after_power_loss(PowerLoss::KeepLeast, 0);
-    drop(store);
-    let closed = disk.fork();
-    let store = must_open(disk)?;
-    let report = store.recovery_report();
-    ensure!(report.is_clean(), OpeningRepeats, "the second recovery had something to do: {report:?}");
-    drop(store);
-    let differs = disk.difference(&closed);
-    ensure!(differs.is_none(), OpeningRepeats, "opening again changed {differs:?}");
-
-    let store = must_open(&cut)?;
-    tally.opens += 1;
-    let again = oracle::check(&store, &model, shown)?;
-    ensure!(again == shown, ShownStays, "{again} batches after a power loss, and {shown} were shown");
-    // Whoever lost an answer asks again, and everything is there once.
-    for batch in before.batches().filter(|batch| batch.can_be_retried()) {
-        let batch = Batch { is_exact: false, durability: annals::Durability::Sync, ..batch.clone() };
-        let done = match batch.commit(&store) {
-            Err(AppendError::TrackingConflict { .. }) => continue,
-            done => done.map_err(|error| Violation::new(Rule::FailuresAreTold, format!("a retry: {error}")))?,
-        };
-        let (is_found, is_there) = (done.outcome == Outcome::Duplicate, model.holds(&batch));
-        ensure!(
-            is_found == is_there,
-            ReadsAgree,
-            "batch {} again: {:?}, there: {is_there}",
-            batch.number,
-            done.outcome
-        );
-        if !is_found {
-            model.acknowledged(&batch)?;
-        }
-    }
-    let last = Batch::new(1_000_000, &[("z", 10), ("a", 20)]);
-    last.commit(&store).map_err(|error| Violation::new(Rule::FailuresAreTold, format!("one more append: {error}")))?;
-    model.acknowledged(&last)?;
-    let cut = cut.after_power_loss(PowerLoss::KeepLeast, 0);
-    let store = must_open(&cut)?;
-    tally.opens += 1;
-    oracle::check(&store, &model, model.len())?;
-    Ok(shown)
-}
-
-fn must_open(disk: &SimDisk) -> Result<EventStore, Violation> {
-    open(disk).map_err(|error| Violation::new(Rule::CrashIsNotDamage, format!("it does not open: {error}")))
 }

@@ -351,7 +351,7 @@ impl SimDisk {
             (Some(Node::Dir), Some(Node::Dir)) => false,
             _ => true,
         };
-        paths.into_iter().filter(|path| &***path != LOCK).find(|path| differ(path)).map(|path| path.to_string())
+        paths.into_iter().filter(|path| &***path != LOCK).find(|path| differ(path)).map(ToString::to_string)
     }
 
     /// The bytes of a file, as the disk has them: those that no power loss can
