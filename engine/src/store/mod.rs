@@ -672,6 +672,33 @@ mod tests {
     use super::*;
     use crate::options::Durability;
 
+    /// What is published with the head. Miri plays it with the weak memory that the orderings allow (`.ci/miri`).
+    #[test]
+    fn who_sees_the_head_sees_whole_events_below_it() {
+        let many = if cfg!(miri) { 12 } else { 5_000 };
+        let store = EventStore::in_memory(&Options::new().background(false).flush_interval(None)).unwrap();
+        std::thread::scope(|threads| {
+            threads.spawn(|| {
+                for number in 1..=many {
+                    let event = NewEvent::new("A", number.to_string());
+                    store.append("a", ExpectedVersion::Any, event).unwrap();
+                }
+            });
+            let mut seen = 0;
+            while seen < many {
+                let head = store.head().get();
+                for position in seen + 1..=head {
+                    let event = store.get(Position::new(position)).unwrap().expect("it is below the head");
+                    assert_eq!(event.data(), position.to_string());
+                    let last = store.stream_version("a").unwrap().get();
+                    assert!(last >= position, "the stream ends at {last}, and the head was {position}");
+                }
+                seen = head;
+                std::thread::yield_now();
+            }
+        });
+    }
+
     /// Whether the store can be opened while an event of its poisoned predecessor is alive.
     fn check_reopen(options: &Options, can_open: bool) {
         let dir = tempfile::tempdir().unwrap();
