@@ -227,13 +227,14 @@ pub(crate) struct TortureArgs {
     /// Everything follows from it: the same seed does the same again
     #[arg(long, value_name = "N", default_value_t = 1)]
     pub(crate) seed: u64,
-    /// How many stories to tell; each has a seed of its own, from --seed upwards
-    #[arg(long, value_name = "COUNT", default_value_t = 100_000)]
-    pub(crate) stories: u64,
+    /// How many stories to tell; each has a seed of its own, from --seed upwards [default: 100000, with
+    /// --exhaustive 200]
+    #[arg(long, value_name = "COUNT")]
+    pub(crate) stories: Option<u64>,
     /// On how many threads [default: as many as there are cores]
     #[arg(long, value_name = "COUNT", value_parser = clap::value_parser!(u32).range(1..=1024))]
     pub(crate) threads: Option<u32>,
-    /// Every way in which a short story can go wrong; of --stories COUNT such stories [default: 200]
+    /// Every way in which a short story can go wrong, for --stories COUNT such stories
     #[arg(long)]
     pub(crate) exhaustive: bool,
     /// With --exhaustive: of the recoveries, interrupt one in so many at each of its own operations. With 1, all
@@ -279,25 +280,28 @@ fn parse_bug(name: &str) -> Result<annals::planted::Bug, String> {
 }
 
 const TORTURE_HELP: &str = "\
-A story is a few appends, retries, conflicts, flushes and rolls on a simulated disk, which dies, fails,
-fills up or loses its power at some operation, up to three times in a row. What is left is opened and
-compared with what was acknowledged: nothing acknowledged is lost, no batch is torn, nothing that was
-dropped returns, every way of reading agrees, a retry is found if and only if it survived.
+A story is a few appends, retries, conflicts, flushes and rolls on a simulated disk, which
+dies, fails, fills up or loses its power at some operation, in up to four lives of one
+store. What is left is opened and compared with what was acknowledged: nothing
+acknowledged is lost, no batch is torn, nothing that was dropped returns, every way of
+reading agrees, a retry is found if and only if it survived.
 
-A story that breaks a promise is printed with its seed, and made as short as it can be. Show it again,
-operation by operation:
+A story that breaks a promise is printed with its seed, and made as short as it can be.
+Show it again, operation by operation:
   annals torture --story 'disk 1: sync a10, stop 19, lose least'
 
-With --power the disk is simulated, and everything above it is real: a store is filled on ext4, on a loop
-device over a disk that records each write and flush. Then the power goes, at moments chosen by the seed:
-of what was not flushed, anything may be kept, in any order, and torn by sectors. What is left is mounted,
-opened and compared with what had been acknowledged; sometimes a writer goes on from there, and the power
-goes again. No device of yours is touched, and nothing is left mounted.
+With --power the disk is simulated, and everything above it is real: a store is filled on
+ext4, on a loop device over a disk that records each write and flush. Then the power goes,
+at moments chosen by the seed: of what was not flushed, anything may be kept, in any
+order, and torn by sectors. What is left is mounted, opened and compared with what had
+been acknowledged; sometimes a writer goes on from there, and the power goes again. No
+device of yours is touched, and nothing is left mounted.
 
-With --process nothing is simulated. Processes append from several threads, and say what they are told;
-they are killed at some moment, or instead of their n-th write, sync, rename and so on, or one of these
-calls fails with EIO or ENOSPC; and again while they recover from that. The kills and errors at system
-calls need strace. What is found is kept, with all that was said, in --dir; otherwise nothing is left there.
+With --process nothing is simulated. Processes append from several threads, and say what
+they are told; they are killed at some moment, or instead of their n-th write, sync,
+rename and so on, or one of these calls fails with EIO or ENOSPC; and again while they
+recover from that. The kills and errors at system calls need strace. What is found is
+kept, with all that was said, in --dir; otherwise nothing is left there.
 
 This tries the engine, not your data: it touches no file of yours.";
 

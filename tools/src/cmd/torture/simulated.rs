@@ -37,7 +37,7 @@ struct Found<'a> {
 }
 
 pub(super) fn run_random(args: &TortureArgs, out: &mut Out) -> Ended {
-    let plan = plan(args, args.stories);
+    let plan = plan(args, args.stories.unwrap_or(100_000));
     let began = Instant::now();
     let progress = Progress::count(out.is_json(), "telling stories", plan.stories);
     let (tally, finding) = run(&plan, |done| progress.set(done, plan.stories));
@@ -46,7 +46,7 @@ pub(super) fn run_random(args: &TortureArgs, out: &mut Out) -> Ended {
 }
 
 pub(super) fn run_exhaustive(args: &TortureArgs, out: &mut Out) -> Ended {
-    let plan = plan(args, args.stories.min(200));
+    let plan = plan(args, args.stories.unwrap_or(200));
     let began = Instant::now();
     let progress = Progress::count(out.is_json(), "ending stories", plan.stories);
     let care = Care { interrupt_one_in: args.interrupt_one_in, seed: plan.seed };
