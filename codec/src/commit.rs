@@ -270,7 +270,12 @@ mod tests {
     const SEED: Seed = Seed::new(99);
 
     fn every_kind_of_marker() -> Vec<Commit<'static>> {
-        let longest = (&*"k".repeat(128).leak(), &*"s".repeat(255).leak());
+        const LETTERS: [u8; 255] = [b'k'; 255];
+        const LONGEST: &str = match std::str::from_utf8(&LETTERS) {
+            Ok(letters) => letters,
+            Err(_) => unreachable!(),
+        };
+        let longest = (&LONGEST[..128], LONGEST);
         let mut markers = Vec::new();
         for count in [0, 1, 7] {
             for hash in [None, Some([0xCD; 32])] {
