@@ -2,6 +2,7 @@
 //! once more in the recovery. The text form of a story is explained in `annals_cli::torture::story`.
 
 use annals_cli::torture::exhaustive::{Care, explore};
+use annals_cli::torture::simulated::{Plan, run};
 use annals_cli::torture::{Story, Tally};
 
 /// Explores a story of one life. Of a long one fewer recoveries are interrupted: it has more, each
@@ -214,4 +215,22 @@ fn a_prepared_successor_that_is_not_needed_is_removed() {
 #[test]
 fn a_batch_larger_than_a_segment_goes_into_the_prepared_successor() {
     check_story("sync a30000, maintain, sync a90000, maintain");
+}
+
+// At random.
+
+#[test]
+fn stories_at_random_break_no_promise_and_everything_goes_wrong_in_them() {
+    let plan = Plan { seed: 1, stories: 5_000, threads: 2 };
+    let (tally, found) = run(&plan, |_| {});
+    if let Some(found) = found {
+        panic!("seed {}: {}\n{}", found.seed, found.shrunk.0, found.shrunk.1);
+    }
+    let mut counts = vec![("kill", tally.kills), ("power loss", tally.power_losses), ("rot", tally.rot)];
+    counts.extend(tally.faults.iter().map(|(fault, count)| (*fault, *count)));
+    assert_eq!(counts.len(), 8, "{counts:?}");
+    for (what, count) in counts {
+        assert!(count.met > 50 && count.mattered > 20, "{what}: {count:?}");
+    }
+    assert!(tally.torn_tails > 100 && tally.finished_rolls > 20 && tally.finished_creations > 100, "{tally:?}");
 }
