@@ -83,7 +83,7 @@ struct Generator<'a, C> {
     upstream: u64,
 }
 
-/// A story of one to three lives, with trouble in most of them.
+/// A story of one to four lives, with trouble in most of them.
 pub fn story(choices: &mut impl Choices) -> Story {
     let disk = choices.below(1 << 16);
     let mut generator = Generator::new(choices);
