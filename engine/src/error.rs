@@ -272,6 +272,36 @@ pub enum ReadError {
     },
 }
 
+/// Why a log is not followed.
+#[derive(Clone, Debug, thiserror::Error)]
+#[non_exhaustive]
+pub enum SubscribeError {
+    /// The query cannot be used.
+    #[error(transparent)]
+    InvalidQuery(#[from] QueryError),
+    /// The log is shorter than what the caller has seen of it. The position comes from another log, or from
+    /// before an older backup was restored.
+    #[error("position {position} lies beyond the head of the log, {head}: was an older backup restored?")]
+    PositionBeyondHead {
+        /// The position given.
+        position: Position,
+        /// The last position of the log.
+        head: Position,
+    },
+    /// Events that come after the position were removed from the log.
+    #[error("the log begins at position {oldest}: what comes before it was removed")]
+    Truncated {
+        /// The position of the oldest event that can be read.
+        oldest: Position,
+    },
+    /// The writer's progress could not be read.
+    #[error(transparent)]
+    Read(#[from] ReadError),
+    /// The system has no thread to give.
+    #[error("no thread can be started")]
+    NoThread(#[source] Arc<io::Error>),
+}
+
 /// Why a query cannot be used. Nothing was read.
 #[derive(Clone, Debug, Eq, PartialEq, thiserror::Error)]
 #[non_exhaustive]

@@ -35,7 +35,7 @@
 //!
 //! ```text
 //! write:  caller ─► append ─► log ─► storage
-//! read :  storage ─► log ─► index ─► read ─► caller
+//! read :  storage ─► log ─► index ─► read ─► subscription ─► caller
 //! ```
 
 // Atomics and cells under a scheduler are many times as large.
@@ -51,6 +51,7 @@ mod follow;
 mod index;
 pub mod inspect;
 mod log;
+mod news;
 mod options;
 #[cfg(feature = "planted-bugs")]
 pub mod planted;
@@ -64,6 +65,7 @@ mod report;
 mod stats;
 pub mod storage;
 mod store;
+mod subscription;
 mod sync;
 mod view;
 
@@ -76,7 +78,7 @@ pub use append::condition::{AppendCondition, ConditionClause};
 pub use append::queue::Ticket;
 pub use append::{Appended, ExpectedVersion, Outcome};
 pub use clock::{Clock, SystemClock};
-pub use error::{AppendError, Damage, OpenError, QueryError, ReadError};
+pub use error::{AppendError, Damage, OpenError, QueryError, ReadError, SubscribeError};
 pub use event::{NewEvent, RecordedEvent};
 pub use options::{Durability, Options};
 pub use query::{Query, QueryItem};
@@ -84,6 +86,10 @@ pub use read::Reader;
 pub use report::{RecoveryReport, TornTail};
 pub use stats::{SegmentStats, Stats, StreamInfo};
 pub use store::{BatchBuilder, EventStore};
+pub use subscription::spawned::{Spawned, SpawnedStatus};
+#[cfg(feature = "async")]
+pub use subscription::stream::SubscriptionStream;
+pub use subscription::{Canceller, Delivery, Subscription};
 
 /// The example of the README is compiled and run with the tests.
 #[cfg(doctest)]

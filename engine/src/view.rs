@@ -18,6 +18,7 @@ use annals_codec::{Epoch, FRAME_ALIGN, IdMaker, Position};
 use crate::error::{Damage, ReadError};
 use crate::index::level::{self, Level};
 use crate::index::{IndexedSegment, Span};
+use crate::news::News;
 use crate::sync::RwLock;
 use crate::sync::atomic::{AtomicU32, AtomicU64, Ordering};
 
@@ -150,6 +151,8 @@ pub(crate) struct Published {
     durable: AtomicU64,
     epoch: AtomicU32,
     watermark_errors: AtomicU64,
+    /// Who waits for the head to move.
+    pub(crate) news: News,
 }
 
 impl Published {
@@ -161,6 +164,7 @@ impl Published {
             durable: position(),
             epoch: AtomicU32::new(epoch.get()),
             watermark_errors: AtomicU64::new(0),
+            news: News::default(),
         }
     }
 
@@ -184,9 +188,16 @@ impl Published {
         Arc::clone(&self.view.read())
     }
 
-    /// Shows readers everything up to `head`.
+    /// Shows readers everything up to `head`, and wakes who waits for it.
     pub(crate) fn advance(&self, head: Position) {
-        self.head.store(head.get(), Ordering::Release);
+        // Before it is asked who waits: see `news`.
+        self.head.store(head.get(), Ordering::SeqCst);
+        self.news.tell();
+    }
+
+    /// Whether the head has passed `position`, for who is about to wait until it has.
+    pub(crate) fn has_passed(&self, position: Position) -> bool {
+        self.head.load(Ordering::SeqCst) > position.get()
     }
 
     /// Says that everything up to `position` is durable.

@@ -213,12 +213,13 @@ fn codec_opens_no_file_reads_no_clock_takes_no_lock_and_starts_no_thread() {
 #[test]
 fn in_the_engine_each_layer_names_only_those_below_it() {
     // An append under a condition asks a query, so append stands above read.
-    let above: [(&str, &[&str]); 5] = [
-        ("storage", &["log", "index", "append", "read", "store"]),
-        ("log", &["index", "append", "read", "store"]),
-        ("index", &["append", "read", "store"]),
-        ("append", &["store"]),
-        ("read", &["append", "store"]),
+    let above: [(&str, &[&str]); 6] = [
+        ("storage", &["log", "index", "append", "read", "subscription", "store"]),
+        ("log", &["index", "append", "read", "subscription", "store"]),
+        ("index", &["append", "read", "subscription", "store"]),
+        ("append", &["subscription", "store"]),
+        ("read", &["append", "subscription", "store"]),
+        ("subscription", &["append", "store"]),
     ];
     let sources = must_have_sources("engine/src");
     let mut found = Vec::new();

@@ -222,13 +222,14 @@ impl Reader {
     #[inline]
     pub fn next_event(&mut self) -> Result<Option<Event<'_>>, ReadError> {
         match self.advance()? {
-            Some(place) => self.frames.event(place).map(Some),
+            Some(place) => self.lend(place).map(Some),
             None => Ok(None),
         }
     }
 
+    /// Finds the next event; [`lend`](Reader::lend) and [`own`](Reader::own) give it.
     #[inline]
-    fn advance(&mut self) -> Result<Option<Place>, ReadError> {
+    pub(crate) fn advance(&mut self) -> Result<Option<Place>, ReadError> {
         if self.left == 0 {
             return Ok(None);
         }
@@ -285,8 +286,14 @@ impl Reader {
         }
     }
 
-    fn next_owned(&mut self) -> Result<Option<RecordedEvent>, ReadError> {
-        let Some(place) = self.advance()? else { return Ok(None) };
+    /// The event that was found just now, borrowed.
+    #[inline]
+    pub(crate) fn lend(&self, place: Place) -> Result<Event<'_>, ReadError> {
+        self.frames.event(place)
+    }
+
+    /// The event that was found just now, owned.
+    pub(crate) fn own(&mut self, place: Place) -> Result<RecordedEvent, ReadError> {
         // An owned event is decoded again whenever it is asked, so it must decode.
         self.frames.event(place)?;
         let frame = if self.frames.segment(place.segment).is_mapped() {
@@ -301,7 +308,7 @@ impl Reader {
         } else {
             Bytes::copy_from_slice(self.frames.read_frame())
         };
-        Ok(Some(RecordedEvent::new(frame)))
+        Ok(RecordedEvent::new(frame))
     }
 }
 
@@ -309,6 +316,10 @@ impl Iterator for Reader {
     type Item = Result<RecordedEvent, ReadError>;
 
     fn next(&mut self) -> Option<Result<RecordedEvent, ReadError>> {
-        self.next_owned().transpose()
+        match self.advance() {
+            Ok(Some(place)) => Some(self.own(place)),
+            Ok(None) => None,
+            Err(error) => Some(Err(error)),
+        }
     }
 }

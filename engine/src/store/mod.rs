@@ -5,6 +5,7 @@ mod decide;
 mod open;
 mod query;
 mod retry;
+mod subscribe;
 
 use std::collections::BTreeMap;
 use std::fmt;
@@ -33,6 +34,7 @@ use crate::stats::{SegmentStats, Stats, StreamInfo};
 use crate::storage::Storage;
 use crate::storage::disk::DiskStorage;
 use crate::storage::sim::SimDisk;
+use crate::subscription::Source;
 use crate::sync::Mutex;
 use crate::view::Published;
 
@@ -78,12 +80,24 @@ struct Inner {
     report: RecoveryReport,
     published: Arc<Published>,
     role: Role,
+    /// Dropped after what it speaks of.
+    _open: OpenWhile,
+}
+
+/// Who follows the log is told when this is dropped that nothing comes any more.
+#[derive(Debug)]
+struct OpenWhile(Arc<Published>);
+
+impl Drop for OpenWhile {
+    fn drop(&mut self) {
+        self.0.news.close();
+    }
 }
 
 #[derive(Debug)]
 enum Role {
     Writer(WriterSide),
-    Follower(Box<Mutex<Follower>>),
+    Follower(Arc<Mutex<Follower>>),
 }
 
 /// What only a store that is open for writing has.
@@ -620,6 +634,15 @@ impl EventStore {
             Role::Writer(_) => Ok(()),
             Role::Follower(follower) => follower.lock().follow(&self.inner.published),
         }
+    }
+
+    /// What subscriptions need of the store, without keeping it open.
+    fn source(&self) -> Source {
+        let follower = match &self.inner.role {
+            Role::Writer(_) => None,
+            Role::Follower(follower) => Some(Arc::clone(follower)),
+        };
+        Source { published: Arc::clone(&self.inner.published), follower }
     }
 
     pub(crate) fn commit(&self, request: Request) -> Result<Appended, AppendError> {

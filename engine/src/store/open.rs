@@ -8,7 +8,7 @@ use std::sync::Arc;
 
 use annals_codec::u64_at;
 
-use super::{Inner, Role, WriterSide};
+use super::{Inner, OpenWhile, Role, WriterSide};
 use crate::append::commit::{CommitState, Writer};
 use crate::append::queue::Queue;
 use crate::background::{Background, Beside};
@@ -144,7 +144,8 @@ impl Inner {
         let background = options.background.then(|| Background::start(&beside)).flatten();
         let side = WriterSide { queue, commit, beside, background, indexer };
         let role = Role::Writer(side);
-        Ok(Inner { log_id, options: options.clone(), report, published, role })
+        let open = OpenWhile(Arc::clone(&published));
+        Ok(Inner { log_id, options: options.clone(), report, published, role, _open: open })
     }
 
     /// Opens a store for reading.
@@ -168,8 +169,9 @@ impl Inner {
         let published = Arc::new(Published::new(view, tail.position, plan.end.epoch));
         let seen = plan.watermark.map_or(0, |watermark| watermark.sequence);
         let follower = Follower::new(storage, files, loader, newest, seen);
-        let role = Role::Follower(Box::new(Mutex::new(follower)));
-        Ok(Inner { log_id: plan.log_id, options: Options::new(), report, published, role })
+        let role = Role::Follower(Arc::new(Mutex::new(follower)));
+        let open = OpenWhile(Arc::clone(&published));
+        Ok(Inner { log_id: plan.log_id, options: Options::new(), report, published, role, _open: open })
     }
 }
 

@@ -65,6 +65,10 @@ impl Condvar {
         self.0.notify_one();
     }
 
+    pub(crate) fn notify_all(&self) {
+        self.0.notify_all();
+    }
+
     pub(crate) fn wait<T>(&self, guard: &mut MutexGuard<'_, T>) {
         let held = guard.held.take().expect("a guard waits once at a time");
         guard.held = Some(self.0.wait(held).unwrap_or_else(PoisonError::into_inner));

@@ -43,14 +43,20 @@ impl<'a> Printing<'a> {
             match reader.next_event() {
                 Ok(Some(event)) if more(&event) => self.event(&event)?,
                 Ok(_) => return Ok(()),
-                Err(error @ ReadError::Corrupt(_)) if self.skip_damaged => {
-                    // What was printed before stands before it.
-                    self.out.flush()?;
-                    self.exit = open::unread(&error).next("going on behind it").tell(self.out.is_json());
-                }
-                Err(error) => return Err(open::unread(&error)),
+                Err(error) => self.unread(&error)?,
             }
         }
+    }
+
+    /// Tells of events that cannot be read; it is the end, unless they are damaged and to be left out.
+    pub(super) fn unread(&mut self, error: &ReadError) -> Result<(), Failure> {
+        if !self.skip_damaged || !matches!(error, ReadError::Corrupt(_)) {
+            return Err(open::unread(error));
+        }
+        // What was printed before stands before it.
+        self.out.flush()?;
+        self.exit = open::unread(error).next("going on behind it").tell(self.out.is_json());
+        Ok(())
     }
 
     /// Prints one event.

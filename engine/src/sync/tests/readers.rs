@@ -5,7 +5,8 @@ use std::sync::Arc;
 use super::play;
 use super::scene::{Buffered, Scene, Sync, batch, check_cleaned_up, join, open, options, recover};
 use crate::storage::sim::PowerLoss;
-use crate::{EventStore, Position, QueryItem, StreamVersion};
+use crate::sync::thread;
+use crate::{Delivery, EventStore, Position, Query, QueryItem, StreamVersion, Subscription};
 
 #[test]
 fn who_reads_beside_appends_sees_whole_batches_from_the_beginning_up_to_a_point() {
@@ -164,5 +165,50 @@ fn a_follower_in_another_process_sees_what_is_durable_and_whole_batches_of_it() 
             scene.check();
         },
         600,
+    );
+}
+
+/// Waits for `events` events of a scene.
+fn wait_for(mut subscription: Subscription, events: u64) -> Subscription {
+    while subscription.position().get() < events {
+        let before = subscription.position();
+        match subscription.next_item().unwrap() {
+            Some(Delivery::Event(event)) => assert_eq!(event.position, before.plus(1), "none is missed"),
+            Some(_) => {}
+            None => panic!("nobody has ended it"),
+        }
+    }
+    subscription
+}
+
+#[test]
+fn who_waits_for_an_event_does_not_sleep_through_it_nor_through_the_end() {
+    play(
+        || {
+            let scene = Scene::new(&options());
+            let subscriptions = [(), ()].map(|()| scene.store.subscribe(Position::START, Query::All).unwrap());
+            let waiting = subscriptions.map(|subscription| thread::spawn(move || wait_for(subscription, 3)));
+            let threads = [
+                scene.spawn(|scene| scene.append(batch("a1", &["x", "y"], Sync))),
+                scene.spawn(|scene| scene.append(batch("b1", &["y"], Buffered))),
+            ];
+            let subscriptions = join(waiting);
+            let canceller = subscriptions[0].canceller();
+            let waiting: Vec<_> = subscriptions
+                .into_iter()
+                .map(|mut subscription| {
+                    thread::spawn(move || {
+                        while subscription.next_item().unwrap().is_some() {}
+                        assert!(subscription.is_ended());
+                    })
+                })
+                .collect();
+            canceller.cancel();
+            join(threads);
+            scene.check();
+            drop(scene);
+            join(waiting);
+        },
+        2400,
     );
 }
