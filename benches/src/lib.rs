@@ -5,6 +5,7 @@
 //! one `fdatasync` when the run is durable. No index, no versions, no readers.
 
 mod raw;
+pub mod sample;
 pub mod shop;
 mod workload;
 

@@ -21,6 +21,9 @@
 //! neighbours does not. Quote ratios. An interval that is wide says that the machine
 //! was busy: run it again.
 //!
+//! What times cannot show, counts do: `-- gate` (see `gate`) holds the instructions and system
+//! calls of the hot paths against `benches/baseline.txt`.
+//!
 //! Each question says in its own file what exactly is compared, and what is aimed at.
 
 #![allow(clippy::cast_precision_loss, clippy::cast_sign_loss, reason = "rates and ranks, not money")]
@@ -29,19 +32,28 @@
 mod bench;
 mod contestant;
 mod footprint;
+mod gate;
 mod library;
 #[cfg(feature = "peers")]
 mod peers;
 mod questions;
 mod turns;
 
+use std::process::ExitCode;
+
 use crate::bench::Bench;
 
-fn main() {
+fn main() -> ExitCode {
+    let args: Vec<String> = std::env::args().skip(1).collect();
+    if let [first, rest @ ..] = &*args
+        && first == "gate"
+    {
+        return gate::run(rest);
+    }
     let bench = Bench::from_args();
     if bench.is_child {
         questions::memory::child(&bench);
-        return;
+        return ExitCode::SUCCESS;
     }
     for question in questions::ALL {
         if bench.wants(question.name) {
@@ -49,4 +61,5 @@ fn main() {
             (question.measure)(&bench);
         }
     }
+    ExitCode::SUCCESS
 }

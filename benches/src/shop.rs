@@ -91,9 +91,15 @@ impl Shop {
 
     /// The next event to append.
     pub fn event(&mut self) -> NewEvent {
+        let event_type = self.event_type.clone();
+        self.event_of_type(&event_type)
+    }
+
+    /// The next event to append, of a type of its own.
+    pub fn event_of_type(&mut self, event_type: &EventType) -> NewEvent {
         self.made += 1;
         self.payload[..8].copy_from_slice(&self.made.to_ne_bytes());
-        NewEvent::new(&self.event_type, self.payload.clone()).metadata(&Self::METADATA[..])
+        NewEvent::new(event_type, self.payload.clone()).metadata(&Self::METADATA[..])
     }
 }
 
