@@ -18,6 +18,11 @@ pub(crate) fn anonymous_kib() -> u64 {
     number("/proc/self/status", "RssAnon")
 }
 
+/// The most memory this process has had at once, in KiB, with what it touched of files it maps.
+pub(crate) fn peak_kib() -> u64 {
+    number("/proc/self/status", "VmHWM")
+}
+
 /// How many bytes `read` and its kin have returned to this process so far.
 pub(crate) fn bytes_read() -> u64 {
     number("/proc/self/io", "rchar")

@@ -9,5 +9,5 @@ pub mod sample;
 pub mod shop;
 mod workload;
 
-pub use raw::{RawLog, raw_read_and_scan, raw_scan};
+pub use raw::{RawEvent, RawLog, raw_file_scan, raw_read_and_scan, raw_scan};
 pub use workload::{Workload, append, fill, open_store, read_all};

@@ -8,24 +8,32 @@
 //! The ids are made by the store, in the order of time, which every index of ids
 //! likes best; the peers have those of the first store.
 
-use annals::{EventStore, Position, StreamId, StreamVersion};
+use annals::{Position, StreamId, StreamVersion};
 use annals_benches::shop::{self, Dice, Shop, Shuffled};
 
-use crate::contestant::{Annals, Contestant};
+use crate::engine::FindsIds;
 use crate::footprint::settle;
+use crate::ours::Annals;
 
 /// So many events has each stream.
 pub(crate) const STREAM_EVENTS: u64 = 94;
 /// Over so many segments a stream is spread in the second store.
 const SEGMENTS: u64 = 50;
 
+/// An engine with events in it.
+pub(crate) struct Contestant<E: ?Sized = dyn FindsIds> {
+    pub(crate) name: &'static str,
+    pub(crate) dir: tempfile::TempDir,
+    pub(crate) engine: E,
+}
+
 pub(crate) struct Library {
     /// All in one segment.
-    pub(crate) whole: Annals,
+    pub(crate) whole: Contestant<Annals>,
     /// Over fifty.
-    pub(crate) spread: Annals,
+    pub(crate) spread: Contestant<Annals>,
     /// The others, if they were compiled.
-    pub(crate) peers: Vec<Box<dyn Contestant>>,
+    pub(crate) peers: Vec<Box<Contestant>>,
     streams: u64,
 }
 
@@ -33,10 +41,10 @@ impl Library {
     pub(crate) fn build(events: u64) -> Library {
         let streams = events / STREAM_EVENTS;
         let whole = annals("in one segment", streams, 1 << 30);
-        let bytes = whole.store.stats().bytes;
+        let bytes = whole.engine.store.stats().bytes;
         // A little more than the fiftieth part: a header, and half a batch that does not fit any more.
         let spread = annals("over 50 segments", streams, bytes / SEGMENTS + (24 << 10));
-        let library = Library { peers: peers(&whole.store), whole, spread, streams };
+        let library = Library { peers: peers(&whole.engine.store), whole, spread, streams };
         library.warm_up();
         library
     }
@@ -45,11 +53,11 @@ impl Library {
     /// shows that all of them hold the same.
     fn warm_up(&self) {
         let all: Vec<StreamId> = (0..=self.streams).map(shop::stream).collect();
-        let sums: Vec<u64> = self.contestants().iter().map(|contestant| contestant.read_streams(&all)).collect();
+        let sums: Vec<u64> = self.contestants().iter().map(|contestant| contestant.engine.read_streams(&all)).collect();
         assert!(sums.iter().all(|sum| *sum == sums[0]), "the same events: {sums:?}");
         println!(
             "({} events in {} streams of {STREAM_EVENTS}, each in {:.1} sealed segments and in {:.1})",
-            self.whole.store.head(),
+            self.whole.engine.store.head(),
             self.streams,
             self.segments_of_a_stream(&self.whole),
             self.segments_of_a_stream(&self.spread),
@@ -57,11 +65,12 @@ impl Library {
     }
 
     /// In how many segments there are events of one stream: the mean of a hundred.
-    fn segments_of_a_stream(&self, of: &Annals) -> f64 {
-        let segments = of.store.stats().segments;
+    fn segments_of_a_stream(&self, of: &Contestant<Annals>) -> f64 {
+        let store = &of.engine.store;
+        let segments = store.stats().segments;
         let streams = self.some_streams(&mut Dice::new(1), 100);
         let of_one = |stream: &StreamId| {
-            let events = of.store.read_stream(stream, StreamVersion::EMPTY).expect("a stream's name");
+            let events = store.read_stream(stream, StreamVersion::EMPTY).expect("a stream's name");
             let positions = events.map(|event| event.expect("a whole log").position());
             let mut numbers: Vec<usize> =
                 positions.map(|position| segments.partition_point(|segment| segment.last < position)).collect();
@@ -73,8 +82,8 @@ impl Library {
     }
 
     /// The store in both its shapes, then the peers.
-    pub(crate) fn contestants(&self) -> Vec<&dyn Contestant> {
-        let ours: [&dyn Contestant; 2] = [&self.whole, &self.spread];
+    pub(crate) fn contestants(&self) -> Vec<&Contestant> {
+        let ours: [&Contestant; 2] = [&self.whole, &self.spread];
         ours.into_iter().chain(self.peers.iter().map(|peer| &**peer)).collect()
     }
 
@@ -90,7 +99,7 @@ impl Library {
     }
 }
 
-fn annals(name: &'static str, streams: u64, segment_bytes: u64) -> Annals {
+fn annals(name: &'static str, streams: u64, segment_bytes: u64) -> Contestant<Annals> {
     let dir = tempfile::tempdir().expect("a directory");
     let mut order = Shuffled::new(streams);
     let mut shop = Shop::new();
@@ -105,16 +114,14 @@ fn annals(name: &'static str, streams: u64, segment_bytes: u64) -> Annals {
     shop::fill(&store, 1, 1, || (shop::stream(streams), Shop::new().event()));
     settle(dir.path());
     store.close().expect("a clean close");
-    let store = shop::open(dir.path(), segment_bytes);
-    Annals { name, dir, store }
+    let engine = Annals { store: shop::open(dir.path(), segment_bytes) };
+    Contestant { name, dir, engine }
 }
 
 #[cfg(feature = "peers")]
-fn peers(of: &EventStore) -> Vec<Box<dyn Contestant>> {
-    vec![Box::new(crate::peers::Sqlite::copy(of)), Box::new(crate::peers::Lmdb::copy(of))]
-}
+use crate::peers::copies as peers;
 
 #[cfg(not(feature = "peers"))]
-fn peers(_: &EventStore) -> Vec<Box<dyn Contestant>> {
+fn peers(_: &annals::EventStore) -> Vec<Box<Contestant>> {
     Vec::new()
 }

@@ -9,8 +9,15 @@
 //! `durable`, `buffered`, `read`, `streams`, `point`, `open`, `memory`, `disk`,
 //! `condition`, `unique-id`. `--quick` takes a tenth of the events and few rounds: it
 //! shows that a measurement runs, not how fast anything is. The feature `peers`
-//! compiles SQLite and LMDB and sets them beside the store in `streams`, `point` and
+//! compiles other stores, and sets SQLite and LMDB beside ours in `streams`, `point` and
 //! `disk`. Everything together writes 8 GB below the directory for temporary files.
+//!
+//! ```text
+//! cargo run --release -p annals-benches --features peers -- compare [--quick] [--only a,b,c] [--report FILE]
+//! ```
+//!
+//! sets all of them beside the store, in everything that an event store does: see
+//! `compare`. `benches/RESULTS.md` is its report.
 //!
 //! # How to read it
 //!
@@ -30,10 +37,13 @@
 #![allow(clippy::doc_markdown, reason = "SQLite is a name and no code")]
 
 mod bench;
-mod contestant;
+mod compare;
+mod engine;
 mod footprint;
 mod gate;
 mod library;
+mod limit;
+mod ours;
 #[cfg(feature = "peers")]
 mod peers;
 mod questions;
@@ -49,6 +59,9 @@ fn main() -> ExitCode {
         && first == "gate"
     {
         return gate::run(rest);
+    }
+    if let Some(code) = compare::main(&args) {
+        return code;
     }
     let bench = Bench::from_args();
     if bench.is_child {

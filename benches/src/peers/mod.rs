@@ -1,26 +1,66 @@
-//! Other stores, as somebody who knows them would use them for events.
+//! Other engines, as somebody who knows them would use them for events.
 //!
-//! Each keeps the same columns, finds events by position, by stream and version,
-//! and by id, and copies its events out of a store of ours.
+//! Each finds events by position, and by stream and version, where its own structure
+//! allows that; what it has not is not emulated. Those that were not written for
+//! events keep no index of ids, but where a question asks for one: so they have less
+//! to do than we.
 
+mod fjall;
 mod lmdb;
+mod record;
+mod redb;
 mod sqlite;
 
-pub(crate) use lmdb::Lmdb;
-pub(crate) use sqlite::Sqlite;
+use std::sync::{Mutex, MutexGuard, PoisonError};
 
-use annals::{EventStore, Position};
+use annals::{EventStore, Position, StreamId};
 
-use crate::contestant::Fields;
+use crate::engine::{Append, FindsIds, Kind, Mode, New};
+use crate::library::Contestant;
 
-/// How many events one transaction takes in, where a peer is filled.
-const TRANSACTION: u64 = 10_000;
+pub(crate) const ALL: &[&Kind] = &[&sqlite::KIND, &lmdb::KIND, &redb::KIND, &fjall::KIND];
 
-/// Gives every event of a store, in order, and says after each whether a transaction ends with it.
-fn copy(of: &EventStore, mut put: impl FnMut(&Fields<'_>, bool)) {
-    let mut reader = of.read_all(Position::START);
-    let last = reader.head();
-    while let Some(event) = reader.next_event().expect("a whole log") {
-        put(&Fields::of(&event), event.position.get().is_multiple_of(TRANSACTION) || event.position == last);
+/// Those that find ids, each with the events of a store of ours.
+pub(crate) fn copies(of: &EventStore) -> Vec<Box<Contestant>> {
+    let dirs = [(); 2].map(|()| tempfile::tempdir().expect("a directory"));
+    let sqlite = sqlite::Sqlite::open(dirs[0].path(), Mode::Buffered);
+    copy(of, &sqlite);
+    sqlite.index_ids();
+    let lmdb = lmdb::Lmdb::open(dirs[1].path(), Mode::Buffered).with_ids();
+    copy(of, &lmdb);
+    let [first, second] = dirs;
+    vec![
+        Box::new(Contestant { name: "SQLite", dir: first, engine: sqlite }),
+        Box::new(Contestant { name: "LMDB", dir: second, engine: lmdb }),
+    ]
+}
+
+fn copy(of: &EventStore, to: &dyn FindsIds) {
+    /// How many events one transaction takes in.
+    const TRANSACTION: usize = 10_000;
+    let mut all = of.read_all(Position::START).map(|event| event.expect("a whole log")).peekable();
+    while all.peek().is_some() {
+        let events: Vec<_> = all.by_ref().take(TRANSACTION).collect();
+        let streams: Vec<_> = events.iter().map(|event| StreamId::new(event.stream()).expect("its name")).collect();
+        let appends = events.iter().zip(&streams).map(|(event, stream)| {
+            let new = New {
+                id: event.as_event().id,
+                event_type: event.event_type(),
+                data: event.data().to_vec(),
+                metadata: event.metadata().unwrap_or_default().to_vec(),
+            };
+            Append { stream, expected: event.version().get() - 1, events: vec![new] }
+        });
+        to.fill(appends.collect());
     }
+}
+
+/// What one caller at a time may do.
+fn alone<T>(writer: &Mutex<T>) -> MutexGuard<'_, T> {
+    writer.lock().unwrap_or_else(PoisonError::into_inner)
+}
+
+/// Adds up what is found for each.
+fn sum_of<T>(wanted: &[T], find: impl FnMut(&T) -> u64) -> u64 {
+    wanted.iter().map(find).fold(0, u64::wrapping_add)
 }

@@ -36,9 +36,9 @@ pub(crate) fn measure(bench: &Bench) {
     }
     if cfg!(feature = "peers") {
         let library = bench.library();
-        let events = library.whole.store.head().get();
+        let events = library.whole.engine.store.head().get();
         for peer in &library.peers {
-            fact(peer.name(), per_event(disk_bytes(peer.dir()), events));
+            fact(peer.name, per_event(disk_bytes(peer.dir.path()), events));
         }
     }
 }

@@ -11,7 +11,8 @@ use annals::{EventId, Position};
 use annals_benches::shop::Dice;
 
 use crate::bench::{Bench, heading, row};
-use crate::contestant::Annals;
+use crate::library::Contestant;
+use crate::ours::Annals;
 use crate::turns::{Run, in_turn, timed};
 
 /// Events that each contestant looks up in a round: the same ones.
@@ -34,7 +35,7 @@ pub(crate) fn measure(bench: &Bench) {
         let mut draws = positions.iter();
         runs.push(Box::new(move || {
             let draw = draws.next().expect("a draw for each round");
-            timed(|| sums.push(contestant.get_positions(draw)))
+            timed(|| sums.push(contestant.engine.get_positions(draw)))
         }));
     }
     for (number, (contestant, sums)) in contestants.iter().zip(by_id).enumerate() {
@@ -42,7 +43,7 @@ pub(crate) fn measure(bench: &Bench) {
         let mut draws = ids[usize::from(number == 1)].iter();
         runs.push(Box::new(move || {
             let draw = draws.next().expect("a draw for each round");
-            timed(|| sums.push(contestant.get_ids(draw)))
+            timed(|| sums.push(contestant.engine.get_ids(draw)))
         }));
     }
     let seconds = in_turn(bench.rounds(), runs);
@@ -52,22 +53,22 @@ pub(crate) fn measure(bench: &Bench) {
 
     let (by_position, by_id) = seconds.split_at(contestants.len());
     for (number, peer) in contestants.iter().enumerate().skip(2) {
-        heading("one event", peer.name());
+        heading("one event", peer.name);
         for (ours, contestant) in contestants[..2].iter().enumerate() {
-            row(&format!("by position, {}", contestant.name()), LOOKS, &by_position[ours], &by_position[number]);
-            row(&format!("by id, {}", contestant.name()), LOOKS, &by_id[ours], &by_id[number]);
+            row(&format!("by position, {}", contestant.name), LOOKS, &by_position[ours], &by_position[number]);
+            row(&format!("by id, {}", contestant.name), LOOKS, &by_id[ours], &by_id[number]);
         }
     }
     heading("one event by id", "by position");
     for (ours, contestant) in contestants[..2].iter().enumerate() {
-        row(contestant.name(), LOOKS, &by_id[ours], &by_position[ours]);
+        row(contestant.name, LOOKS, &by_id[ours], &by_position[ours]);
     }
 }
 
 /// The ids of what was drawn.
-fn ids(of: &Annals, draws: &[Vec<Position>]) -> Vec<Vec<EventId>> {
+fn ids(of: &Contestant<Annals>, draws: &[Vec<Position>]) -> Vec<Vec<EventId>> {
     let mut all = Vec::new();
-    let mut reader = of.store.read_all(Position::START);
+    let mut reader = of.engine.store.read_all(Position::START);
     while let Some(event) = reader.next_event().expect("a whole log") {
         all.push(event.id);
     }

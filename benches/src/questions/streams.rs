@@ -27,7 +27,7 @@ pub(crate) fn measure(bench: &Bench) {
         let mut draws = draws.iter();
         let run: Run<'_> = Box::new(move || {
             let streams = draws.next().expect("a draw for each round");
-            timed(|| sums.push(contestant.read_streams(streams)))
+            timed(|| sums.push(contestant.engine.read_streams(streams)))
         });
         run
     });
@@ -35,7 +35,7 @@ pub(crate) fn measure(bench: &Bench) {
     assert!(sums.iter().all(|sum| *sum == sums[0]), "everybody read the same");
 
     for (peer, theirs) in contestants.iter().zip(&seconds).skip(2) {
-        heading("one stream of 94 events", peer.name());
+        heading("one stream of 94 events", peer.name);
         row(library.whole.name, STREAMS, &seconds[0], theirs);
         row(library.spread.name, STREAMS, &seconds[1], theirs);
     }
