@@ -13,6 +13,8 @@
 //! - [`SegmentHeader`]: how a segment file begins; [`Trailer`]: how a sealed one ends;
 //! - [`Batches`]: what makes a batch exist; [`scan`](scan::scan): the judgement over a whole segment;
 //! - [`StoreMeta`] and [`Watermark`]: the two small files beside the segments;
+//! - [`Mark`]: what tells one history from another; [`Checkpoint`]: how far a consumer of one has
+//!   come; [`Snapshot`]: a state that was folded from one;
 //! - [`index`]: what is derived from a sealed segment, to search it.
 
 // For `testing`, which the golden tests include from outside.
@@ -20,32 +22,38 @@
 extern crate self as annals_codec;
 
 mod batch;
+mod checkpoint;
 mod commit;
 mod event;
 mod frame;
 mod ids;
 pub mod index;
 mod made;
+mod mark;
 mod meta;
 mod name;
 pub mod scan;
 mod seal;
 mod segment;
+mod snapshot;
 #[cfg(test)]
 mod testing;
 mod watermark;
 mod wire;
 
 pub use batch::{BatchFault, Batches, Tail};
+pub use checkpoint::{Checkpoint, CheckpointFault};
 pub use commit::{Chain, Commit, CommitFault, Tracking};
 pub use event::{ContentType, Event, EventFault, Tags, push_tag};
 pub use frame::{FRAME_ALIGN, FRAME_HEADER_LEN, Frame, FrameFault, FrameHeader, FrameKind, Seed, padded};
 pub use ids::{Epoch, EventId, LogId, ParseIdError, Position, SegmentNumber, StreamVersion};
 pub use made::{IdMaker, MadeIds};
+pub use mark::Mark;
 pub use meta::{META_FILE_LEN, META_SLOT_LEN, MetaFault, StoreMeta};
-pub use name::{EventType, IdempotencyKey, IntoName, NameError, NameProblem, SourceName, StreamId, Tag};
+pub use name::{EventType, FileName, IdempotencyKey, IntoName, NameError, NameProblem, SourceName, StreamId, Tag};
 pub use roaring::RoaringBitmap;
 pub use seal::{SEAL_LEN, Seal, TRAILER_LEN, Trailer, index_len, seal_room};
 pub use segment::{FORMAT_MAJOR, FORMAT_MINOR, HeaderFault, SEGMENT_HEADER_LEN, SEGMENT_MAGIC, SegmentHeader};
+pub use snapshot::{Snapshot, SnapshotFault};
 pub use watermark::{WATERMARK_FILE_LEN, WATERMARK_SLOT_LEN, Watermark};
 pub use wire::{u32_at, u64_at};

@@ -40,6 +40,9 @@ pub enum NameProblem {
     /// Begins with `$`, which the store keeps for itself.
     #[error("begins with '$', which is reserved for the store")]
     Reserved,
+    /// Some file system would not take it, or take it for something else.
+    #[error("can only have the characters a-z A-Z 0-9 _ - and . inside, and not end in .tmp")]
+    NoFileName,
     /// Not UTF-8 (only met in damaged or foreign bytes).
     #[error("is not UTF-8")]
     NotUtf8,
@@ -83,6 +86,16 @@ fn check_stream_id(what: &'static str, max: usize, text: &str) -> Result<(), Nam
     check(what, max, text)?;
     if text.starts_with('$') {
         return Err(NameError { what, problem: NameProblem::Reserved });
+    }
+    Ok(())
+}
+
+fn check_file_name(what: &'static str, max: usize, text: &str) -> Result<(), NameError> {
+    check(what, max, text)?;
+    let is_plain = |byte: u8| byte.is_ascii_alphanumeric() || matches!(byte, b'_' | b'-' | b'.');
+    let has_dot_outside = text.starts_with('.') || text.ends_with('.');
+    if !text.bytes().all(is_plain) || has_dot_outside || text.to_ascii_lowercase().ends_with(".tmp") {
+        return Err(NameError { what, problem: NameProblem::NoFileName });
     }
     Ok(())
 }
@@ -245,6 +258,23 @@ name!(
     check
 );
 
+name!(
+    /// The name of what has a file of that name, such as a consumer: 1 to 64 letters, digits, `_`, `-` and
+    /// inside also `.`, all ASCII; not one that ends in `.tmp`.
+    ///
+    /// ```
+    /// use annals_codec::FileName;
+    ///
+    /// assert!(FileName::new("mailer-v1.2").is_ok());
+    /// assert!(FileName::new("../mailer").is_err());
+    /// # Ok::<(), annals_codec::NameError>(())
+    /// ```
+    FileName,
+    "name of a file",
+    64,
+    check_file_name
+);
+
 impl StreamId {
     /// The stream of this name, as a decoded [`Event`](crate::Event) states it: checked
     /// when it was decoded, and perhaps one of the store's own.
@@ -286,6 +316,18 @@ mod tests {
             "stream id begins with '$', which is reserved for the store"
         );
         assert!(EventType::new("$fine").is_ok(), "only stream ids reserve the dollar");
+    }
+
+    #[test]
+    fn a_name_of_a_file_is_that_of_one_file_in_its_folder_and_nothing_else() {
+        for good in ["a", "A-b_c.9", "a..b", &"x".repeat(64)] {
+            assert!(FileName::new(good).is_ok(), "{good}");
+        }
+        for bad in
+            ["", ".", "..", ".a", "a.", "a/b", "/a", "a\\b", "a b", "é", "a\0", "a.tmp", "a.TMP", &"x".repeat(65)]
+        {
+            assert!(FileName::new(bad).is_err(), "{bad:?}");
+        }
     }
 
     #[test]

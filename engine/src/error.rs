@@ -302,6 +302,88 @@ pub enum SubscribeError {
     NoThread(#[source] Arc<io::Error>),
 }
 
+/// Why something that is kept beside the log, such as the checkpoint of a consumer, was not read, used or written.
+#[derive(Clone, Debug, thiserror::Error)]
+#[non_exhaustive]
+pub enum KeepError {
+    /// It belongs to another log, or to another history of this one: the log was restored from a backup and
+    /// has gone on differently. It is not used. Whoever knows that this is right starts anew.
+    #[error("{what} was made in another history of the log: {difference}")]
+    DivergedLog {
+        /// What it is.
+        what: String,
+        /// What tells the histories apart.
+        difference: String,
+    },
+    /// The log is shorter than that: an older backup was restored, or the position is of another log.
+    #[error("position {position} lies beyond the head of the log, {head}: was an older backup restored?")]
+    PositionBeyondHead {
+        /// The position.
+        position: Position,
+        /// The last position of the log.
+        head: Position,
+    },
+    /// What the log was at this position cannot be told any more.
+    #[error("the log begins at position {oldest}: what comes before it was removed")]
+    Truncated {
+        /// The position of the oldest event that can be read.
+        oldest: Position,
+    },
+    /// A checkpoint only moves forward. Nothing was written.
+    #[error("consumer {consumer} is at {checkpoint} already; going back to {position} takes a rewind")]
+    GoesBack {
+        /// The consumer.
+        consumer: String,
+        /// The position given.
+        position: Position,
+        /// Where it is.
+        checkpoint: Position,
+    },
+    /// Nobody has registered this consumer, or it was removed.
+    #[error("there is no consumer {consumer}")]
+    NoConsumer {
+        /// The consumer.
+        consumer: String,
+    },
+    /// The file is damaged, or of a later version. It is not used, and not overwritten: remove it to start anew.
+    #[error("{path} cannot be used: {problem}")]
+    Unusable {
+        /// The file.
+        path: String,
+        /// What is wrong with it.
+        problem: String,
+    },
+    /// Somebody else of this process writes it.
+    #[error("{what} is in use already")]
+    InUse {
+        /// What it is.
+        what: String,
+    },
+    /// It cannot have this name.
+    #[error(transparent)]
+    InvalidName(#[from] NameError),
+    /// What it speaks of could not be made durable, so it was not written.
+    #[error("the events that it speaks of could not be made durable: {0}")]
+    NotDurable(AppendError),
+    /// The log could not be read.
+    #[error(transparent)]
+    Read(#[from] ReadError),
+    /// The operating system refused something. What was there before still holds.
+    #[error("cannot {action} {path}")]
+    Io {
+        /// What was to be done.
+        action: &'static str,
+        /// To which file.
+        path: String,
+        /// What the operating system said.
+        #[source]
+        source: Arc<io::Error>,
+    },
+    /// The store was opened read-only.
+    #[error("the store is open read-only")]
+    ReadOnly,
+}
+
 /// Why a query cannot be used. Nothing was read.
 #[derive(Clone, Debug, Eq, PartialEq, thiserror::Error)]
 #[non_exhaustive]

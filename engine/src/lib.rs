@@ -70,21 +70,23 @@ mod sync;
 mod view;
 
 pub use annals_codec::{
-    ContentType, Epoch, Event, EventId, EventType, IdempotencyKey, IntoName, LogId, NameError, NameProblem,
-    ParseIdError, Position, SegmentNumber, SourceName, StreamId, StreamVersion, Tag, Tags,
+    ContentType, Epoch, Event, EventId, EventType, FileName, IdempotencyKey, IntoName, LogId, Mark, NameError,
+    NameProblem, ParseIdError, Position, SegmentNumber, SourceName, StreamId, StreamVersion, Tag, Tags,
 };
 
 pub use append::condition::{AppendCondition, ConditionClause};
 pub use append::queue::Ticket;
 pub use append::{Appended, ExpectedVersion, Outcome};
 pub use clock::{Clock, SystemClock};
-pub use error::{AppendError, Damage, OpenError, QueryError, ReadError, SubscribeError};
+pub use error::{AppendError, Damage, KeepError, OpenError, QueryError, ReadError, SubscribeError};
 pub use event::{NewEvent, RecordedEvent};
 pub use options::{Durability, Options};
 pub use query::{Query, QueryItem};
 pub use read::Reader;
 pub use report::{RecoveryReport, TornTail};
-pub use stats::{SegmentStats, Stats, StreamInfo};
+pub use stats::{ConsumerInfo, SegmentStats, Stats, StreamInfo};
+pub use store::consumer::Consumer;
+pub use store::folder::Folder;
 pub use store::{BatchBuilder, EventStore};
 pub use subscription::spawned::{Spawned, SpawnedStatus};
 #[cfg(feature = "async")]

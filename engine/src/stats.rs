@@ -1,6 +1,6 @@
 //! Cheap facts about a store, all of one moment.
 
-use annals_codec::{Epoch, LogId, Position, SegmentNumber, StreamId, StreamVersion};
+use annals_codec::{Epoch, FileName, LogId, Position, SegmentNumber, StreamId, StreamVersion};
 
 /// Facts about a store. Every field is always there, also for an empty store.
 #[derive(Clone, Debug, Eq, PartialEq)]
@@ -26,6 +26,25 @@ pub struct Stats {
     pub epoch: Epoch,
     /// How many times the watermark could not be written since the store was opened.
     pub watermark_errors: u64,
+    /// The consumers, in the order of their names, as far as they could be read;
+    /// [`EventStore::consumers`](crate::EventStore::consumers) tells why not.
+    pub consumers: Vec<ConsumerInfo>,
+}
+
+/// Facts about a consumer.
+#[derive(Clone, Debug, Eq, PartialEq)]
+#[non_exhaustive]
+pub struct ConsumerInfo {
+    /// Its name.
+    pub name: FileName,
+    /// What it has finished; `None` when its file cannot be used.
+    pub position: Option<Position>,
+    /// How many events of the log come after that.
+    pub lag: Option<u64>,
+    /// When that was written: nanoseconds since 1970 UTC.
+    pub written_at: Option<i64>,
+    /// Why its file cannot be used, or belongs to another log.
+    pub fault: Option<String>,
 }
 
 /// Facts about one segment.

@@ -15,7 +15,7 @@ use std::sync::Arc;
 use annals_codec::LogId;
 
 use crate::log::names;
-use crate::log::small_files::write_all;
+use crate::log::small_files::{create_anew, write_all};
 use crate::storage::{Access, File, Mapping, Storage};
 use crate::sync::RwLock;
 use crate::sync::atomic::{AtomicU64, Ordering};
@@ -76,7 +76,7 @@ impl IndexFiles {
         let written = self
             .storage
             .create_dir(names::INDEXES)
-            .and_then(|()| self.create(&temporary))
+            .and_then(|()| create_anew(&*self.storage, &temporary))
             .and_then(|file| write(&*file))
             .and_then(|()| self.storage.rename(&temporary, path));
         if let Err(error) = &written {
@@ -85,17 +85,6 @@ impl IndexFiles {
             let _ = self.storage.remove(&temporary);
         }
         written.is_ok()
-    }
-
-    fn create(&self, temporary: &str) -> io::Result<Arc<dyn File>> {
-        match self.storage.create(temporary) {
-            // What an earlier process has left, and could not be removed when the store was opened.
-            Err(error) if error.kind() == io::ErrorKind::AlreadyExists => {
-                self.storage.remove(temporary)?;
-                self.storage.create(temporary)
-            }
-            created => created,
-        }
     }
 
     /// Writes a file with this content; whether it is there now.

@@ -6,7 +6,7 @@
 //! Ids that the store made are in no filter. They tell when their events were recorded, and so in which segment.
 
 use annals_codec::index::KeyHash;
-use annals_codec::{Commit, Event, EventId, Frame, FrameKind, Position, SourceName};
+use annals_codec::{Commit, Event, EventId, Frame, FrameKind, LogId, Mark, Position, SourceName};
 
 use super::IndexedSegment;
 use crate::error::ReadError;
@@ -84,6 +84,20 @@ pub(crate) fn find_key(view: &View, head: Position, key: &str) -> Result<Option<
 
 /// The batch in which the event at `position` is, if there is such an event.
 pub(crate) fn batch_of(view: &View, position: Position) -> Result<Option<Batch>, ReadError> {
+    marker_behind(view, position, Batch::of)
+}
+
+/// What identifies the history of a log up to the event at `position`, if there is such an event.
+pub(crate) fn mark_of(view: &View, log_id: LogId, position: Position) -> Result<Option<Mark>, ReadError> {
+    marker_behind(view, position, |commit, _| Mark { log_id, position, chain: commit.chain, hash: commit.hash })
+}
+
+/// What `read` makes of the marker of the batch in which the event at `position` is, and of its offset.
+fn marker_behind<T>(
+    view: &View,
+    position: Position,
+    read: impl FnOnce(&Commit<'_>, u64) -> T,
+) -> Result<Option<T>, ReadError> {
     let Some(index) = view.segment_of(position) else { return Ok(None) };
     let segment = &view.segments[index];
     let mut offset = offset_of(segment, position)?;
@@ -94,7 +108,7 @@ pub(crate) fn batch_of(view: &View, position: Position) -> Result<Option<Batch>,
             FrameKind::Event | FrameKind::Skippable(_) => offset += frame.header.padded_len(),
             FrameKind::Commit => {
                 let commit = Commit::decode(&frame).map_err(|fault| damage(segment, offset, fault.to_string()))?;
-                return Ok(Some(Batch::of(&commit, offset)));
+                return Ok(Some(read(&commit, offset)));
             }
             FrameKind::Seal => return Err(damage(segment, offset, "the batch has no commit marker".to_owned())),
         }

@@ -8,6 +8,7 @@ pub(crate) const WATERMARK: &str = "WATERMARK";
 pub(crate) const SEGMENTS: &str = "seg";
 pub(crate) const QUARANTINE: &str = "quarantine";
 pub(crate) const INDEXES: &str = "idx";
+pub(crate) const CONSUMERS: &str = "consumers";
 /// What ends in this is the garbage of a crash, and removed at the next open.
 pub(crate) const TEMPORARY: &str = ".tmp";
 

@@ -295,12 +295,25 @@ impl Segment {
     ) -> io::Result<Option<Scan>> {
         let from = match from {
             Some(from) => from,
-            None => match SegmentHeader::decode(source.bytes(0, SEGMENT_HEADER_LEN)?) {
-                Ok((header, seed)) if seed == self.seed => scan::first_tail(&header),
-                _ => return Ok(None),
+            None => match self.header_in(source)? {
+                Some(header) => scan::first_tail(&header),
+                None => return Ok(None),
             },
         };
         scan::scan(source, self.seed, from, sink).map(Some)
+    }
+
+    /// Its header; `None` when that cannot be read any more.
+    pub(crate) fn header(&self) -> io::Result<Option<SegmentHeader>> {
+        match &self.access {
+            Access::Mapped(map) => self.header_in(&mut Mapped(map)),
+            Access::Read(file) => self.header_in(&mut FileSource::cached(Arc::clone(file), self.committed())),
+        }
+    }
+
+    fn header_in(&self, source: &mut impl Source<Error = io::Error>) -> io::Result<Option<SegmentHeader>> {
+        let decoded = SegmentHeader::decode(source.bytes(0, SEGMENT_HEADER_LEN)?);
+        Ok(decoded.ok().filter(|(_, seed)| *seed == self.seed).map(|(header, _)| header))
     }
 
     /// The offsets of all its events, in order.

@@ -1,7 +1,7 @@
-//! `store.meta` and `WATERMARK`: two slots each, written in turn.
+//! Small files beside the segments: written as a whole and renamed into place, or, as `store.meta` and
+//! `WATERMARK` are, two slots that are written in turn.
 //!
-//! What is always true: a write that is torn leaves the other slot, which is
-//! the newer of what was there before.
+//! What is always true: what is torn in a crash leaves what was there before, under its name or in the other slot.
 
 use std::io;
 use std::sync::Arc;
@@ -34,7 +34,7 @@ pub(crate) fn write_all(file: &dyn File, mut offset: u64, mut bytes: &[u8]) -> i
 /// name itself: the caller syncs the directory.
 pub(crate) fn create_whole(storage: &dyn Storage, path: &str, content: &[u8]) -> io::Result<Arc<dyn File>> {
     let temporary = format!("{path}{}", names::TEMPORARY);
-    let file = storage.create(&temporary)?;
+    let file = create_anew(storage, &temporary)?;
     let made = write_all(&*file, 0, content).and_then(|()| file.sync()).and_then(|()| storage.rename(&temporary, path));
     if let Err(error) = made {
         // Best effort: what stays is removed at the next open.
@@ -42,6 +42,48 @@ pub(crate) fn create_whole(storage: &dyn Storage, path: &str, content: &[u8]) ->
         return Err(error);
     }
     Ok(file)
+}
+
+/// Creates a temporary file, in the place of one that an earlier process may have left.
+pub(crate) fn create_anew(storage: &dyn Storage, temporary: &str) -> io::Result<Arc<dyn File>> {
+    match storage.create(temporary) {
+        Err(error) if error.kind() == io::ErrorKind::AlreadyExists => {
+            storage.remove(temporary)?;
+            storage.create(temporary)
+        }
+        created => created,
+    }
+}
+
+/// Makes a directory and those that it is in, durably.
+pub(crate) fn create_dirs(storage: &dyn Storage, dir: &str) -> io::Result<()> {
+    let ends = dir.match_indices('/').map(|(end, _)| end).chain([dir.len()]);
+    let mut parent = "";
+    for end in ends {
+        storage.create_dir(&dir[..end])?;
+        storage.sync_dir(parent)?;
+        parent = &dir[..end];
+    }
+    Ok(())
+}
+
+/// Makes a file with this content under its final name, durable with its name.
+pub(crate) fn write_whole(storage: &dyn Storage, dir: &str, name: &str, content: &[u8]) -> io::Result<Arc<dyn File>> {
+    let file = create_whole(storage, &format!("{dir}/{name}"), content)?;
+    storage.sync_dir(dir)?;
+    Ok(file)
+}
+
+/// The names of the files in a directory, in order, without those that a crash has left; none, when there is
+/// no such directory.
+pub(crate) fn list_whole(storage: &dyn Storage, dir: &str) -> io::Result<Vec<String>> {
+    let mut found = match storage.list(dir) {
+        Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(Vec::new()),
+        found => found?,
+    };
+    found.retain(|name| !names::is_temporary(dir, name));
+    found.sort_unstable();
+    Ok(found)
 }
 
 /// Reads a whole small file; `None` when it does not exist.

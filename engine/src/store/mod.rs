@@ -1,7 +1,10 @@
 //! The store: what a program opens, appends to, and reads from.
 
 mod batch;
+pub(crate) mod consumer;
 mod decide;
+pub(crate) mod folder;
+mod history;
 mod open;
 mod query;
 mod retry;
@@ -16,6 +19,8 @@ use std::sync::Arc;
 use annals_codec::{IntoName, LogId, NameError, Position, SourceName, StreamId, StreamVersion, u64_at};
 
 pub use self::batch::BatchBuilder;
+use self::consumer::Consumers;
+use self::folder::Folders;
 use crate::append::commit::CommitState;
 use crate::append::queue::{Committer, Queue, Ticket};
 use crate::append::request::Request;
@@ -79,6 +84,9 @@ struct Inner {
     options: Options,
     report: RecoveryReport,
     published: Arc<Published>,
+    storage: Arc<dyn Storage>,
+    consumers: Consumers,
+    folders: Folders,
     role: Role,
     /// Dropped after what it speaks of.
     _open: OpenWhile,
@@ -604,6 +612,7 @@ impl EventStore {
             segments,
             epoch,
             watermark_errors,
+            consumers: self.consumers().unwrap_or_default(),
         }
     }
 

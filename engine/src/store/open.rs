@@ -8,6 +8,8 @@ use std::sync::Arc;
 
 use annals_codec::u64_at;
 
+use super::consumer::Consumers;
+use super::folder::Folders;
 use super::{Inner, OpenWhile, Role, WriterSide};
 use crate::append::commit::{CommitState, Writer};
 use crate::append::queue::Queue;
@@ -135,7 +137,7 @@ impl Inner {
             bell,
             commit: Arc::clone(&commit),
             queue: Arc::clone(&queue),
-            storage,
+            storage: Arc::clone(&storage),
             prepared,
             flush_interval: options.flush_interval,
             zero_ahead: options.zero_ahead.min(options.segment_bytes),
@@ -145,7 +147,17 @@ impl Inner {
         let side = WriterSide { queue, commit, beside, background, indexer };
         let role = Role::Writer(side);
         let open = OpenWhile(Arc::clone(&published));
-        Ok(Inner { log_id, options: options.clone(), report, published, role, _open: open })
+        Ok(Inner {
+            log_id,
+            options: options.clone(),
+            report,
+            published,
+            storage,
+            consumers: Consumers::default(),
+            folders: Folders::default(),
+            role,
+            _open: open,
+        })
     }
 
     /// Opens a store for reading.
@@ -168,10 +180,20 @@ impl Inner {
         };
         let published = Arc::new(Published::new(view, tail.position, plan.end.epoch));
         let seen = plan.watermark.map_or(0, |watermark| watermark.sequence);
-        let follower = Follower::new(storage, files, loader, newest, seen);
+        let follower = Follower::new(Arc::clone(&storage), files, loader, newest, seen);
         let role = Role::Follower(Arc::new(Mutex::new(follower)));
         let open = OpenWhile(Arc::clone(&published));
-        Ok(Inner { log_id: plan.log_id, options: Options::new(), report, published, role, _open: open })
+        Ok(Inner {
+            log_id: plan.log_id,
+            options: Options::new(),
+            report,
+            published,
+            storage,
+            consumers: Consumers::default(),
+            folders: Folders::default(),
+            role,
+            _open: open,
+        })
     }
 }
 

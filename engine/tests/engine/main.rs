@@ -13,6 +13,7 @@
 //! - [`parity`]: what users of the systems before rely on, and the flaws that must not come back.
 //! - [`processes`]: real processes: the lock, a live reader, SIGKILL, a failing kernel.
 //! - [`queries`]: queries, bounds and times, compared with going through all events by hand.
+//! - [`consumers`]: checkpoints that survive, also everything that a disk can do.
 //! - [`conditions`]: append conditions, and deciding again.
 //! - Crashes are told with the tools: short stories on the simulated disk, stopped and failed at every
 //!   operation, are in `tools/tests/torture_stories.rs`.
@@ -29,6 +30,7 @@
 mod cases;
 mod concurrency;
 mod conditions;
+mod consumers;
 mod damage;
 mod derived;
 mod edges;

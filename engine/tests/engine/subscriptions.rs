@@ -360,7 +360,7 @@ fn a_callback_that_panics_ends_its_own_subscription_and_nobody_else_notices() {
 
 #[test]
 fn events_that_a_callback_appends_come_to_everybody_in_the_order_of_the_log() {
-    // The system before called its subscribers inside the append: the next one saw [2, 1].
+    // The systems before called its subscribers inside the append: the next one saw [2, 1].
     let store = in_memory();
     let (tell, seen) = mpsc::channel();
     let (appender, first) = (store.clone(), tell.clone());

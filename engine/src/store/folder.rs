@@ -1,0 +1,165 @@
+//! Folders beside the log, for what is derived from it by whoever embeds the store.
+//!
+//! What is always true: a file is there as a whole or not at all, whatever happens while it is written; and
+//! nothing in a folder is needed to open the store.
+
+use std::collections::BTreeSet;
+use std::io;
+use std::sync::Arc;
+
+use annals_codec::{FileName, IntoName};
+
+use super::{EventStore, Role};
+use crate::error::KeepError;
+use crate::log::names;
+use crate::log::small_files::{create_dirs, list_whole, read_whole, write_whole};
+use crate::storage::{Access, Storage};
+use crate::sync::Mutex;
+
+/// The folders of a store that somebody writes.
+#[derive(Debug, Default)]
+pub(super) struct Folders {
+    in_use: Mutex<BTreeSet<String>>,
+}
+
+/// A folder of whole files beside the log; made by [`EventStore::folder`].
+///
+/// It is a handle of the store, which it keeps open.
+#[derive(Debug)]
+pub struct Folder {
+    store: EventStore,
+    dir: String,
+    /// Whether it was claimed, for writing.
+    is_writable: bool,
+}
+
+impl EventStore {
+    /// A folder beside the log, `area/name` in the store's directory, for files that are derived from events and
+    /// can be made again.
+    ///
+    /// In a store that is open for writing a folder has one handle at a time; in one that is only read it can be
+    /// read by many. The folder itself is made when the first file is.
+    ///
+    /// # Errors
+    ///
+    /// [`KeepError::InUse`]; [`KeepError::InvalidName`], also for an area that the store keeps for itself.
+    ///
+    /// # Example
+    ///
+    /// ```
+    /// use annals::{EventStore, Options};
+    ///
+    /// let store = EventStore::in_memory(&Options::new())?;
+    /// let folder = store.folder("reports", "monthly")?;
+    /// folder.write("2026-01", b"42 orders")?;
+    /// assert_eq!(folder.names()?, ["2026-01"]);
+    /// assert_eq!(folder.read("2026-01")?.as_deref(), Some(&b"42 orders"[..]));
+    /// folder.remove(["2026-01"])?;
+    /// assert_eq!(folder.read("2026-01")?, None);
+    /// # Ok::<(), Box<dyn std::error::Error>>(())
+    /// ```
+    pub fn folder(&self, area: impl IntoName<FileName>, name: impl IntoName<FileName>) -> Result<Folder, KeepError> {
+        let (area, name) = (area.into_name()?, name.into_name()?);
+        let dir = format!("{area}/{name}");
+        let own = [names::SEGMENTS, names::INDEXES, names::QUARANTINE, names::CONSUMERS, names::META, names::WATERMARK];
+        if own.iter().chain(&["LOCK", "floor"]).any(|own| area.eq_ignore_ascii_case(own)) {
+            return Err(KeepError::InUse { what: area.to_string() });
+        }
+        let is_writable = matches!(self.inner.role, Role::Writer(_));
+        if is_writable && !self.inner.folders.in_use.lock().insert(dir.to_ascii_lowercase()) {
+            return Err(KeepError::InUse { what: dir });
+        }
+        Ok(Folder { store: self.clone(), dir, is_writable })
+    }
+}
+
+impl Drop for Folder {
+    fn drop(&mut self) {
+        if self.is_writable {
+            self.store.inner.folders.in_use.lock().remove(&self.dir.to_ascii_lowercase());
+        }
+    }
+}
+
+impl Folder {
+    fn storage(&self) -> &dyn Storage {
+        &*self.store.inner.storage
+    }
+
+    fn failed(&self, action: &'static str, name: &str) -> impl FnOnce(io::Error) -> KeepError {
+        let path = self.storage().describe(&format!("{}/{name}", self.dir));
+        move |error| KeepError::Io { action, path, source: Arc::new(error) }
+    }
+
+    /// The store that it lies beside.
+    pub fn store(&self) -> &EventStore {
+        &self.store
+    }
+
+    /// The names of its files, in order.
+    ///
+    /// # Errors
+    ///
+    /// [`KeepError::Io`].
+    pub fn names(&self) -> Result<Vec<String>, KeepError> {
+        list_whole(self.storage(), &self.dir).map_err(self.failed("list", ""))
+    }
+
+    /// All of a file; `None` when there is none of that name.
+    ///
+    /// # Errors
+    ///
+    /// [`KeepError::Io`], [`KeepError::InvalidName`].
+    pub fn read(&self, name: impl IntoName<FileName>) -> Result<Option<Vec<u8>>, KeepError> {
+        let name = name.into_name()?;
+        let path = format!("{}/{name}", self.dir);
+        let read = || match self.storage().open(&path, Access::Read) {
+            Err(error) if error.kind() == io::ErrorKind::NotFound => Ok(None),
+            // As long as it really is: nothing is believed of it yet.
+            opened => read_whole(self.storage(), &path, opened?.len()? as usize),
+        };
+        read().map_err(self.failed("read", &name))
+    }
+
+    /// Writes a file as a whole, in the place of the one of that name, if there is one. When this returns it
+    /// is durable.
+    ///
+    /// # Errors
+    ///
+    /// [`KeepError::Io`]: the old file is there, or the new one. [`KeepError::ReadOnly`], [`KeepError::InvalidName`].
+    pub fn write(&self, name: impl IntoName<FileName>, content: &[u8]) -> Result<(), KeepError> {
+        let name = name.into_name()?;
+        if !self.is_writable {
+            return Err(KeepError::ReadOnly);
+        }
+        let written = create_dirs(self.storage(), &self.dir)
+            .and_then(|()| write_whole(self.storage(), &self.dir, &name, content));
+        written.map(drop).map_err(self.failed("write", &name))
+    }
+
+    /// Removes files, durably. One that is not there is no error.
+    ///
+    /// # Errors
+    ///
+    /// [`KeepError::Io`]: some may be removed. [`KeepError::ReadOnly`], [`KeepError::InvalidName`].
+    pub fn remove(&self, names: impl IntoIterator<Item = impl IntoName<FileName>>) -> Result<(), KeepError> {
+        if !self.is_writable {
+            return Err(KeepError::ReadOnly);
+        }
+        let mut has_changed = false;
+        for name in names {
+            let name = name.into_name()?;
+            match self.storage().remove(&format!("{}/{name}", self.dir)) {
+                Err(error) if error.kind() == io::ErrorKind::NotFound => {}
+                removed => {
+                    removed.map_err(self.failed("remove", &name))?;
+                    has_changed = true;
+                }
+            }
+        }
+        if has_changed {
+            self.storage().sync_dir(&self.dir).map_err(self.failed("sync", ""))?;
+        }
+        Ok(())
+    }
+}
