@@ -32,6 +32,8 @@ mod made;
 mod mark;
 mod meta;
 mod name;
+#[cfg(feature = "payload")]
+pub mod payload;
 pub mod scan;
 mod seal;
 mod segment;

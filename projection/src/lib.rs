@@ -1,8 +1,69 @@
 //! Folding events into state.
 //!
-//! For now this crate is one function: [`fold`], which reads everything a
-//! [`Reader`] gives and hands each event to a closure. Projections that resume,
-//! live projections and snapshots are being built on top of it.
+//! The log is the truth, and everything else can be made of it again. A [`Projection`] is a named fold over its
+//! events; [`attach`](Projection::attach)ed to a store it is brought up to date when its owner likes
+//! ([`Attached::catch_up`]), or kept so by a thread ([`LiveProjection`], [`SharedPass`]). With snapshots a restart
+//! reads only what came later.
+//!
+//! ```
+//! use std::collections::BTreeMap;
+//!
+//! use annals::{EventStore, ExpectedVersion, NewEvent, Options};
+//! use annals_projection::{HandlerError, Projection};
+//!
+//! fn amount(event: &annals::Event<'_>) -> Result<i64, HandlerError> {
+//!     Ok(std::str::from_utf8(event.data)?.parse()?)
+//! }
+//!
+//! # let dir = tempfile::tempdir()?;
+//! let store = EventStore::open(dir.path(), &Options::new())?;
+//! store.append("account-1", ExpectedVersion::Any, NewEvent::new("Deposited", "100"))?;
+//! store.append("account-1", ExpectedVersion::Any, NewEvent::new("Withdrawn", "30"))?;
+//!
+//! type Balances = BTreeMap<String, i64>;
+//! let balances = Projection::new("balances")
+//!     .when("Deposited", |balances: &mut Balances, event| {
+//!         *balances.entry(event.stream.to_owned()).or_default() += amount(event)?;
+//!         Ok::<_, HandlerError>(())
+//!     })
+//!     .when("Withdrawn", |balances: &mut Balances, event| {
+//!         *balances.entry(event.stream.to_owned()).or_default() -= amount(event)?;
+//!         Ok::<_, HandlerError>(())
+//!     })
+//!     .snapshot_every(1000);
+//! let mut balances = balances.attach(&store)?;
+//! balances.catch_up()?;
+//! assert_eq!(balances.state()["account-1"], 70);
+//! # Ok::<(), Box<dyn std::error::Error>>(())
+//! ```
+//!
+//! # What is always true
+//!
+//! - State and position change together. A handler that fails or panics leaves both as they were, and what follows
+//!   is a policy ([`OnError`]); no event counts twice, and none is left out but by a decision that is recorded.
+//! - Nothing here runs inside an append, and nothing that goes wrong here is noticed by the writer or by another
+//!   projection.
+//! - A snapshot is bound to the history that it was folded from, and is never ahead of what is durable. One that cannot be used is
+//!   ignored: an older one is, or the log.
+
+mod attached;
+mod beside;
+mod definition;
+mod error;
+mod fold;
+mod live;
+mod member;
+mod pass;
+mod progress;
+mod snapshot;
+
+pub use attached::{Attached, Stopper};
+pub use definition::Projection;
+pub use error::{Fault, OnError, ProjectionError, Skipped};
+pub use fold::{Fold, HandlerError, HandlerResult, Handlers};
+pub use live::{LiveProjection, SharedPass};
+pub use member::ProjectionStatus;
+pub use snapshot::IgnoredSnapshot;
 
 use annals::{Event, ReadError, Reader};
 

@@ -96,6 +96,11 @@ impl Folder {
         &self.store
     }
 
+    /// Whether nothing can be written: the store was opened read-only.
+    pub fn is_read_only(&self) -> bool {
+        !self.is_writable
+    }
+
     /// The names of its files, in order.
     ///
     /// # Errors

@@ -616,6 +616,11 @@ impl EventStore {
         }
     }
 
+    /// The time as the store's [clock](Options::clock) has it: nanoseconds since 1970 UTC.
+    pub fn now(&self) -> i64 {
+        self.inner.options.clock.now()
+    }
+
     /// Looks for the progress of a writer in another process, as every read of a
     /// store opened read-only does first; returns the head.
     ///
