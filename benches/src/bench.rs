@@ -4,6 +4,7 @@ use std::cell::OnceCell;
 use std::fmt;
 
 use crate::library::Library;
+use crate::questions::Question;
 use crate::turns::{Spread, differences, ratios};
 
 /// The hidden argument of a child process whose memory is measured.
@@ -14,15 +15,33 @@ pub(crate) struct Bench {
     question: String,
     pub(crate) quick: bool,
     pub(crate) is_child: bool,
+    /// How long `sustained` takes.
+    pub(crate) minutes: f64,
+    /// How long the log of `growth` becomes, and whether only its counts do.
+    pub(crate) bytes: u64,
+    pub(crate) hollow: bool,
     library: OnceCell<Library>,
 }
 
 impl Bench {
     pub(crate) fn from_args() -> Bench {
-        let mut bench = Bench { question: String::new(), quick: false, is_child: false, library: OnceCell::new() };
-        for arg in std::env::args().skip(1) {
+        let mut bench = Bench {
+            question: String::new(),
+            quick: false,
+            is_child: false,
+            minutes: 10.0,
+            bytes: 1 << 30,
+            hollow: false,
+            library: OnceCell::new(),
+        };
+        let mut args = std::env::args().skip(1);
+        while let Some(arg) = args.next() {
+            let mut value = || args.next().unwrap_or_default();
             match &*arg {
                 "--quick" => bench.quick = true,
+                "--hollow" => bench.hollow = true,
+                "--minutes" => bench.minutes = value().parse().expect("--minutes takes a number"),
+                "--bytes" => bench.bytes = gibibytes(&value()).expect("--bytes takes a number of GiB, as 10G"),
                 CHILD => bench.is_child = true,
                 question => question.clone_into(&mut bench.question),
             }
@@ -30,8 +49,8 @@ impl Bench {
         bench
     }
 
-    pub(crate) fn wants(&self, question: &str) -> bool {
-        question.contains(&self.question)
+    pub(crate) fn wants(&self, question: &Question) -> bool {
+        if question.is_long && self.question.is_empty() { false } else { question.name.contains(&self.question) }
     }
 
     /// How many times each contestant runs.
@@ -48,6 +67,11 @@ impl Bench {
     pub(crate) fn library(&self) -> &Library {
         self.library.get_or_init(|| Library::build(self.many(1_000_000)))
     }
+}
+
+/// A number of GiB, as `10G`, in bytes.
+fn gibibytes(text: &str) -> Option<u64> {
+    Some(text.strip_suffix('G')?.parse::<u64>().ok()? << 30)
 }
 
 /// The heading over rows of [`row`].

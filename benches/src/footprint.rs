@@ -23,6 +23,12 @@ pub(crate) fn peak_kib() -> u64 {
     number("/proc/self/status", "VmHWM")
 }
 
+/// How many descriptors this process has open.
+pub(crate) fn descriptors() -> usize {
+    // One of them is the directory that is read here.
+    fs::read_dir("/proc/self/fd").expect("Linux keeps this directory").count() - 1
+}
+
 /// How many bytes `read` and its kin have returned to this process so far.
 pub(crate) fn bytes_read() -> u64 {
     number("/proc/self/io", "rchar")

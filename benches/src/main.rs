@@ -7,7 +7,8 @@
 //!
 //! Without a question all are asked; a part of a name asks those that have it:
 //! `durable`, `buffered`, `read`, `streams`, `point`, `open`, `memory`, `disk`,
-//! `condition`, `unique-id`. `--quick` takes a tenth of the events and few rounds: it
+//! `condition`, `unique-id`, `latency`. `growth [--bytes 10G] [--hollow]` and `sustained [--minutes 10]` are asked
+//! only by their names, because they take long. `--quick` takes a tenth of the events and few rounds: it
 //! shows that a measurement runs, not how fast anything is. The feature `peers`
 //! compiles other stores, and sets SQLite and LMDB beside ours in `streams`, `point` and
 //! `disk`. Everything together writes 8 GB below the directory for temporary files.
@@ -47,6 +48,7 @@ mod ours;
 #[cfg(feature = "peers")]
 mod peers;
 mod questions;
+mod tail;
 mod turns;
 
 use std::process::ExitCode;
@@ -55,10 +57,13 @@ use crate::bench::Bench;
 
 fn main() -> ExitCode {
     let args: Vec<String> = std::env::args().skip(1).collect();
-    if let [first, rest @ ..] = &*args
-        && first == "gate"
-    {
-        return gate::run(rest);
+    if let [first, rest @ ..] = &*args {
+        match &**first {
+            "gate" => return gate::run(rest),
+            questions::growth::CHILD => return questions::growth::run_child(rest),
+            questions::sustained::CHILD => return questions::sustained::run_child(rest),
+            _ => {}
+        }
     }
     if let Some(code) = compare::main(&args) {
         return code;
@@ -69,7 +74,7 @@ fn main() -> ExitCode {
         return ExitCode::SUCCESS;
     }
     for question in questions::ALL {
-        if bench.wants(question.name) {
+        if bench.wants(question) {
             println!("\n{}: {}", question.name, question.asks);
             (question.measure)(&bench);
         }

@@ -95,6 +95,15 @@ impl RawLog {
         }
     }
 
+    /// Syncs what was written.
+    ///
+    /// # Panics
+    ///
+    /// When that fails.
+    pub fn sync(&self) {
+        self.file.sync_data().expect("a sync");
+    }
+
     /// Encodes, checksums and writes `batches` batches of `size` events, with one sync each if durable.
     ///
     /// # Panics

@@ -90,7 +90,8 @@ fn check(chosen: &[&HotPath], bless: bool) -> Result<ExitCode, String> {
         return Ok(ExitCode::SUCCESS);
     }
     println!(
-        "\nDearer than the baseline: {}.\nLook for what was added (`callgrind_annotate`, `strace -f`). If it has to be, bless it:\n    \
+        "\nDearer than the baseline: {}.\n\
+         Look for what was added (`callgrind_annotate`, `strace -f`). If it has to be, bless it:\n    \
          cargo run --release -p annals-benches -- gate --bless\nand commit {} with the reason.",
         worse.join(", "),
         baseline::FILE

@@ -3,11 +3,14 @@
 mod appends;
 mod condition;
 mod disk;
+pub(crate) mod growth;
+mod latency;
 pub(crate) mod memory;
 mod open;
 mod point;
 mod reads;
 mod streams;
+pub(crate) mod sustained;
 mod unique_id;
 
 use crate::bench::Bench;
@@ -17,21 +20,36 @@ pub(crate) struct Question {
     pub(crate) name: &'static str,
     pub(crate) asks: &'static str,
     pub(crate) measure: fn(&Bench),
+    /// Whether it takes so long that it is asked only by its name.
+    pub(crate) is_long: bool,
+}
+
+impl Question {
+    const fn new(name: &'static str, asks: &'static str, measure: fn(&Bench)) -> Question {
+        Question { name, asks, measure, is_long: false }
+    }
+
+    const fn long(name: &'static str, asks: &'static str, measure: fn(&Bench)) -> Question {
+        Question { name, asks, measure, is_long: true }
+    }
 }
 
 pub(crate) const ALL: &[Question] = &[
-    Question { name: "durable", asks: "what does a durable append cost?", measure: appends::durable },
-    Question { name: "buffered", asks: "what does a buffered append cost?", measure: appends::buffered },
-    Question { name: "read", asks: "how fast is everything read?", measure: reads::measure },
-    Question { name: "streams", asks: "how fast is one stream read, of many?", measure: streams::measure },
-    Question { name: "point", asks: "how fast is one event found?", measure: point::measure },
-    Question { name: "open", asks: "how long does opening take, and what does it read?", measure: open::measure },
-    Question { name: "memory", asks: "does memory grow with the number of streams?", measure: memory::measure },
-    Question { name: "disk", asks: "how many bytes does an event take on the disk?", measure: disk::measure },
-    Question { name: "condition", asks: "what does a condition cost an append?", measure: condition::measure },
-    Question {
-        name: "unique-id",
-        asks: "what does an id of the caller's cost an append?",
-        measure: unique_id::measure,
-    },
+    Question::new("durable", "what does a durable append cost?", appends::durable),
+    Question::new("buffered", "what does a buffered append cost?", appends::buffered),
+    Question::new("read", "how fast is everything read?", reads::measure),
+    Question::new("streams", "how fast is one stream read, of many?", streams::measure),
+    Question::new("point", "how fast is one event found?", point::measure),
+    Question::new("open", "how long does opening take, and what does it read?", open::measure),
+    Question::new("memory", "does memory grow with the number of streams?", memory::measure),
+    Question::new("disk", "how many bytes does an event take on the disk?", disk::measure),
+    Question::new("condition", "what does a condition cost an append?", condition::measure),
+    Question::new("unique-id", "what does an id of the caller's cost an append?", unique_id::measure),
+    Question::new(
+        "latency",
+        "how long does a durable append take at the worst, while other things go on?",
+        latency::measure,
+    ),
+    Question::long("growth", "is a long log as quick as a short one?", growth::measure),
+    Question::long("sustained", "does anything drift when everything goes on for long?", sustained::measure),
 ];

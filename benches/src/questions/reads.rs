@@ -1,11 +1,7 @@
 //! Reading everything, beside a walk over the same bytes: checksum, lengths, fields.
 
-use std::fs;
-use std::path::{Path, PathBuf};
-
 use annals::Durability;
-use annals_benches::{fill, open_store, raw_read_and_scan, raw_scan, read_all};
-use annals_codec::{Seed, SegmentHeader};
+use annals_benches::{fill, load, open_store, raw_read_and_scan, raw_scan, read_all, segment_paths};
 
 use crate::bench::{Bench, heading, row};
 use crate::turns::{in_turn, timed};
@@ -43,21 +39,4 @@ pub(crate) fn measure(bench: &Bench) {
         ],
     );
     row("again", events, &again[0], &again[1]);
-}
-
-fn segment_paths(store: &Path) -> Vec<PathBuf> {
-    let entries = fs::read_dir(store.join("seg")).expect("segments");
-    let mut paths: Vec<_> = entries.map(|entry| entry.expect("an entry").path()).collect();
-    paths.sort();
-    paths
-}
-
-/// The segments' bytes, in memory.
-fn load(paths: &[PathBuf]) -> Vec<(Vec<u8>, Seed)> {
-    let read = |path: &PathBuf| {
-        let bytes = fs::read(path).expect("a segment");
-        let (_, seed) = SegmentHeader::decode(&bytes).expect("a header");
-        (bytes, seed)
-    };
-    paths.iter().map(read).collect()
 }
