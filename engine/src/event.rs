@@ -36,7 +36,7 @@ pub struct NewEvent {
     pub(crate) schema_version: u16,
     pub(crate) content_type: ContentType,
     /// The first name that is not one: the append reports it.
-    pub(crate) invalid: Option<NameError>,
+    pub(crate) invalid: Option<Box<NameError>>,
 }
 
 impl NewEvent {
@@ -50,7 +50,7 @@ impl NewEvent {
     pub fn new(event_type: impl IntoName<EventType>, data: impl Into<Bytes>) -> NewEvent {
         let (event_type, invalid) = match event_type.into_name() {
             Ok(event_type) => (Some(event_type), None),
-            Err(error) => (None, Some(error)),
+            Err(error) => (None, Some(Box::new(error))),
         };
         NewEvent {
             event_type,
@@ -83,12 +83,12 @@ impl NewEvent {
         match tag.into_name() {
             Ok(tag) => push_tag(&mut self.tags, &tag),
             Err(error) => {
-                self.invalid.get_or_insert(error);
+                self.invalid.get_or_insert_with(|| Box::new(error));
             }
         }
         if self.tags.len() > NewEvent::MAX_TAGS_LEN {
             let problem = NameProblem::TooLong { len: self.tags.len(), max: NewEvent::MAX_TAGS_LEN };
-            self.invalid.get_or_insert(NameError { what: "list of tags", problem });
+            self.invalid.get_or_insert_with(|| Box::new(NameError { what: "list of tags", problem }));
         }
         self
     }

@@ -11,7 +11,7 @@
 
 use std::sync::Arc;
 
-use annals_codec::{FRAME_ALIGN, IdMaker, Position, StreamVersion};
+use annals_codec::{FRAME_ALIGN, IdMaker, Position, StreamId, StreamVersion};
 
 use super::group::Encoded;
 use super::labels::Labels;
@@ -27,6 +27,7 @@ use crate::index::files::IndexFiles;
 use crate::index::heads::Heads;
 use crate::index::indexer::{self, Sealed};
 use crate::index::memory::{MemoryIndex, Run};
+use crate::index::recent::Place;
 use crate::log::active::{ActiveLog, Group, LogError, room_for};
 use crate::log::segment::Segment;
 use crate::options::Durability;
@@ -44,6 +45,8 @@ pub(crate) struct Writer {
     index: Arc<MemoryIndex>,
     recorded_at: i64,
     ids: IdMaker,
+    /// Where the heads stand of the streams of the request that was checked last.
+    places: Vec<Place>,
     encoded: Encoded,
     labels: Labels,
 }
@@ -79,6 +82,7 @@ impl Writer {
             index,
             recorded_at,
             ids: IdMaker::new(salt),
+            places: Vec::new(),
             encoded: Encoded::default(),
             labels: Labels::default(),
         }
@@ -86,18 +90,15 @@ impl Writer {
 }
 
 impl Committer for CommitState {
-    fn commit(&self, requests: &[Request]) -> Few<Reply> {
+    fn commit(&self, requests: &[Request], replies: &mut Few<Reply>) {
         let mut writer = self.writer.lock();
-        let mut replies = Few::with_capacity(requests.len());
         while replies.len() < requests.len() {
             let rest = &requests[replies.len()..];
-            match self.commit_some(&mut writer, rest) {
-                Ok(some) => replies.extend(some),
+            if let Err(error) = self.commit_some(&mut writer, rest, replies) {
                 // Nothing of the first of them was written, and the others would fare no better.
-                Err(error) => replies.extend(rest.iter().map(|_| Err(error.clone()))),
+                replies.extend(rest.iter().map(|_| Err(error.clone())));
             }
         }
-        replies
     }
 
     fn abort(&self) -> AppendError {
@@ -136,7 +137,12 @@ enum Decided {
 
 impl CommitState {
     /// Commits as many of `requests` as fit into one segment, at least one of them.
-    fn commit_some(&self, writer: &mut Writer, requests: &[Request]) -> Result<Few<Reply>, AppendError> {
+    fn commit_some(
+        &self,
+        writer: &mut Writer,
+        requests: &[Request],
+        replies: &mut Few<Reply>,
+    ) -> Result<(), AppendError> {
         if let Some(cause) = self.poison.cause().filter(|_| !planted::has(Bug::PoisonForgotten)) {
             return Err(AppendError::Poisoned { cause: Arc::clone(cause) });
         }
@@ -146,7 +152,8 @@ impl CommitState {
             // A request that is refused, or was made before, changes nothing on disk, not even this.
             if let Err(answer) = writer.check(request, &self.published) {
                 let decided = self.answered(answer, request);
-                return Ok(self.write(writer, requests, Few::from_buf([decided])));
+                self.write(writer, requests, Few::from_buf([decided]), replies);
+                return Ok(());
             }
             writer.log.begin_epoch().map_err(not_written)?;
             self.make_room(writer, request)?;
@@ -164,7 +171,8 @@ impl CommitState {
                 Err(answer) => self.answered(answer, request),
             });
         }
-        Ok(self.write(writer, requests, decided))
+        self.write(writer, requests, decided, replies);
+        Ok(())
     }
 
     fn answered(&self, answer: Answer, request: &Request) -> Decided {
@@ -176,7 +184,7 @@ impl CommitState {
     }
 
     /// Writes what was decided, as durable as it has to be, and replies to everybody.
-    fn write(&self, writer: &mut Writer, requests: &[Request], decided: Few<Decided>) -> Few<Reply> {
+    fn write(&self, writer: &mut Writer, requests: &[Request], decided: Few<Decided>, replies: &mut Few<Reply>) {
         let failure = if writer.encoded.batches == 0 {
             writer.heads.keep();
             None
@@ -192,7 +200,9 @@ impl CommitState {
             matches!(decided, Decided::Answered { answer: Answer { with_group: false, .. }, must_sync: true })
         };
         let unsynced = if decided.iter().any(rests_on_log) { self.sync(writer).err() } else { None };
-        decided.into_iter().map(|decided| reply(decided, failure.as_ref(), unsynced.as_ref())).collect()
+        for decided in decided {
+            replies.push(reply(decided, failure.as_ref(), unsynced.as_ref()));
+        }
     }
 
     /// Writes the group at hand, and publishes it.
@@ -232,11 +242,15 @@ impl CommitState {
         for (position, offset) in (first..).zip(&encoded.offsets) {
             segment.place_event(Position::new(position), u64::from(*offset) * FRAME_ALIGN);
         }
-        index.add(encoded.runs.drain(..), &encoded.offsets, encoded.tracking.drain(..));
-        let marks = &mut encoded.marks;
-        if !planted::has(Bug::KeysNotIndexed) {
-            index.ids.add(marks.made.take().into_iter().flatten(), &marks.given, marks.keys());
+        let mut adding = index.add();
+        adding.runs(&encoded.runs, &encoded.offsets);
+        for (source, upstream) in encoded.tracking.drain(..) {
+            adding.tracking(source, upstream);
         }
+        if !planted::has(Bug::KeysNotIndexed) {
+            encoded.marks.add_to(&mut adding);
+        }
+        drop(adding);
         log.publish();
         self.published.advance(log.position());
         if synced {
@@ -285,6 +299,7 @@ impl CommitState {
         }
         let segment = writer.log.begin_successor(room)?;
         writer.index = Arc::new(MemoryIndex::default());
+        writer.heads.forget_numbers();
         let added = IndexedSegment::in_memory(segment, Arc::clone(&writer.index));
         self.published.replace(|view| {
             let mut segments = view.segments.clone();
@@ -384,17 +399,20 @@ impl Writer {
         {
             return Err(AppendError::TrackingConflict { source_name: source.to_string(), given: *given, recorded });
         }
+        self.places.clear();
         for (stream, expected) in &request.streams {
             // Also where anything is expected: who writes it has to know where it ends.
-            let head = self.heads.head(stream).map_err(unreadable)?;
-            if !expected.is_met_by(head.version) {
+            let place = self.heads.find(stream).map_err(unreadable)?;
+            let actual = self.heads.head(place).version;
+            if !expected.is_met_by(actual) {
                 return Err(AppendError::ConcurrencyConflict {
                     stream: stream.clone(),
                     expected: *expected,
-                    actual: head.version,
-                    last_position: self.heads.last(stream, head).map_err(unreadable)?,
+                    actual,
+                    last_position: self.heads.last(stream, place).map_err(unreadable)?,
                 });
             }
+            self.places.push(place);
         }
         Ok(())
     }
@@ -405,9 +423,9 @@ impl Writer {
         on_source || request.streams.iter().any(|(stream, _)| self.heads.has_moved(stream))
     }
 
-    /// Encodes a request straight into the group's buffer.
+    /// Encodes the request that was just [checked](Writer::check) straight into the group's buffer.
     fn encode(&mut self, request: &Request, clock: &dyn Clock) -> Appended {
-        let Writer { log, heads, index, encoded, ids, .. } = self;
+        let Writer { log, heads, index, encoded, ids, places, .. } = self;
         if !request.events.is_empty() {
             self.recorded_at = self.recorded_at.max(clock.now());
         }
@@ -418,11 +436,12 @@ impl Writer {
         let mut version = StreamVersion::EMPTY;
         // Run by run, so that a stream is looked up once for all its events that stand together.
         for run in request.events.chunk_by(|(one, _), (next, _)| one == next) {
-            let stream = &request.streams[run[0].0 as usize].0;
-            let before = heads.advance(stream, run.len() as u64, encoded.last.plus(run.len() as u64));
+            let at = run[0].0 as usize;
+            let (stream, place): (&StreamId, _) = (&request.streams[at].0, places[at]);
+            let before = heads.advance(place, run.len() as u64, encoded.last.plus(run.len() as u64));
             let start = encoded.offsets.len();
             let offsets = start..start + run.len();
-            let number = index.number(stream, || stream.clone());
+            let number = heads.number(place, || index.number(stream, || stream.clone()));
             encoded.runs.push(Run { stream: number, first: before.plus(1), offsets });
             version = before;
             for (_, new) in run {

@@ -7,7 +7,7 @@ use hashbrown::HashMap;
 
 use super::request::Request;
 use crate::index::find::Batch;
-use crate::index::memory::Run;
+use crate::index::memory::{Adding, Run};
 use crate::log::active::ActiveLog;
 
 /// What stays allocated for the next group, in bytes.
@@ -38,8 +38,10 @@ pub(super) struct Encoded {
 /// By what the requests of a group would be recognised if they came again.
 #[derive(Debug, Default)]
 pub(super) struct Marks {
-    /// The first and the last id that the store has made, and for what: position and time of recording.
-    pub(super) made: Option<[(Position, i64, EventId); 2]>,
+    /// The first and the last id that the store has made, if they are two, and for what: position and
+    /// time of recording.
+    first_made: Option<(Position, i64, EventId)>,
+    last_made: Option<(Position, i64, EventId)>,
     /// Ids of the callers'.
     pub(super) given: HashMap<EventId, Position>,
     /// Keys, each with the number of its batch in `batches`.
@@ -50,27 +52,39 @@ pub(super) struct Marks {
 
 impl Marks {
     fn clear(&mut self) {
-        self.made = None;
-        self.given.clear();
-        self.given.shrink_to(KEPT_EVENTS);
-        self.keys.clear();
-        self.keys.shrink_to(KEPT_EVENTS);
-        self.batches.clear();
-        self.batches.shrink_to(KEPT_EVENTS);
+        (self.first_made, self.last_made) = (None, None);
+        // Most groups have none of these, and emptying a table of nothing costs something, too.
+        if !self.batches.is_empty() {
+            self.given.clear();
+            self.given.shrink_to(KEPT_EVENTS);
+            self.keys.clear();
+            self.keys.shrink_to(KEPT_EVENTS);
+            self.batches.clear();
+            self.batches.shrink_to(KEPT_EVENTS);
+        }
     }
 
     /// Takes in an id that the store has made.
     #[inline]
     pub(super) fn made(&mut self, position: Position, recorded_at: i64, id: EventId) {
-        match &mut self.made {
-            Some([_, last]) => *last = (position, recorded_at, id),
-            None => self.made = Some([(position, recorded_at, id); 2]),
+        if self.first_made.is_none() {
+            self.first_made = self.last_made;
         }
+        self.last_made = Some((position, recorded_at, id));
     }
 
-    /// The keys, each with the offset of its commit marker.
-    pub(super) fn keys(&self) -> impl Iterator<Item = (&IdempotencyKey, u64)> {
-        self.keys.iter().map(|(key, number)| (key, self.batches[*number].marker))
+    /// Tells the index of the segment what was marked.
+    #[inline]
+    pub(super) fn add_to(&self, index: &mut Adding<'_>) {
+        for (position, recorded_at, id) in self.first_made.iter().chain(&self.last_made) {
+            index.id(*position, *recorded_at, *id);
+        }
+        for (id, position) in &self.given {
+            index.given_id(*position, *id);
+        }
+        for (key, number) in &self.keys {
+            index.key(key.clone(), self.batches[*number].marker);
+        }
     }
 }
 

@@ -34,8 +34,10 @@ fn label(kind: char, name: &str) -> String {
 
 impl Labels {
     pub(super) fn clear(&mut self) {
-        self.events.clear();
-        self.filed = 0;
+        if self.filed > 0 {
+            self.events.clear();
+            self.filed = 0;
+        }
     }
 
     /// The number of the newest of the first `count` events that a query describes, `first` or later.

@@ -39,8 +39,8 @@ pub(crate) type Few<T> = SmallVec<[T; 1]>;
 
 /// Commits groups. Called by one thread at a time.
 pub(crate) trait Committer: Send + Sync {
-    /// Commits `requests` in order, and replies to each, in the same order.
-    fn commit(&self, requests: &[Request]) -> Few<Reply>;
+    /// Commits `requests` in order, and adds a reply to each to `replies`, in the same order.
+    fn commit(&self, requests: &[Request], replies: &mut Few<Reply>);
 
     /// Ends writing after a panic inside `commit`; the reply to everybody of that group.
     fn abort(&self) -> AppendError;
@@ -166,9 +166,8 @@ impl Queue {
         if !inner.leading && inner.pending.is_empty() {
             inner.leading = true;
             drop(inner);
-            let mut group = Group::new(self, committer);
-            group.requests.push(request);
-            let mut replies = group.commit();
+            let mut replies = Few::new();
+            Lead::new(self, committer).commit(std::slice::from_ref(&request), Vec::new(), &mut replies);
             return replies.pop().expect("one reply to one request");
         }
         let seat = Arc::new(Seat::default());
@@ -205,7 +204,7 @@ impl Queue {
                     // not be handed to an empty seat.
                     seat.taken.store(false, Ordering::Relaxed);
                     // Commits the front of the queue, in which this seat may not be yet.
-                    Group::new(self, committer).take_and_commit(self);
+                    Lead::new(self, committer).take_and_commit();
                     if let Some(News::Reply(reply)) = seat.news.lock().take() {
                         return reply;
                     }
@@ -232,7 +231,7 @@ impl Queue {
                 inner.leading = true;
                 drop(inner);
             }
-            Group::new(self, committer).take_and_commit(self);
+            Lead::new(self, committer).take_and_commit();
         }
     }
 
@@ -251,55 +250,53 @@ impl Queue {
     }
 }
 
-/// One group, led by this thread from `new` to `drop`.
-struct Group<'a> {
+/// The lead, in the hands of this thread until it is handed on: when its group is served, or in a panic.
+struct Lead<'a> {
     queue: &'a Queue,
     committer: &'a dyn Committer,
-    requests: Few<Request>,
+    /// Those who wait for the group.
     seats: Vec<Arc<Seat>>,
-    /// Whether the lead was handed on already.
-    done: bool,
+    handed_on: bool,
 }
 
-impl<'a> Group<'a> {
-    fn new(queue: &'a Queue, committer: &'a dyn Committer) -> Group<'a> {
-        Group { queue, committer, requests: Few::new(), seats: Vec::new(), done: false }
+impl<'a> Lead<'a> {
+    fn new(queue: &'a Queue, committer: &'a dyn Committer) -> Lead<'a> {
+        Lead { queue, committer, seats: Vec::new(), handed_on: false }
     }
 
-    fn take_and_commit(mut self, queue: &Queue) {
+    fn take_and_commit(self) {
         let mut bytes = 0;
-        let mut inner = queue.inner.lock();
+        let mut inner = self.queue.inner.lock();
         let fitting = inner.pending.iter().take_while(|pending| {
             let is_first = bytes == 0;
             bytes += pending.request.bytes;
             is_first || bytes <= MOST_GROUP_BYTES
         });
         let count = fitting.count();
-        for pending in inner.pending.drain(..count) {
-            self.requests.push(pending.request);
-            self.seats.push(pending.seat);
-        }
+        let group = inner.pending.drain(..count).map(|pending| (pending.request, pending.seat));
+        let (requests, seats): (Vec<_>, Vec<_>) = group.unzip();
         drop(inner);
-        self.commit();
+        self.commit(&requests, seats, &mut Few::new());
     }
 
-    /// Commits the group, hands the lead on, then wakes those who wait for it.
-    fn commit(&mut self) -> Few<Reply> {
-        let mut replies = self.committer.commit(&self.requests);
-        self.done = true;
-        self.queue.hand_on(self.seats.len());
-        // The lone caller of `Queue::commit` has no seat, and takes its reply from here.
-        let seated = self.seats.len();
-        for (seat, reply) in self.seats.drain(..).zip(replies.drain(..seated)) {
+    /// Commits a group, hands the lead on, then wakes those who wait for it. The replies to those
+    /// that do not stay in `replies`.
+    fn commit(mut self, requests: &[Request], seats: Vec<Arc<Seat>>, replies: &mut Few<Reply>) {
+        self.seats = seats;
+        self.committer.commit(requests, replies);
+        self.handed_on = true;
+        let seats = std::mem::take(&mut self.seats);
+        self.queue.hand_on(seats.len());
+        let seated = seats.len();
+        for (seat, reply) in seats.into_iter().zip(replies.drain(..seated)) {
             seat.tell(News::Reply(reply));
         }
-        replies
     }
 }
 
-impl Drop for Group<'_> {
+impl Drop for Lead<'_> {
     fn drop(&mut self) {
-        if !self.done {
+        if !self.handed_on {
             let error = self.committer.abort();
             self.queue.hand_on(self.seats.len());
             for seat in self.seats.drain(..) {
@@ -319,16 +316,16 @@ mod tests {
     use super::*;
     use crate::append::ExpectedVersion;
     use crate::event::NewEvent;
-    use crate::options::Options;
+    use crate::options::Durability;
 
     /// Panics at the first group, and refuses every later one.
     #[derive(Debug, Default)]
     struct Panicking(AtomicBool);
 
     impl Committer for Panicking {
-        fn commit(&self, requests: &[Request]) -> Few<Reply> {
+        fn commit(&self, requests: &[Request], replies: &mut Few<Reply>) {
             assert!(self.0.swap(true, Ordering::Relaxed), "as the test wants it");
-            requests.iter().map(|_| Err(self.abort())).collect()
+            replies.extend(requests.iter().map(|_| Err(self.abort())));
         }
 
         fn abort(&self) -> AppendError {
@@ -338,8 +335,7 @@ mod tests {
 
     fn request(bytes: u64) -> Request {
         let stream = StreamId::new("a").unwrap();
-        let mut request =
-            Request::single(stream, ExpectedVersion::Any, NewEvent::new("A", ""), &Options::new()).unwrap();
+        let mut request = Request::single(stream, ExpectedVersion::Any, NewEvent::new("A", ""), Durability::Sync);
         request.bytes = bytes;
         request
     }

@@ -3,7 +3,7 @@
 //! The checks of arguments and limits happen here, in the caller's own thread,
 //! before anything is queued: a bad request costs nobody else anything.
 
-use annals_codec::{Commit, Epoch, IdempotencyKey, Position, SourceName, StreamId, Tracking};
+use annals_codec::{Commit, Epoch, IdempotencyKey, NameError, Position, SourceName, StreamId, Tracking};
 use hashbrown::HashSet;
 use smallvec::SmallVec;
 
@@ -32,21 +32,21 @@ pub(crate) struct Request {
 }
 
 impl Request {
-    /// One stream, one event: the commonest request, without a detour.
+    /// One stream, one event: the commonest request, without a detour. Not [`check`](Request::check)ed yet.
     #[inline]
     pub(crate) fn single(
         stream: StreamId,
         expected: ExpectedVersion,
         event: NewEvent,
-        options: &Options,
-    ) -> Result<Request, AppendError> {
-        let mut request = Request::empty(options.durability);
+        durability: Durability,
+    ) -> Request {
+        let mut request = Request::empty(durability);
         request.streams.push((stream, expected));
         request.events.push((0, event));
-        request.checked(options)
+        request
     }
 
-    /// A request to be filled and then [`checked`](Request::checked).
+    /// A request to be filled and then [`check`](Request::check)ed.
     #[inline]
     pub(crate) fn empty(durability: Durability) -> Request {
         Request {
@@ -61,8 +61,9 @@ impl Request {
         }
     }
 
+    /// Checks it against the limits, and finds out what it takes in the log.
     #[inline]
-    pub(crate) fn checked(mut self, options: &Options) -> Result<Request, AppendError> {
+    pub(crate) fn check(&mut self, options: &Options) -> Result<(), AppendError> {
         if self.events.is_empty() && self.tracking.is_none() {
             return Err(AppendError::EmptyBatch);
         }
@@ -72,7 +73,7 @@ impl Request {
         let (mut bytes, mut given_ids) = (0, 0);
         for (stream, event) in &self.events {
             if let Some(invalid) = &event.invalid {
-                return Err(invalid.clone().into());
+                return Err(NameError::clone(invalid).into());
             }
             let part = [event.data.len(), event.metadata.as_ref().map_or(0, bytes::Bytes::len)];
             let unencoded: u64 = part.iter().map(|&len| len as u64).sum();
@@ -92,7 +93,7 @@ impl Request {
         if given_ids > 1 {
             self.check_ids()?;
         }
-        Ok(self)
+        Ok(())
     }
 
     fn check_ids(&self) -> Result<(), AppendError> {

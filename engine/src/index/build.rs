@@ -4,7 +4,7 @@
 //! that, is taken in, batch by batch.
 
 use annals_codec::scan::Sink;
-use annals_codec::{Commit, Event, EventId, FRAME_ALIGN, Position, SourceName, StreamId};
+use annals_codec::{Commit, Event, EventId, FRAME_ALIGN, IdempotencyKey, Position, SourceName, StreamId};
 
 use super::memory::{MemoryIndex, Run};
 use crate::log::segment::Segment;
@@ -79,12 +79,21 @@ impl Sink for IndexBuilder<'_> {
         if let Some(kept) = &mut self.kept {
             kept.extend_from_slice(&self.places);
         }
-        let tracking =
-            commit.tracking.and_then(|tracking| Some((SourceName::new(tracking.source).ok()?, tracking.upstream)));
-        self.index.add(self.runs.drain(..), &self.places, tracking.into_iter());
-        self.index.ids.add_read(commit.first, &self.ids, commit.key, offset);
-        self.places.clear();
-        self.ids.clear();
+        let mut index = self.index.add();
+        index.runs(&self.runs, &self.places);
+        for (number, (recorded_at, id)) in (0..).zip(&self.ids) {
+            index.id(commit.first.plus(number), *recorded_at, *id);
+        }
+        if let Some(tracking) = commit.tracking
+            && let Ok(source) = SourceName::new(tracking.source)
+        {
+            index.tracking(source, tracking.upstream);
+        }
+        if let Some(key) = commit.key.and_then(|key| IdempotencyKey::new(key).ok()) {
+            index.key(key, offset);
+        }
+        drop(index);
+        self.discard();
     }
 
     fn discard(&mut self) {

@@ -5,13 +5,14 @@
 //!
 //! A group changes heads before it is written, so that its later requests see
 //! the earlier ones; when the write fails, the changes are undone. Nothing is
-//! forgotten in the middle of a group: the indexes do not know its changes yet.
+//! forgotten in the middle of a group: the indexes do not know its changes yet. So a stream
+//! is looked up once for a request, and found again by its place until the group is decided.
 
 use std::sync::Arc;
 
 use annals_codec::{Position, SourceName, StreamId, StreamVersion};
 
-use super::recent::Recent;
+use super::recent::{Place, Recent};
 use crate::error::ReadError;
 use crate::view::Published;
 
@@ -19,10 +20,12 @@ use crate::view::Published;
 #[derive(Clone, Copy, Debug, Default, Eq, PartialEq)]
 pub(crate) struct Head {
     pub(crate) version: StreamVersion,
-    /// The position of its last event, where that is known.
-    last: Option<Position>,
+    /// The position of its last event; the end of all positions, where that is not known.
+    last: Position,
     /// The group that has moved it, if one has.
     moved_by: u64,
+    /// By what number the index of the active segment knows it, if that is known.
+    number: Option<u32>,
 }
 
 /// How many streams are remembered: about 8 MiB, with short names.
@@ -53,8 +56,8 @@ struct Source {
 
 #[derive(Debug)]
 enum Undo {
-    Stream(StreamId, Head),
-    Source(SourceName, Source),
+    Stream(Place, Head),
+    Source(Place, Source),
 }
 
 impl Heads {
@@ -63,31 +66,42 @@ impl Heads {
         Heads { published, streams: Recent::new(STREAMS), sources: Recent::new(SOURCES), undo: Vec::new(), group: 1 }
     }
 
-    /// Where a stream ends; an unknown one is empty. Remembered from now on, until the group is decided.
-    pub(crate) fn head(&mut self, stream: &StreamId) -> Result<Head, ReadError> {
-        if let Some(head) = self.streams.get_mut(&**stream) {
-            return Ok(*head);
+    /// Where the [head](Heads::head) of a stream stands; an unknown one is empty. Remembered from now
+    /// on, and there, until the group is decided.
+    #[inline]
+    pub(crate) fn find(&mut self, stream: &StreamId) -> Result<Place, ReadError> {
+        match self.streams.place(&**stream) {
+            Some(place) => Ok(place),
+            None => self.look_up(stream),
         }
+    }
+
+    #[cold]
+    fn look_up(&mut self, stream: &StreamId) -> Result<Place, ReadError> {
         let newest = self.published.view().newest_span(stream)?;
         let version = newest.map_or(StreamVersion::EMPTY, |(_, span)| span.last);
-        let last = newest.is_none().then_some(Position::START);
-        let head = Head { version, last, moved_by: 0 };
-        self.streams.insert(stream.clone(), head);
-        Ok(head)
+        let last = if newest.is_none() { Position::START } else { Position::END };
+        Ok(self.streams.insert(stream.clone(), Head { version, last, moved_by: 0, number: None }))
+    }
+
+    /// Where a stream ends.
+    #[inline]
+    pub(crate) fn head(&mut self, place: Place) -> &mut Head {
+        self.streams.at(place)
     }
 
     /// The position of the last event of the stream that ends there.
-    pub(crate) fn last(&self, stream: &str, head: Head) -> Result<Position, ReadError> {
-        match head.last {
-            Some(last) => Ok(last),
-            None => Ok(self.published.view().last_of(stream)?.unwrap_or_default()),
+    pub(crate) fn last(&mut self, stream: &str, place: Place) -> Result<Position, ReadError> {
+        match self.head(place).last {
+            Position::END => Ok(self.published.view().last_of(stream)?.unwrap_or_default()),
+            last => Ok(last),
         }
     }
 
     /// How far a foreign source was processed, if it was. Remembered as a head is.
     pub(crate) fn tracking(&mut self, source: &SourceName) -> Result<Option<u64>, ReadError> {
-        if let Some(source) = self.sources.get_mut(&**source) {
-            return Ok(source.upstream);
+        if let Some(place) = self.sources.place(&**source) {
+            return Ok(self.sources.at(place).upstream);
         }
         let upstream = self.published.view().tracking(source)?;
         self.sources.insert(source.clone(), Source { upstream, moved_by: 0 });
@@ -96,16 +110,26 @@ impl Heads {
 
     /// Moves a stream's end by `events` events, the last of which is at `last`, until
     /// [`keep`](Heads::keep) or [`undo`](Heads::undo) decides. Returns the version before.
-    ///
-    /// # Panics
-    ///
-    /// Unless the group at hand has asked for the [`head`](Heads::head) before.
-    pub(crate) fn advance(&mut self, stream: &StreamId, events: u64, last: Position) -> StreamVersion {
-        let head = self.streams.get_mut(&**stream).expect("a stream that is written was looked up");
+    #[inline]
+    pub(crate) fn advance(&mut self, place: Place, events: u64, last: Position) -> StreamVersion {
+        let group = self.group;
+        let head = self.streams.at(place);
         let before = *head;
-        *head = Head { version: before.version.plus(events), last: Some(last), moved_by: self.group };
-        self.undo.push(Undo::Stream(stream.clone(), before));
+        head.version = before.version.plus(events);
+        (head.last, head.moved_by) = (last, group);
+        self.undo.push(Undo::Stream(place, before));
         before.version
+    }
+
+    /// By what number the index of the active segment knows the stream; `ask` tells, when it did not tell before.
+    #[inline]
+    pub(crate) fn number(&mut self, place: Place, ask: impl FnOnce() -> u32) -> u32 {
+        *self.streams.at(place).number.get_or_insert_with(ask)
+    }
+
+    /// Another segment is active now, and its index has its own numbers.
+    pub(crate) fn forget_numbers(&mut self) {
+        self.streams.values_mut().for_each(|head| head.number = None);
     }
 
     /// Moves a source's position, until [`keep`](Heads::keep) or [`undo`](Heads::undo) decides.
@@ -114,9 +138,10 @@ impl Heads {
     ///
     /// Unless the group at hand has asked for its position before.
     pub(crate) fn track(&mut self, source: &SourceName, upstream: u64) {
-        let known = self.sources.get_mut(&**source).expect("a source that is moved was looked up");
-        let before = std::mem::replace(known, Source { upstream: Some(upstream), moved_by: self.group });
-        self.undo.push(Undo::Source(source.clone(), before));
+        let place = self.sources.place(&**source).expect("a source that is moved was looked up");
+        let moved = Source { upstream: Some(upstream), moved_by: self.group };
+        let before = std::mem::replace(self.sources.at(place), moved);
+        self.undo.push(Undo::Source(place, before));
     }
 
     /// Whether the group at hand has moved a stream.
@@ -145,8 +170,8 @@ impl Heads {
     pub(crate) fn undo(&mut self) {
         while let Some(change) = self.undo.pop() {
             match change {
-                Undo::Stream(stream, head) => self.streams.insert(stream, head),
-                Undo::Source(source, before) => self.sources.insert(source, before),
+                Undo::Stream(place, before) => *self.streams.at(place) = before,
+                Undo::Source(place, before) => *self.sources.at(place) = before,
             }
         }
         self.decided();
@@ -174,12 +199,12 @@ mod tests {
         let published = Arc::new(Published::new(View::default(), Position::START, Epoch::default()));
         let mut heads = Heads::new(published);
         let advance = |heads: &mut Heads, stream, last| {
-            heads.head(stream).unwrap();
-            heads.advance(stream, 1, Position::new(last))
+            let place = heads.find(stream).unwrap();
+            heads.advance(place, 1, Position::new(last))
         };
         let ends_at = |heads: &mut Heads, stream: &StreamId| {
-            let head = heads.head(stream).unwrap();
-            (head.version.get(), heads.last(stream, head).unwrap().get())
+            let place = heads.find(stream).unwrap();
+            (heads.head(place).version.get(), heads.last(stream, place).unwrap().get())
         };
         advance(&mut heads, &stream, 1);
         heads.keep();

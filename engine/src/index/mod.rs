@@ -24,7 +24,7 @@ pub(crate) mod indexer;
 pub(crate) mod level;
 pub(crate) mod load;
 pub(crate) mod memory;
-mod recent;
+pub(crate) mod recent;
 pub(crate) mod sealed;
 
 use std::io;
@@ -175,7 +175,7 @@ impl IndexedSegment {
     pub(crate) fn ids(&self, id: EventId, out: &mut Vec<Position>) -> Result<(), ReadError> {
         match &self.index {
             SegmentIndex::Memory(index) => {
-                index.ids.positions(id, out);
+                index.positions(id, out);
                 Ok(())
             }
             SegmentIndex::Sealed(index) => index.ids(&self.log, id, out),
@@ -186,7 +186,7 @@ impl IndexedSegment {
     pub(crate) fn markers(&self, key: &str, out: &mut Vec<u64>) -> Result<(), ReadError> {
         match &self.index {
             SegmentIndex::Memory(index) => {
-                index.ids.markers(key, out);
+                out.extend(index.marker(key));
                 Ok(())
             }
             SegmentIndex::Sealed(index) => index.markers(&self.log, key, out),

@@ -5,7 +5,7 @@
 //! more, the next one that was not is forgotten. A look-up moves nothing.
 //!
 //! What is always true: nothing is forgotten but by [`Recent::trim`], so who is in the
-//! middle of something finds all that was put in since.
+//! middle of something finds all that was put in since, at the [`Place`] where it was.
 
 use std::borrow::Borrow;
 use std::hash::{BuildHasher, Hash};
@@ -22,6 +22,10 @@ pub(crate) struct Recent<K, V> {
     most: usize,
 }
 
+/// Where an entry stands, until the next [`Recent::trim`].
+#[derive(Clone, Copy, Debug, Eq, PartialEq)]
+pub(crate) struct Place(u32);
+
 #[derive(Debug)]
 struct Entry<K, V> {
     key: K,
@@ -35,23 +39,26 @@ impl<K: Hash + Eq, V> Recent<K, V> {
         Recent { entries: Vec::new(), places: HashTable::new(), hasher: DefaultHashBuilder::default(), hand: 0, most }
     }
 
-    fn place<Q: Hash + Eq + ?Sized>(&self, key: &Q) -> Option<usize>
+    /// Where the entry of a key stands.
+    #[inline]
+    pub(crate) fn place<Q: Hash + Eq + ?Sized>(&self, key: &Q) -> Option<Place>
     where
         K: Borrow<Q>,
     {
         let is_it = |place: &u32| self.entries[*place as usize].key.borrow() == key;
-        self.places.find(self.hasher.hash_one(key), is_it).map(|place| *place as usize)
+        self.places.find(self.hasher.hash_one(key), is_it).map(|place| Place(*place))
     }
 
-    /// The value of a key, which counts as used.
-    pub(crate) fn get_mut<Q: Hash + Eq + ?Sized>(&mut self, key: &Q) -> Option<&mut V>
-    where
-        K: Borrow<Q>,
-    {
-        let place = self.place(key)?;
-        let entry = &mut self.entries[place];
+    /// The value at a place, which counts as used.
+    ///
+    /// # Panics
+    ///
+    /// Perhaps, when the map was trimmed since: the place is another's then, or nobody's.
+    #[inline]
+    pub(crate) fn at(&mut self, place: Place) -> &mut V {
+        let entry = &mut self.entries[place.0 as usize];
         entry.used = true;
-        Some(&mut entry.value)
+        &mut entry.value
     }
 
     /// The value of a key, without using it.
@@ -59,20 +66,26 @@ impl<K: Hash + Eq, V> Recent<K, V> {
     where
         K: Borrow<Q>,
     {
-        self.place(key).map(|place| &self.entries[place].value)
+        self.place(key).map(|place| &self.entries[place.0 as usize].value)
     }
 
     /// Sets the value of a key.
-    pub(crate) fn insert(&mut self, key: K, value: V) {
-        if let Some(known) = self.get_mut(&key) {
-            *known = value;
-            return;
+    pub(crate) fn insert(&mut self, key: K, value: V) -> Place {
+        if let Some(place) = self.place(&key) {
+            *self.at(place) = value;
+            return place;
         }
         let Recent { entries, places, hasher, .. } = self;
         let hash = hasher.hash_one(&key);
         let place = entries.len() as u32;
         entries.push(Entry { key, value, used: true });
         places.insert_unique(hash, place, |place| hasher.hash_one(&entries[*place as usize].key));
+        Place(place)
+    }
+
+    /// All values, without using them.
+    pub(crate) fn values_mut(&mut self) -> impl Iterator<Item = &mut V> {
+        self.entries.iter_mut().map(|entry| &mut entry.value)
     }
 
     #[cfg(test)]
@@ -117,7 +130,8 @@ mod tests {
         let mut recent = Recent::new(10);
         for number in 0_u32..1000 {
             recent.insert(number, number * 2);
-            assert_eq!(recent.get_mut(&7).copied(), (number >= 7).then_some(14), "used all the time");
+            let seven = recent.place(&7).map(|place| *recent.at(place));
+            assert_eq!(seven, (number >= 7).then_some(14), "used all the time");
             recent.trim();
         }
         assert_eq!(recent.entries.len(), 10);
@@ -134,7 +148,8 @@ mod tests {
     fn nothing_is_forgotten_before_it_is_trimmed() {
         let mut recent = Recent::new(2);
         for number in 0_u32..100 {
-            recent.insert(number, number);
+            let place = recent.insert(number, number);
+            assert_eq!(recent.place(&number), Some(place));
         }
         assert!((0..100).all(|number| recent.peek(&number) == Some(&number)));
         recent.insert(5, 500);

@@ -200,11 +200,12 @@ impl<'a> BatchBuilder<'a> {
         self
     }
 
-    pub(super) fn request(self) -> Result<Request, AppendError> {
+    pub(super) fn request(mut self) -> Result<Request, AppendError> {
         if let Some(invalid) = self.invalid {
             return Err(invalid.into());
         }
-        self.request.checked(self.store.options())
+        self.request.check(self.store.options())?;
+        Ok(self.request)
     }
 
     /// Appends the batch and waits until it is as durable as asked for.

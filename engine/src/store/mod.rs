@@ -279,8 +279,7 @@ impl EventStore {
         expected: ExpectedVersion,
         event: NewEvent,
     ) -> Result<Appended, AppendError> {
-        let stream = stream.into_name()?;
-        self.commit(Request::single(stream, expected, event, &self.inner.options)?)
+        self.append_one(stream.into_name()?, expected, event)
     }
 
     /// Appends events to a stream, all or nothing: in memory, on disk, and to readers.
@@ -657,6 +656,19 @@ impl EventStore {
             Role::Follower(follower) => Some(Arc::clone(follower)),
         };
         Source { published: Arc::clone(&self.inner.published), follower }
+    }
+
+    /// The same for every kind of name, so that it is compiled here and once.
+    fn append_one(
+        &self,
+        stream: StreamId,
+        expected: ExpectedVersion,
+        event: NewEvent,
+    ) -> Result<Appended, AppendError> {
+        let side = self.writer()?;
+        let mut request = Request::single(stream, expected, event, self.inner.options.durability);
+        request.check(&self.inner.options)?;
+        side.queue.commit(request, &*side.commit)
     }
 
     pub(crate) fn commit(&self, request: Request) -> Result<Appended, AppendError> {

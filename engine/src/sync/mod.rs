@@ -17,7 +17,7 @@
 //!   beyond that is for Miri, on the files that have no lock: `log/growing.rs`, `storage/map.rs`, `view.rs`.
 
 #[cfg(not(all(test, shuttle)))]
-pub(crate) use parking_lot::{Condvar, Mutex, MutexGuard, RwLock, RwLockWriteGuard};
+pub(crate) use parking_lot::{Condvar, Mutex, MutexGuard, RwLock, RwLockReadGuard, RwLockWriteGuard};
 #[cfg(not(all(test, shuttle)))]
 pub(crate) use std::sync::{OnceLock, atomic, mpsc};
 #[cfg(not(all(test, shuttle)))]
@@ -29,7 +29,7 @@ mod scheduled;
 mod tests;
 
 #[cfg(all(test, shuttle))]
-pub(crate) use scheduled::{Condvar, Mutex, MutexGuard, OnceLock, RwLock, RwLockWriteGuard};
+pub(crate) use scheduled::{Condvar, Mutex, MutexGuard, OnceLock, RwLock, RwLockReadGuard, RwLockWriteGuard};
 #[cfg(all(test, shuttle))]
 pub(crate) use shuttle::sync::{atomic, mpsc};
 #[cfg(all(test, shuttle))]

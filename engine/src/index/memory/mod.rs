@@ -3,6 +3,10 @@
 //! The writer adds to it after a group is on disk and before its positions are
 //! published; readers look things up at the same time. Both hold the lock for
 //! one look-up or one group, never while anything is read from disk.
+//!
+//! A stream's postings lie anywhere in memory, and the writer waits for each of them: longer than it takes to
+//! encode a small event. So it only writes down, in a row, what it has appended; who looks something up, or the
+//! writer when there is enough of it, files it all at once, so that the processor waits for many of them together.
 //! Types and tags have a lock of their own, which the writer never takes to append: see [`labels`].
 
 mod ids;
@@ -12,7 +16,7 @@ use std::hash::BuildHasher;
 use std::ops::Range;
 
 use annals_codec::index::Label;
-use annals_codec::{Position, RoaringBitmap, SourceName, StreamId, StreamVersion};
+use annals_codec::{EventId, IdempotencyKey, Position, RoaringBitmap, SourceName, StreamId, StreamVersion};
 use hashbrown::{DefaultHashBuilder, HashMap, HashTable};
 use smallvec::SmallVec;
 
@@ -20,12 +24,11 @@ use self::ids::Ids;
 use self::labels::Labels;
 use crate::index::Span;
 use crate::log::segment::Segment;
-use crate::sync::RwLock;
+use crate::sync::{RwLock, RwLockReadGuard, RwLockWriteGuard};
 
 #[derive(Debug, Default)]
 pub(crate) struct MemoryIndex {
     inner: RwLock<Inner>,
-    pub(crate) ids: Ids,
     labels: Labels,
 }
 
@@ -35,8 +38,15 @@ struct Inner {
     /// The number of each name among the streams.
     numbers: HashTable<u32>,
     hasher: DefaultHashBuilder,
+    /// What is not filed yet: runs, and the offset/8 of each of their events.
+    waiting: Vec<Run>,
+    waiting_offsets: Vec<u32>,
     tracking: HashMap<SourceName, u64>,
+    ids: Ids,
 }
+
+/// So many events wait at the most: filing them takes a few microseconds.
+const MOST_WAITING: usize = 256;
 
 /// What the segment holds of a stream; nothing yet, when somebody has only asked for its number.
 #[derive(Debug)]
@@ -59,6 +69,22 @@ impl Inner {
     fn number(&self, stream: &str) -> Option<u32> {
         let is_it = |number: &u32| *self.streams[*number as usize].name == *stream;
         self.numbers.find(self.hasher.hash_one(stream), is_it).copied()
+    }
+
+    /// Files what waits for it.
+    fn file(&mut self) {
+        for run in self.waiting.drain(..) {
+            let offsets = &self.waiting_offsets[run.offsets];
+            let postings = &mut self.streams[run.stream as usize];
+            if postings.offsets.is_empty() {
+                postings.first = run.first;
+            }
+            postings.last = run.first.plus(offsets.len() as u64).before();
+            postings.offsets.extend_from_slice(offsets);
+        }
+        self.waiting_offsets.clear();
+        self.waiting_offsets.shrink_to(MOST_WAITING);
+        self.waiting.shrink_to(MOST_WAITING);
     }
 
     fn add_stream(&mut self, name: StreamId) -> u32 {
@@ -93,53 +119,49 @@ impl MemoryIndex {
         self.inner.write().add_stream(name())
     }
 
-    /// Takes in what a group of batches has added to the segment: its runs, and
-    /// the offset/8 of each of its events.
-    pub(crate) fn add(
-        &self,
-        runs: impl Iterator<Item = Run>,
-        offsets: &[u32],
-        tracking: impl Iterator<Item = (SourceName, u64)>,
-    ) {
-        let mut inner = self.inner.write();
-        for run in runs {
-            let offsets = &offsets[run.offsets];
-            let postings = &mut inner.streams[run.stream as usize];
-            if postings.offsets.is_empty() {
-                postings.first = run.first;
-            }
-            postings.last = run.first.plus(offsets.len() as u64).before();
-            postings.offsets.extend_from_slice(offsets);
-        }
-        inner.tracking.extend(tracking);
+    /// Begins to take in what a group of batches has added to the segment.
+    pub(crate) fn add(&self) -> Adding<'_> {
+        Adding(self.inner.write())
     }
 
     /// Gives back what growing has reserved and sealing leaves unused.
     pub(crate) fn shrink(&self) {
         let mut inner = self.inner.write();
+        inner.file();
         inner.streams.shrink_to_fit();
         for postings in &mut inner.streams {
             postings.offsets.shrink_to_fit();
         }
+        inner.ids.shrink();
+    }
+
+    /// The streams, with nothing left to file.
+    fn filed(&self) -> RwLockReadGuard<'_, Inner> {
+        let inner = self.inner.read();
+        if inner.waiting.is_empty() {
+            return inner;
+        }
         drop(inner);
-        self.ids.shrink();
+        let mut inner = self.inner.write();
+        inner.file();
+        RwLockWriteGuard::downgrade(inner)
     }
 
     pub(super) fn span(&self, stream: &str) -> Option<Span> {
-        let inner = self.inner.read();
+        let inner = self.filed();
         let number = inner.number(stream)?;
         inner.streams[number as usize].span(number)
     }
 
     pub(super) fn offsets(&self, span: &Span, range: Range<u64>, out: &mut Vec<u32>) {
-        let inner = self.inner.read();
+        let inner = self.filed();
         let postings = &inner.streams[span.handle as usize];
         let end = postings.offsets.len().min(range.end as usize);
         out.extend_from_slice(postings.offsets.get(range.start as usize..end).unwrap_or_default());
     }
 
     pub(super) fn streams(&self, prefix: &str, each: &mut dyn FnMut(&str, Span)) {
-        for (number, postings) in (0..).zip(&self.inner.read().streams) {
+        for (number, postings) in (0..).zip(&self.filed().streams) {
             if let Some(span) = postings.span(number).filter(|_| postings.name.starts_with(prefix)) {
                 each(&postings.name, span);
             }
@@ -153,5 +175,56 @@ impl MemoryIndex {
 
     pub(super) fn tracking(&self, source: &str) -> Option<u64> {
         self.inner.read().tracking.get(source).copied()
+    }
+    /// Appends to `out` the positions at which the event with this id may be.
+    pub(super) fn positions(&self, id: EventId, out: &mut Vec<Position>) {
+        self.inner.read().ids.positions(id, out);
+    }
+
+    /// The offset of the commit marker that has this key.
+    pub(super) fn marker(&self, key: &str) -> Option<u64> {
+        self.inner.read().ids.marker(key)
+    }
+}
+
+/// Takes in what a group of batches has added: nobody sees a part of it.
+pub(crate) struct Adding<'a>(RwLockWriteGuard<'a, Inner>);
+
+impl Adding<'_> {
+    /// Runs of events, and the offset/8 of each event.
+    #[inline]
+    pub(crate) fn runs(&mut self, runs: &[Run], offsets: &[u32]) {
+        let inner = &mut *self.0;
+        let before = inner.waiting_offsets.len();
+        inner.waiting_offsets.extend_from_slice(offsets);
+        for Run { stream, first, offsets } in runs {
+            let offsets = before + offsets.start..before + offsets.end;
+            inner.waiting.push(Run { stream: *stream, first: *first, offsets });
+        }
+        if inner.waiting_offsets.len() >= MOST_WAITING {
+            inner.file();
+        }
+    }
+
+    /// How far a foreign source was processed.
+    pub(crate) fn tracking(&mut self, source: SourceName, upstream: u64) {
+        self.0.tracking.insert(source, upstream);
+    }
+
+    /// The id of the event at `position`, which is higher than all before, of which nobody knows any
+    /// more who made it, or which is known to be this store's: then those between may be left out.
+    #[inline]
+    pub(crate) fn id(&mut self, position: Position, recorded_at: i64, id: EventId) {
+        self.0.ids.add(position, recorded_at, id);
+    }
+
+    /// The id of an event, given by a caller.
+    pub(crate) fn given_id(&mut self, position: Position, id: EventId) {
+        self.0.ids.add_given(position, id);
+    }
+
+    /// The idempotency key of a batch whose commit marker is at this offset.
+    pub(crate) fn key(&mut self, key: IdempotencyKey, marker: u64) {
+        self.0.ids.add_key(key, marker);
     }
 }

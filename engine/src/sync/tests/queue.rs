@@ -12,7 +12,7 @@ use crate::append::queue::{Committer, Few, Queue, Reply};
 use crate::append::request::Request;
 use crate::error::AppendError;
 use crate::event::NewEvent;
-use crate::options::Options;
+use crate::options::Durability;
 use crate::sync::thread;
 
 /// Commits nothing, and sees that nobody else does at the same time.
@@ -23,12 +23,12 @@ struct Counting {
 }
 
 impl Committer for Counting {
-    fn commit(&self, requests: &[Request]) -> Few<Reply> {
+    fn commit(&self, requests: &[Request], replies: &mut Few<Reply>) {
         assert!(!self.busy.swap(true, Ordering::Relaxed), "two lead at once");
         thread::yield_now();
         self.busy.store(false, Ordering::Relaxed);
         self.committed.fetch_add(requests.len(), Ordering::Relaxed);
-        requests.iter().map(|_| Err(AppendError::StorageFull)).collect()
+        replies.extend(requests.iter().map(|_| Err(AppendError::StorageFull)));
     }
 
     fn abort(&self) -> AppendError {
@@ -38,7 +38,7 @@ impl Committer for Counting {
 
 fn request() -> Request {
     let stream = StreamId::new("a").unwrap();
-    Request::single(stream, ExpectedVersion::Any, NewEvent::new("A", ""), &Options::new()).unwrap()
+    Request::single(stream, ExpectedVersion::Any, NewEvent::new("A", ""), Durability::Sync)
 }
 
 /// Each act is answered, and each request committed once.
