@@ -13,7 +13,7 @@
 //!   Under `pread` every read goes to the disk again and is verified again.
 
 use std::io;
-use std::ops::RangeInclusive;
+use std::ops::{Range, RangeInclusive};
 use std::sync::Arc;
 
 use annals_codec::scan::{self, Scan, SealedEnd, Sink, Source};
@@ -32,9 +32,8 @@ use crate::sync::atomic::{AtomicU32, AtomicU64, Ordering};
 /// Events whose verification one bit remembers.
 pub(crate) const GROUP: u64 = 64;
 
-/// How much of a frame is asked for ahead. The processor guesses what follows, and cannot wait for many lines
-/// at once: of 128, 256, 384 and 512 bytes, with frames of 400, this was the quickest, and 128 the slowest by far.
-const PREFETCH: u64 = 256;
+/// What of a frame is asked for ahead, after its beginning.
+const PREFETCH: Range<u64> = 64..448;
 
 #[derive(Debug)]
 pub(crate) struct Segment {
@@ -401,8 +400,24 @@ impl Segment {
     /// read, and nothing fails.
     #[inline]
     pub(crate) fn prefetch(&self, offset: u64) {
+        self.prefetch_start(offset);
+        self.prefetch_rest(offset);
+    }
+
+    /// As [`prefetch`](Segment::prefetch), but only where the frame begins: so the processor finds out
+    /// where in memory its page is.
+    #[inline]
+    pub(crate) fn prefetch_start(&self, offset: u64) {
         if let Some(map) = self.map() {
-            map.prefetch(offset, PREFETCH);
+            map.prefetch(offset, PREFETCH.start);
+        }
+    }
+
+    /// What of [`prefetch`](Segment::prefetch) is left then.
+    #[inline]
+    pub(crate) fn prefetch_rest(&self, offset: u64) {
+        if let Some(map) = self.map() {
+            map.prefetch(offset + PREFETCH.start, PREFETCH.end - PREFETCH.start);
         }
     }
 

@@ -5,7 +5,7 @@
 //! the two nothing is borrowed, which is what lets a cursor go on looking.
 
 use std::io;
-use std::ops::Range;
+use std::ops::{Range, RangeInclusive};
 use std::sync::Arc;
 
 use annals_codec::{Event, Frame, FrameKind, Position};
@@ -16,9 +16,18 @@ use crate::error::ReadError;
 use crate::log::segment::{GROUP, Segment};
 use crate::view::View;
 
-/// How many events ahead of the reader are asked for, where it jumps from one to the next. While one is
-/// used, the others come from memory into the processor's cache; each would be waited for otherwise.
-pub(super) const AHEAD: usize = 4;
+/// How many events ahead of the reader are asked for, where it jumps from one to the next, and how few of them
+/// are left when it asks again. While one is used, the others come from memory into the processor's cache; each
+/// would be waited for otherwise.
+///
+/// They are asked for together, and only where each begins: it is in a page of its own, the processor waits until
+/// it has found out where in memory that is, and does so for several at once only if nothing stands in between.
+/// The rest of a frame is asked for just before it is used, because few lines can be on their way at a time. Both
+/// together, events of 400 bytes in 400 MB: 180 ns an event; each on its own, 320.
+pub(super) const AHEAD: RangeInclusive<usize> = 2..=10;
+
+/// So many events before it is its turn, the rest of a frame is asked for.
+pub(super) const SOON: usize = 1;
 
 /// Where an event stands.
 #[derive(Clone, Copy, Debug, Eq, PartialEq)]
@@ -105,15 +114,18 @@ impl Frames {
         }
     }
 
-    /// Asks for the frame of an event to be at hand soon.
+    /// Asks for the beginnings of frames, which the reader needs after others.
     #[inline]
-    pub(crate) fn prefetch(&self, segment: usize, number: u64) {
-        let segment = self.segment(segment);
-        if segment.is_mapped()
-            && let Ok(Some(offset)) = segment.offset_of(segment.base.plus(number + 1))
-        {
-            segment.prefetch(offset);
+    pub(crate) fn prefetch_starts(&self, places: impl Iterator<Item = Place>) {
+        for place in places {
+            self.segment(place.segment).prefetch_start(place.offset);
         }
+    }
+
+    /// Asks for the rest of a frame, which the reader needs soon.
+    #[inline]
+    pub(crate) fn prefetch_rest(&self, place: Place) {
+        self.segment(place.segment).prefetch_rest(place.offset);
     }
 
     /// Where in a segment the wanted positions lie, as narrowly as its own index tells

@@ -20,7 +20,7 @@ use annals_codec::{FRAME_ALIGN, Position, RoaringBitmap};
 
 use super::Direction;
 use super::all::look;
-use super::frames::{AHEAD, Frames, Place};
+use super::frames::{AHEAD, Frames, Place, SOON};
 use super::window::Gaps;
 use crate::error::ReadError;
 use crate::index::level::Level;
@@ -50,6 +50,8 @@ pub(crate) struct MatchesCursor {
     numbers: RoaringBitmap,
     /// Those of them that come next, the next one last; they are no longer in the set.
     next: Vec<u32>,
+    /// For how many of these the frames were asked for.
+    asked: usize,
     gaps: Gaps,
 }
 
@@ -57,7 +59,7 @@ impl MatchesCursor {
     /// The query must be valid.
     pub(crate) fn new(query: Query, at: Position) -> MatchesCursor {
         let (numbers, next) = (RoaringBitmap::new(), Vec::new());
-        MatchesCursor { query, at, todo: None, segment: 0, numbers, next, gaps: Gaps::default() }
+        MatchesCursor { query, at, todo: None, segment: 0, numbers, next, asked: 0, gaps: Gaps::default() }
     }
 
     /// Forgets what was found for other bounds.
@@ -65,6 +67,7 @@ impl MatchesCursor {
         self.todo = None;
         self.numbers.clear();
         self.next.clear();
+        self.asked = 0;
     }
 
     pub(crate) fn next(&mut self, frames: &mut Frames, direction: Direction) -> Result<Option<Place>, ReadError> {
@@ -75,6 +78,7 @@ impl MatchesCursor {
             let position = frames.segment(self.segment).base.plus(u64::from(number) + 1);
             if let Some(gap) = self.gaps.before(frames, direction, position) {
                 self.next.push(number);
+                self.asked += 1;
                 return Err(gap);
             }
             self.at = position;
@@ -88,9 +92,13 @@ impl MatchesCursor {
 
     fn next_number(&mut self, frames: &mut Frames, direction: Direction) -> Result<Option<u32>, ReadError> {
         loop {
+            self.ask(frames);
             if let Some(number) = self.next.pop() {
-                if let Some(ahead) = self.next.len().checked_sub(AHEAD) {
-                    frames.prefetch(self.segment, u64::from(self.next[ahead]));
+                self.asked -= 1;
+                if let Some(soon) = self.next.iter().rev().nth(SOON)
+                    && let Some(place) = self.place_of(frames, *soon)
+                {
+                    frames.prefetch_rest(place);
                 }
                 return Ok(Some(number));
             }
@@ -115,10 +123,26 @@ impl MatchesCursor {
                 (_, None) => continue,
             };
             self.next.reverse();
-            for number in self.next.iter().rev().take(AHEAD) {
-                frames.prefetch(self.segment, u64::from(*number));
-            }
         }
+    }
+
+    /// Asks for the frames that come next, when few are left that were asked for.
+    fn ask(&mut self, frames: &Frames) {
+        if self.asked > *AHEAD.start() {
+            return;
+        }
+        let ahead = self.next.len().min(*AHEAD.end());
+        let numbers = self.next.iter().rev().take(ahead).skip(self.asked);
+        frames.prefetch_starts(numbers.filter_map(|number| self.place_of(frames, *number)));
+        self.asked = ahead;
+    }
+
+    /// Where the event with this number stands, if that can be told at once.
+    fn place_of(&self, frames: &Frames, number: u32) -> Option<Place> {
+        let segment = frames.segment(self.segment);
+        let position = segment.base.plus(u64::from(number) + 1);
+        let offset = segment.offset_of(position).ok().flatten().filter(|_| segment.is_mapped())?;
+        Some(Place::new(self.segment, offset))
     }
 
     /// The next segment that may hold what is wanted.

@@ -16,7 +16,7 @@ use annals_codec::index::KeyHash;
 use annals_codec::{FRAME_ALIGN, StreamId, StreamVersion};
 
 use super::Direction;
-use super::frames::{AHEAD, Frames, Place};
+use super::frames::{AHEAD, Frames, Place, SOON};
 use super::window::Gaps;
 use crate::error::ReadError;
 use crate::index::Span;
@@ -41,6 +41,8 @@ pub(crate) struct StreamCursor {
     span: Option<Span>,
     numbers: Range<u64>,
     chunk: u64,
+    /// How many places are to be known before frames are asked for: at first one, for who wants no more.
+    depth: usize,
     /// Where in its file the events lie that are wanted and published.
     published: Range<u64>,
     /// Where the next events stand.
@@ -75,6 +77,7 @@ impl StreamCursor {
             span: None,
             numbers: 0..0,
             chunk: *CHUNK.start(),
+            depth: 1,
             published: 0..0,
             next: VecDeque::new(),
             asked: 0,
@@ -159,19 +162,24 @@ impl StreamCursor {
     }
 
     fn take_next(&mut self, frames: &Frames, direction: Direction) -> Result<Option<Next>, ReadError> {
-        while self.next.len() <= AHEAD && self.failed.is_none() {
-            match self.fetch(frames, direction) {
-                Ok(true) => {}
-                Ok(false) => break,
-                Err(error) => self.failed = Some(error),
+        if self.asked <= *AHEAD.start() {
+            while self.next.len() < self.depth && self.failed.is_none() {
+                match self.fetch(frames, direction) {
+                    Ok(true) => {}
+                    Ok(false) => break,
+                    Err(error) => self.failed = Some(error),
+                }
             }
-        }
-        while let Some(next) = self.next.get(self.asked).filter(|_| self.asked <= AHEAD) {
-            frames.segment(next.place.segment).prefetch(next.place.offset);
-            self.asked += 1;
+            self.depth = *AHEAD.end();
+            let asked = self.next.len().min(*AHEAD.end());
+            frames.prefetch_starts(self.next.range(self.asked..asked).map(|next| next.place));
+            self.asked = asked;
         }
         let Some(next) = self.next.pop_front() else { return self.failed.take().map_or(Ok(None), Err) };
         self.asked -= 1;
+        if let Some(soon) = self.next.get(SOON) {
+            frames.prefetch_rest(soon.place);
+        }
         Ok(Some(next))
     }
 
