@@ -37,6 +37,10 @@
 //! # Ok::<(), Box<dyn std::error::Error>>(())
 //! ```
 //!
+//! For one stream there is [`reconstruct_state`], up to any moment, and [`execute`], which carries out a command by
+//! what the stream says ([`Decider`]). Events may be values of an enum ([`TypedEvents`]), and those of older schemas
+//! are brought up to date first ([`Upcasters`]).
+//!
 //! # What is always true
 //!
 //! - State and position change together. A handler that fails or panics leaves both as they were, and what follows
@@ -48,6 +52,7 @@
 
 mod attached;
 mod beside;
+mod decider;
 mod definition;
 mod error;
 mod fold;
@@ -55,15 +60,22 @@ mod live;
 mod member;
 mod pass;
 mod progress;
+mod reconstruct;
 mod snapshot;
+mod typed;
+mod upcast;
 
 pub use attached::{Attached, Stopper};
+pub use decider::{DecideError, Decided, Decider, execute};
 pub use definition::Projection;
 pub use error::{Fault, OnError, ProjectionError, Skipped};
 pub use fold::{Fold, HandlerError, HandlerResult, Handlers};
 pub use live::{LiveProjection, SharedPass};
 pub use member::ProjectionStatus;
+pub use reconstruct::{Reconstructed, UpTo, reconstruct_state};
 pub use snapshot::IgnoredSnapshot;
+pub use typed::{Typed, TypedEvents, Unknown};
+pub use upcast::{CheckedUpcasters, UpcastError, Upcasters, Upcasting};
 
 use annals::{Event, ReadError, Reader};
 

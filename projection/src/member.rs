@@ -468,3 +468,46 @@ impl<S: Clone + Send + Sync + 'static> Member for Part<'_, S> {
         }
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use annals::{EventStore, ExpectedVersion, NewEvent, Options};
+
+    use super::*;
+    use crate::Projection;
+
+    /// Hands the events after a position to a part that has begun a pass.
+    fn hand_out(store: &EventStore, part: &mut Part<'_, u64>, after: u64) {
+        part.begin();
+        let mut reader = store.read_all(Position::new(after));
+        while let Some(event) = reader.next_event().unwrap() {
+            part.event(&event);
+        }
+        part.end(false);
+    }
+
+    #[test]
+    fn a_pass_that_began_before_somebody_started_over_changes_nothing_any_more() {
+        let store = EventStore::in_memory(&Options::new().background(false)).unwrap();
+        for _ in 0..5 {
+            store.append("a", ExpectedVersion::Any, NewEvent::new("A", "")).unwrap();
+        }
+        let counting = Projection::new("counting").when("A", |count: &mut u64, _| *count += 1);
+        let shared = Shared::attach(&store, counting.define().unwrap()).unwrap();
+        let mut part = Part::new(&shared);
+        assert_eq!(part.begin_pass(), Some(Position::START));
+        hand_out(&store, &mut part, 0);
+        assert_eq!(shared.progress.read().position, Position::new(5));
+        store.append("a", ExpectedVersion::Any, NewEvent::new("A", "")).unwrap();
+        shared.start_over().unwrap();
+        // The pass stands at 5 and goes on from there; the state is that of the beginning.
+        hand_out(&store, &mut part, 5);
+        part.begin();
+        part.pass(Position::new(6));
+        part.end(true);
+        assert_eq!((shared.progress.read().position, shared.progress.read().state), (Position::START, 0));
+        assert_eq!(part.begin_pass(), Some(Position::START));
+        hand_out(&store, &mut part, 0);
+        assert_eq!((shared.progress.read().position, shared.progress.read().state), (Position::new(6), 6));
+    }
+}

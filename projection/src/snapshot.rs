@@ -173,8 +173,7 @@ impl Snapshots {
         Ok(Taken { position: progress.position, encoding: plan.encoding, notes, payload })
     }
 
-    /// Keeps what was encoded; then older ones go, and those that are bad: they could not be used, or come later and
-    /// so are of another history.
+    /// Keeps what was encoded; then older ones go, and those that could not be used.
     pub(crate) fn write(&self, taken: &Taken, keep: usize) -> Result<(), ProjectionError> {
         // Also makes durable what it was folded from.
         let mark = self.folder.store().mark(taken.position)?;
@@ -192,8 +191,7 @@ impl Snapshots {
         let mut bad = self.bad.lock();
         bad.remove(&name);
         // One that is bad must not crowd out a good one, however new it is.
-        let is_kept = |(position, name): &(Position, String)| *position <= taken.position && !bad.contains(name);
-        let (good, gone): (Vec<_>, Vec<_>) = self.newest_first()?.into_iter().partition(is_kept);
+        let (gone, good): (Vec<_>, Vec<_>) = self.newest_first()?.into_iter().partition(|(_, name)| bad.contains(name));
         self.folder.remove(good.into_iter().skip(keep).chain(gone).map(|(_, name)| name))?;
         Ok(())
     }
