@@ -109,6 +109,8 @@ pub(crate) fn zero_file(file: &dyn File, len: u64, mut go_on: impl FnMut() -> bo
     while at < len && go_on() {
         let step = STEP.min(len - at);
         write_all(file, at, &ZEROS[..step as usize])?;
+        // Or the sync below would find all of it to write, and one of the log's would wait behind that.
+        file.start_writeback(at, step);
         at += step;
     }
     file.sync()?;
