@@ -112,9 +112,9 @@ impl RawLog {
     pub fn append(&mut self, work: &mut Workload, batches: usize, size: usize) {
         for _ in 0..batches {
             let stream = work.next_stream().clone();
-            // The payload is made anew, as it is for the store.
-            let payloads = (0..size).map(|_| work.payload().to_vec());
-            self.commit_owned(&stream, work.event_type(), payloads);
+            // The payloads are made anew, and all of them before the append, as they are for the store.
+            let payloads: Vec<Vec<u8>> = (0..size).map(|_| work.payload().to_vec()).collect();
+            self.commit_owned(&stream, work.event_type(), payloads.into_iter());
         }
     }
 

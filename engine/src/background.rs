@@ -4,6 +4,8 @@
 //! - zeros ahead of the writer, in small steps. The thread pauses after each: a burst
 //!   of zeroing would take the disk away from the log;
 //! - the file of the next segment, prepared once the active one is half full;
+//! - the request to the kernel to begin writing what was appended and not synced. It takes the kernel as
+//!   long as some hundred small appends take the writer;
 //! - the sync of buffered appends, when their time is up;
 //! - tickets that nobody waits for.
 //!
@@ -112,6 +114,9 @@ impl Beside {
     fn take(&self, work: Work, go_on: &dyn Fn() -> bool) {
         if work.tickets {
             self.queue.drain(&*self.commit);
+        }
+        if work.write_back {
+            self.commit.start_writeback();
         }
         if work.dirty_since.is_some() {
             // The failure reaches the next append as poison.

@@ -9,9 +9,11 @@ use crate::sync::{Condvar, Mutex};
 
 /// What there is to do.
 #[derive(Clone, Copy, Debug, Default)]
+#[allow(clippy::struct_excessive_bools, reason = "each piece of work is there or not, whatever else is")]
 pub(crate) struct Work {
     pub(crate) look_ahead: bool,
     pub(crate) tickets: bool,
+    pub(crate) write_back: bool,
     /// When something was written that is not durable yet.
     pub(crate) dirty_since: Option<Instant>,
     pub(crate) stop: bool,
@@ -33,6 +35,11 @@ impl Bell {
     /// The writer has come closer to the end of what was zeroed or prepared.
     pub(crate) fn look_ahead(&self) {
         self.ring(|work| work.look_ahead = true);
+    }
+
+    /// Much was written that the kernel was not asked to write to the disk.
+    pub(crate) fn write_back(&self) {
+        self.ring(|work| work.write_back = true);
     }
 
     /// A ticket was queued.
@@ -63,7 +70,7 @@ impl Bell {
         let mut work = self.work.lock();
         loop {
             let taken = work.take(flush_interval);
-            if taken.stop || taken.tickets || taken.look_ahead || taken.dirty_since.is_some() {
+            if taken.is_any() {
                 return taken;
             }
             match work.due(flush_interval) {
@@ -82,6 +89,10 @@ impl Bell {
 }
 
 impl Work {
+    fn is_any(&self) -> bool {
+        self.stop || self.tickets || self.look_ahead || self.write_back || self.dirty_since.is_some()
+    }
+
     /// When what is dirty has to be synced. An interval that ends beyond all time is none.
     fn due(&self, flush_interval: Option<Duration>) -> Option<Instant> {
         self.dirty_since.zip(flush_interval).and_then(|(since, every)| since.checked_add(every))

@@ -9,6 +9,7 @@
 //!   group (a success, or a conflict with one) is given after the group's sync,
 //!   and is the group's failure when that fails.
 
+use std::ops::Range;
 use std::sync::Arc;
 
 use annals_codec::{FRAME_ALIGN, IdMaker, Position, StreamId, StreamVersion};
@@ -33,7 +34,7 @@ use crate::log::segment::Segment;
 use crate::options::Durability;
 use crate::planted::{self, Bug};
 use crate::poison::Poison;
-use crate::storage::LockGuard;
+use crate::storage::{File, LockGuard};
 use crate::sync::Mutex;
 use crate::view::{Published, View};
 
@@ -60,6 +61,8 @@ pub(crate) struct CommitState {
     /// What zeroing keeps ahead of the writer, in bytes.
     pub(crate) zero_ahead: u64,
     pub(crate) bell: Arc<Bell>,
+    /// Whether there is no thread that the bell wakes.
+    pub(crate) is_alone: bool,
     pub(crate) files: Arc<IndexFiles>,
     /// Wakes who makes the indexes of sealed segments; without it the writer does.
     pub(crate) sealed: Option<Sealed>,
@@ -257,10 +260,31 @@ impl CommitState {
             self.published.advance_durable(log.position());
             log.advance_watermark();
             self.look_ahead(log, start);
-        } else if log.durable() == start {
-            self.bell.dirty();
+        } else {
+            if log.durable() == start {
+                self.bell.dirty();
+            }
+            if log.wants_writeback() {
+                self.have_written_back(log);
+            }
         }
         self.published.set_facts(log.epoch(), log.watermark_errors());
+    }
+
+    /// Has the kernel asked to begin writing what is not synced.
+    #[cold]
+    fn have_written_back(&self, log: &mut ActiveLog) {
+        if self.is_alone {
+            write_back(log.take_writeback());
+        } else {
+            self.bell.write_back();
+        }
+    }
+
+    /// Asks the kernel to begin writing what is not synced, beside the writer.
+    pub(crate) fn start_writeback(&self) {
+        let range = self.writer.lock().log.take_writeback();
+        write_back(range);
     }
 
     /// Has space zeroed ahead of the writer, but never more than the log has taken in.
@@ -275,6 +299,7 @@ impl CommitState {
 
     /// Makes sure that at least `request` fits into the active segment: rolls to
     /// the next one, and makes one of its own for a batch that is larger than a segment.
+    #[cold]
     fn make_room(&self, writer: &mut Writer, request: &Request) -> Result<(), AppendError> {
         let events = request.events.len() as u64;
         if writer.log.fits(request.bytes, events) {
@@ -290,6 +315,7 @@ impl CommitState {
     }
 
     /// Seals the active segment and begins the next one.
+    #[cold]
     fn roll(&self, writer: &mut Writer, room: u64) -> Result<(), LogError> {
         if !writer.log.is_sealed() {
             let sealed = writer.log.seal()?;
@@ -356,6 +382,13 @@ impl CommitState {
         writer.log.announce();
         self.published.set_facts(writer.log.epoch(), writer.log.watermark_errors());
         Ok(())
+    }
+}
+
+/// Not with the writer's lock held, unless nobody else could do it: it may take long.
+fn write_back((file, range): (Arc<dyn File>, Range<u64>)) {
+    if !range.is_empty() {
+        file.start_writeback(range.start, range.end - range.start);
     }
 }
 

@@ -15,6 +15,7 @@
 //!   directory's sync, poisons: nobody knows what is on the disk.
 
 use std::io;
+use std::ops::Range;
 use std::sync::Arc;
 
 use annals_codec::scan::Totals;
@@ -101,6 +102,8 @@ pub(crate) struct ActiveLog {
     durable: u64,
     /// How far the kernel was asked to begin writing what is not synced.
     writing_back: u64,
+    /// How much was written when somebody was told to ask it.
+    wanted_writeback: u64,
     allocated: u64,
     position: Position,
     chain: u32,
@@ -154,6 +157,7 @@ impl ActiveLog {
             // Recovery has synced what it exposes.
             durable: state.written,
             writing_back: state.written,
+            wanted_writeback: state.written,
             allocated: state.written,
             position: state.position,
             chain: state.chain,
@@ -290,11 +294,25 @@ impl ActiveLog {
         if sync && !planted::has(Bug::AcknowledgedBeforeSync) {
             return self.sync();
         }
-        if end >= self.writing_back + WRITEBACK {
-            self.file.start_writeback(self.writing_back, end - self.writing_back);
-            self.writing_back = end;
-        }
         Ok(())
+    }
+
+    /// Whether it is time to ask the kernel to begin writing what is not synced. Says so once for as much as
+    /// [`take_writeback`](ActiveLog::take_writeback) gives.
+    #[inline]
+    pub(crate) fn wants_writeback(&mut self) -> bool {
+        let wants = self.written >= self.wanted_writeback.max(self.durable) + WRITEBACK;
+        if wants {
+            self.wanted_writeback = self.written;
+        }
+        wants
+    }
+
+    /// What the kernel should be asked to begin writing: the file, and the range. Counts as asked.
+    pub(crate) fn take_writeback(&mut self) -> (Arc<dyn File>, Range<u64>) {
+        let range = self.writing_back.max(self.durable)..self.written;
+        self.writing_back = range.end;
+        (Arc::clone(&self.file), range)
     }
 
     /// Makes everything written durable. The one door for syncs.
@@ -445,7 +463,7 @@ impl ActiveLog {
         self.capacity = capacity;
         self.written = SEGMENT_HEADER_LEN as u64;
         self.durable = self.written;
-        self.writing_back = self.written;
+        (self.writing_back, self.wanted_writeback) = (self.written, self.written);
         self.allocated = self.written;
         self.totals = Totals::default();
         let frontier = Frontier::new(Arc::clone(&self.file), self.written.max(zeroed), capacity);

@@ -129,6 +129,7 @@ impl Inner {
             zero_ahead: options.zero_ahead,
             bell: Arc::clone(&bell),
             files,
+            is_alone: !options.background,
             sealed: indexer.as_ref().map(Indexer::news),
             lock: Mutex::new(Some(lock)),
         });
