@@ -12,7 +12,7 @@ use std::os::unix::process::CommandExt as _;
 use std::path::{Path, PathBuf};
 use std::process::Stdio;
 
-use annals::{EventStore, NewEvent, Options};
+use annals::{EventStore, NewEvent, Options, Position};
 use common::{Rng, annals, command, crc32, file, lines, only_segment, ran, rows, snapshot};
 use serde_json::{Value, json};
 use tempfile::TempDir;
@@ -220,6 +220,27 @@ fn stats_says_what_the_store_holds() {
     assert_eq!(stats["log_id"].as_str().unwrap().len(), 36, "{stats}");
     let text = annals(&[&"stats", &store]).exits(0).stdout;
     assert!(text.contains("100") && text.contains(stats["log_id"].as_str().unwrap()), "{text}");
+}
+
+#[test]
+fn stats_lists_the_consumers_with_their_lag_and_what_is_wrong_with_them() {
+    let (_dir, store) = store();
+    assert_eq!(annals(&[&"stats", &"--json", &store]).exits(0).row()["consumers"], json!([]));
+    let opened = EventStore::open(&store, &Options::new()).unwrap();
+    opened.consumer("mailer").unwrap().checkpoint(Position::new(97)).unwrap();
+    opened.consumer("archive").unwrap();
+    drop(opened);
+    let stats = annals(&[&"stats", &"--json", &store]).exits(0).row();
+    let shown: Vec<_> = stats["consumers"].as_array().unwrap().iter().map(|row| (&row["name"], &row["lag"])).collect();
+    assert_eq!(shown, [(&json!("archive"), &json!(100)), (&json!("mailer"), &json!(3))]);
+    let text = annals(&[&"stats", &store]).exits(0).stdout;
+    assert!(text.lines().any(|line| line.contains("mailer") && line.contains("97") && line.contains('3')), "{text}");
+
+    fs::write(store.join("consumers/mailer"), "no checkpoint").unwrap();
+    let stats = annals(&[&"stats", &"--json", &store]).exits(1).row();
+    assert_eq!(stats["consumers"][1]["position"], json!(null));
+    assert!(stats["consumers"][1]["fault"].as_str().unwrap().contains("slots"), "{stats}");
+    assert!(annals(&[&"stats", &store]).exits(1).stdout.contains("unknown"));
 }
 
 #[test]

@@ -9,7 +9,8 @@
 //! - It says which history it is of. In another one it is not used.
 //!
 //! The first checkpoint after an open is written as a whole new file: whoever wrote the old one may have died
-//! before its bytes or its name were on the disk. So is the first one after an error.
+//! before its bytes or its name were on the disk. So is the first one after an error. (For the name of the folder itself
+//! there is no second try: when its sync has failed, this process registers no consumer.)
 
 use std::collections::BTreeMap;
 use std::io;

@@ -4,6 +4,7 @@
 //! - [`deciding`]: commands, and what they append.
 //! - [`faults`]: handlers that fail or panic, and what is done about it.
 //! - [`live`]: projections that a thread keeps up to date.
+//! - [`random_lives`]: random stories of crashes and restarts.
 //! - [`reconstructing`]: the state of one stream, now or as it was.
 //! - [`snapshots`]: states in files, and which of them are used.
 //! - [`crashes`]: simulated crashes at every operation: what resumes equals what is built anew.
@@ -17,6 +18,7 @@ mod crashes;
 mod deciding;
 mod faults;
 mod live;
+mod random_lives;
 mod reconstructing;
 mod snapshots;
 mod support;
