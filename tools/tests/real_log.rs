@@ -13,9 +13,11 @@ use std::io::Read as _;
 use std::path::{Path, PathBuf};
 use std::process::Stdio;
 
-use annals::{EventStore, Position, QueryItem, StreamVersion};
+use annals::{Event, EventStore, Options, Position, QueryItem, StreamVersion};
+use annals_projection::{Fold, HandlerError, Projection};
 use common::{annals, command, wait_for};
 use flate2::read::GzDecoder;
+use serde::{Deserialize, Serialize};
 use serde_json::{Value, json};
 use tempfile::TempDir;
 
@@ -417,4 +419,81 @@ fn lines_with_ids_imported_from_overlapping_files_are_doubled_by_none() {
     let row = annals(&[&"import", &"--json", store, &input]).exits(0).row();
     assert_eq!((&row["events"], &row["duplicates"], &row["head"]), (&json!(1), &json!(1_000), &json!(262_201)));
     annals(&[&"verify", store]).exits(0);
+}
+
+/// What is folded of it: events by type, and the sum of what was asked for.
+#[derive(Clone, Debug, Default, Deserialize, PartialEq, Serialize)]
+struct Asked {
+    by_type: BTreeMap<String, u64>,
+    amount: u64,
+}
+
+/// Where the process that folds is killed.
+const KILLED_AT: u64 = 100_000;
+
+struct Totals {
+    /// Whether it waits in the middle to be killed.
+    waits: bool,
+}
+
+impl Fold for Totals {
+    type State = Asked;
+
+    fn initial(&self) -> Asked {
+        Asked::default()
+    }
+
+    fn apply(&self, asked: &mut Asked, event: &Event<'_>) -> Result<(), HandlerError> {
+        *asked.by_type.entry(event.event_type.to_owned()).or_default() += 1;
+        let data: Value = serde_json::from_slice(event.data)?;
+        asked.amount += data["amount_requested"].as_u64().unwrap_or(0);
+        if self.waits && event.position.get() == KILLED_AT {
+            println!("\nhere");
+            loop {
+                std::thread::park();
+            }
+        }
+        Ok(())
+    }
+}
+
+fn totals(waits: bool) -> Projection<Totals> {
+    Projection::of("totals", Totals { waits }).snapshot_every(30_000)
+}
+
+/// Not a test: the process that is killed.
+#[test]
+fn a_child_that_folds_until_it_is_killed() {
+    let Some(store) = std::env::var_os("ANNALS_FOLDED_STORE") else { return };
+    let store = EventStore::open(store, &Options::new()).unwrap();
+    totals(true).attach(&store).unwrap().catch_up().unwrap();
+}
+
+#[test]
+fn a_projection_of_it_comes_to_the_publishers_totals_also_after_a_kill_in_the_middle() {
+    let Some(log) = real_log() else { return };
+    let dir = TempDir::new().unwrap();
+    let path = dir.path().join("store");
+    annals(&[&"import", &path, &log.packed]).exits(0);
+    let mut child = std::process::Command::new(std::env::current_exe().unwrap())
+        .args(["--exact", "a_child_that_folds_until_it_is_killed", "--nocapture"])
+        .env("ANNALS_FOLDED_STORE", &path)
+        .stdout(Stdio::piped())
+        .spawn()
+        .unwrap();
+    let mut lines = std::io::BufRead::lines(std::io::BufReader::new(child.stdout.take().unwrap()));
+    assert!(lines.any(|line| line.unwrap() == "here"), "it has come half-way");
+    child.kill().unwrap();
+    child.wait().unwrap();
+
+    let store = EventStore::open(&path, &Options::new()).unwrap();
+    let mut resumed = totals(false).attach(&store).unwrap();
+    assert_eq!((resumed.position(), resumed.ignored_snapshots()), (Position::new(90_000), &[][..]));
+    assert_eq!(resumed.catch_up().unwrap(), Position::new(262_200));
+    assert_eq!(json!(resumed.state().by_type), log.totals["events_by_type"]);
+    let amount: u64 = lines_of(&log).iter().filter_map(|line| line["data"]["amount_requested"].as_u64()).sum();
+    assert_eq!(resumed.state().amount, amount);
+    let asked = resumed.state().clone();
+    resumed.rebuild().unwrap();
+    assert_eq!(*resumed.state(), asked, "resumed equals rebuilt");
 }

@@ -6,7 +6,7 @@
 //! through thousands of interleavings, and a deadlock is found as surely as a wrong answer:
 //!
 //! ```text
-//! RUSTFLAGS="--cfg shuttle" cargo test -p annals --lib --target-dir target/shuttle sync::tests
+//! RUSTFLAGS="--cfg shuttle" cargo test -p annals --lib --features async --target-dir target/shuttle sync::tests
 //! ```
 //!
 //! What is always true:

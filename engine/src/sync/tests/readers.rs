@@ -212,3 +212,62 @@ fn who_waits_for_an_event_does_not_sleep_through_it_nor_through_the_end() {
         2400,
     );
 }
+
+/// A task's waker, and the thread that waits for it.
+#[cfg(feature = "async")]
+#[derive(Default)]
+struct Rung {
+    is_rung: crate::sync::Mutex<bool>,
+    told: crate::sync::Condvar,
+}
+
+#[cfg(feature = "async")]
+impl std::task::Wake for Rung {
+    fn wake(self: Arc<Rung>) {
+        *self.is_rung.lock() = true;
+        self.told.notify_all();
+    }
+}
+
+#[cfg(feature = "async")]
+#[test]
+fn a_task_that_was_told_to_wait_is_woken_by_the_event_or_by_the_end() {
+    use std::pin::Pin;
+    use std::task::{Context, Poll, Waker};
+
+    use futures_core::Stream as _;
+
+    play(
+        || {
+            let scene = Scene::new(&options());
+            let mut stream = scene.store.subscribe(Position::START, Query::All).unwrap().into_stream();
+            let task = thread::spawn(move || {
+                let rung = Arc::new(Rung::default());
+                let waker = Waker::from(Arc::clone(&rung));
+                let mut seen = 0;
+                loop {
+                    match Pin::new(&mut stream).poll_next(&mut Context::from_waker(&waker)) {
+                        Poll::Ready(None) => return seen,
+                        Poll::Ready(Some(item)) => seen += u64::from(matches!(item, Ok(Delivery::Event(_)))),
+                        Poll::Pending => {
+                            let mut is_rung = rung.is_rung.lock();
+                            while !*is_rung {
+                                rung.told.wait(&mut is_rung);
+                            }
+                            *is_rung = false;
+                        }
+                    }
+                }
+            });
+            let threads = [
+                scene.spawn(|scene| scene.append(batch("a1", &["x"], Sync))),
+                scene.spawn(|scene| scene.append(batch("b1", &["y"], Buffered))),
+            ];
+            join(threads);
+            scene.check();
+            drop(scene);
+            assert_eq!(join([task]), [2]);
+        },
+        2400,
+    );
+}
