@@ -155,12 +155,10 @@ pub(crate) struct Kind {
     pub(crate) buffered: Option<&'static str>,
     /// How it is noticed that somebody else appended to the stream first.
     pub(crate) conflicts: &'static str,
-    /// What 64 callers wait for; nothing if they cannot call at once.
-    pub(crate) callers: Option<&'static str>,
-    pub(crate) reads_streams: bool,
-    pub(crate) reads_positions: bool,
-    /// Whether it can be opened again, to be read and to go on.
-    pub(crate) reopens: bool,
+    /// What callers at once wait for.
+    pub(crate) callers: &'static str,
+    /// Rows it has no means for, by name: what it has not is not emulated.
+    pub(crate) cannot: &'static [&'static str],
     /// What verifies that a byte that is read is the one that was written.
     pub(crate) checksums: &'static str,
 }

@@ -15,10 +15,8 @@ pub(crate) const KIND: Kind = Kind {
     durable: Some("one write into zeroed space, one `fdatasync`"),
     buffered: Some("one write"),
     conflicts: "no",
-    callers: None,
-    reads_streams: false,
-    reads_positions: false,
-    reopens: false,
+    callers: "a mutex",
+    cannot: &["durable-64-callers", "stream", "position", "open-after-close", "open-after-kill"],
     checksums: "each, at every read",
 };
 

@@ -13,10 +13,8 @@ pub(crate) const KIND: Kind = Kind {
     durable: Some("`Durability::Sync`"),
     buffered: Some("`Durability::Buffered`, no timer"),
     conflicts: "`ExpectedVersion::Exact`",
-    callers: Some("a shared sync"),
-    reads_streams: true,
-    reads_positions: true,
-    reopens: true,
+    callers: "a shared sync",
+    cannot: &[],
     checksums: "each, at the first read after an open",
 };
 

@@ -136,7 +136,7 @@ impl Work<'_> {
                 }
             }
         });
-        micros.iter().fold(seconds.to_string(), |line, micros| line + &format!(" {micros:.1}"))
+        micros.iter().fold(seconds.to_string(), |line, micros| line + format!(" {micros:.1}").as_str())
     }
 
     fn callers(&mut self, threads: u64, times: u64) -> f64 {

@@ -41,13 +41,26 @@ pub(crate) struct Contender {
     process: Option<Process>,
     /// Why it takes no part any more.
     out: Option<String>,
+    /// How long it was busy, in seconds.
+    spent: f64,
 }
 
 impl Contender {
     pub(crate) fn new(kind: &'static Kind, events: u64) -> Contender {
         let dir = tempfile::tempdir().expect("a directory");
         let cells = BTreeMap::new();
-        Contender { kind, cells, micros: Vec::new(), syncs: None, dir, events, lives: 0, process: None, out: None }
+        Contender {
+            kind,
+            cells,
+            micros: Vec::new(),
+            syncs: None,
+            dir,
+            events,
+            lives: 0,
+            process: None,
+            out: None,
+            spent: 0.0,
+        }
     }
 
     fn start(&mut self) -> &mut Process {
@@ -87,6 +100,7 @@ impl Contender {
             Err(why) => self.out = Some(why),
         }
         self.process = None;
+        self.spent += start.elapsed().as_secs_f64();
     }
 
     /// Whether it is to be asked for a row at all; where it takes no part any more, the row says why.
@@ -101,14 +115,26 @@ impl Contender {
     }
 
     /// Has an open store for a row. One that was opened for the row before stays open.
-    pub(crate) fn make_ready(&mut self, row: &Row) -> Result<(), String> {
+    pub(crate) fn make_ready(&mut self, row: &Row, allowed: f64) -> Result<(), String> {
         if self.process.is_some() || matches!(row.how, How::AfterClose | How::AfterKill) {
             return Ok(());
         }
+        self.has_time(allowed)?;
+        let start = Instant::now();
         let open = open(row.mode(self.kind));
         let process = self.start();
         process.ask(open)?;
-        process.ask("look-up").map(|_| ())
+        process.ask("look-up")?;
+        self.spent += start.elapsed().as_secs_f64();
+        Ok(())
+    }
+
+    fn has_time(&self, allowed: f64) -> Result<(), String> {
+        if self.spent > allowed {
+            Err(format!("no time left: what came before took {:.0} s", self.spent))
+        } else {
+            Ok(())
+        }
     }
 
     /// Whether the kernel saw nothing that makes its durable appends durable.
@@ -121,7 +147,8 @@ impl Contender {
     }
 
     /// One run of so many calls.
-    pub(crate) fn run(&mut self, row: &Row, amount: u64, seed: u64) -> Result<Run, String> {
+    pub(crate) fn run(&mut self, row: &Row, amount: u64, seed: u64, allowed: f64) -> Result<Run, String> {
+        self.has_time(allowed)?;
         let start = Instant::now();
         let open = open(row.mode(self.kind));
         let (answer, things) = match row.how {
@@ -153,10 +180,12 @@ impl Contender {
             }
             How::Disk | How::Peak | How::Anonymous => unreachable!("looked up when it was filled"),
         };
+        let wall = start.elapsed().as_secs_f64();
+        self.spent += wall;
         let reads = matches!(row.how, How::ReadFirst | How::ReadAgain | How::Streams | How::Positions);
         Ok(Run {
             cost: answer.seconds() / things as f64,
-            wall: start.elapsed().as_secs_f64(),
+            wall,
             seen: if reads { answer.seen().to_vec() } else { Vec::new() },
             micros: if reads { Vec::new() } else { answer.others().collect() },
         })

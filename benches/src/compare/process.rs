@@ -68,6 +68,8 @@ impl Process {
             None => &mut direct,
         };
         command.args([CHILD, engine]).arg(dir).args([events.to_string(), life.to_string()]);
+        // One engine is told in no other way where its files are to be, and to be silent.
+        command.env("WALRUS_DATA_DIR", dir).env("WALRUS_QUIET", "1");
         command.stdin(Stdio::piped()).stdout(Stdio::piped()).stderr(Stdio::null());
         let mut child = command.spawn().expect("a child process");
         let (commands, answers) = (child.stdin.take(), child.stdout.take().expect("it was piped"));

@@ -109,7 +109,7 @@ impl Results<'_> {
                 or_no(kind.durable),
                 or_no(kind.buffered),
                 kind.conflicts,
-                or_no(kind.callers),
+                kind.callers,
                 kind.checksums,
             );
         }

@@ -100,19 +100,12 @@ const fn row(name: &'static str, title: &'static str, group: Group, how: How, un
 impl Row {
     /// Whether an engine can do that at all.
     pub(crate) fn is_for(&self, kind: &Kind) -> bool {
-        let appends = match self.group {
+        let opens = match self.group {
             Group::Durable => kind.durable.is_some(),
             Group::Buffered => kind.buffered.is_some(),
-            Group::Open => kind.reopens,
-            Group::Reads | Group::Footprint => true,
+            Group::Reads | Group::Open | Group::Footprint => true,
         };
-        appends
-            && match self.how {
-                How::Callers(_) => kind.callers.is_some(),
-                How::Streams => kind.reads_streams,
-                How::Positions => kind.reads_positions,
-                _ => true,
-            }
+        opens && !kind.cannot.contains(&self.name)
     }
 
     /// How the store is opened for it.
@@ -120,6 +113,21 @@ impl Row {
         match self.group {
             Group::Durable | Group::Reads | Group::Open if kind.durable.is_some() => Mode::Durable,
             _ => Mode::Buffered,
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::engine::kinds;
+
+    #[test]
+    fn what_an_engine_cannot_do_is_a_row() {
+        for kind in kinds() {
+            for name in kind.cannot {
+                assert!(ALL.iter().any(|row| row.name == *name), "{} cannot do {name}, and nobody does", kind.name);
+            }
         }
     }
 }

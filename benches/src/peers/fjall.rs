@@ -17,10 +17,8 @@ pub(crate) const KIND: Kind = Kind {
     durable: Some("`PersistMode::SyncData`"),
     buffered: Some("`PersistMode::Buffer`"),
     conflicts: "looked up, with the writer's mutex held",
-    callers: Some("a mutex, for the look and the position"),
-    reads_streams: true,
-    reads_positions: true,
-    reopens: true,
+    callers: "a mutex, for the look and the position",
+    cannot: &[],
     checksums: "each block that is read from a file",
 };
 

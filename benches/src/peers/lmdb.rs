@@ -25,10 +25,8 @@ pub(crate) const KIND: Kind = Kind {
     durable: Some("defaults"),
     buffered: Some("`MDB_NOSYNC`"),
     conflicts: "`MDB_NOOVERWRITE` on the stream's key",
-    callers: Some("its writer's lock"),
-    reads_streams: true,
-    reads_positions: true,
-    reopens: true,
+    callers: "its writer's lock",
+    cannot: &[],
     checksums: "none",
 };
 

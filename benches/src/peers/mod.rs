@@ -5,11 +5,19 @@
 //! events keep no index of ids, but where a question asks for one: so they have less
 //! to do than we.
 
+mod commitlog;
 mod fjall;
 mod lmdb;
+mod okaywal;
+mod raft_engine;
 mod record;
 mod redb;
+mod salamander;
+mod sierradb;
 mod sqlite;
+mod tephra;
+mod umadb;
+mod walrus;
 
 use std::sync::{Mutex, MutexGuard, PoisonError};
 
@@ -18,7 +26,20 @@ use annals::{EventStore, Position, StreamId};
 use crate::engine::{Append, FindsIds, Kind, Mode, New};
 use crate::library::Contestant;
 
-pub(crate) const ALL: &[&Kind] = &[&sqlite::KIND, &lmdb::KIND, &redb::KIND, &fjall::KIND];
+pub(crate) const ALL: &[&Kind] = &[
+    &sqlite::KIND,
+    &lmdb::KIND,
+    &redb::KIND,
+    &fjall::KIND,
+    &okaywal::KIND,
+    &raft_engine::KIND,
+    &walrus::KIND,
+    &commitlog::KIND,
+    &tephra::KIND,
+    &umadb::KIND,
+    &salamander::KIND,
+    &sierradb::KIND,
+];
 
 /// Those that find ids, each with the events of a store of ours.
 pub(crate) fn copies(of: &EventStore) -> Vec<Box<Contestant>> {

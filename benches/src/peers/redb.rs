@@ -17,10 +17,8 @@ pub(crate) const KIND: Kind = Kind {
     durable: Some("`Durability::Immediate`"),
     buffered: Some("`Durability::None`: a kill takes all since the last durable commit, which others keep"),
     conflicts: "the stream's key must be new",
-    callers: Some("its writer's lock"),
-    reads_streams: true,
-    reads_positions: true,
-    reopens: true,
+    callers: "its writer's lock",
+    cannot: &[],
     checksums: "only when it is repaired",
 };
 

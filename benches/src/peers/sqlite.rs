@@ -16,10 +16,8 @@ pub(crate) const KIND: Kind = Kind {
     durable: Some("WAL, `synchronous = FULL`"),
     buffered: Some("WAL, `synchronous = NORMAL`"),
     conflicts: "unique index",
-    callers: Some("a mutex around one connection"),
-    reads_streams: true,
-    reads_positions: true,
-    reopens: true,
+    callers: "a mutex around one connection",
+    cannot: &[],
     checksums: "none",
 };
 
