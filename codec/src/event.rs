@@ -197,7 +197,8 @@ impl<'a> Event<'a> {
     ///
     /// When the frame is of another kind.
     pub fn decode(frame: &Frame<'a>) -> Result<Event<'a>, EventFault> {
-        let event = Event::decode_with(frame, |stream, event_type, tags| {
+        let event = Event::decode_with(frame, |names, stream_len, tags| {
+            let (stream, event_type) = names.split_at(stream_len);
             let names = (stored_stream(stream)?, EventType::check_bytes(event_type)?);
             tags.check()?;
             Ok(names)
@@ -215,16 +216,18 @@ impl<'a> Event<'a> {
     /// [`EventFault`] when the bytes have changed since.
     #[inline]
     pub fn decode_again(frame: &Frame<'a>) -> Result<Event<'a>, EventFault> {
-        Event::decode_with(frame, |stream, event_type, _| {
-            let text = |bytes| std::str::from_utf8(bytes).map_err(|_| EventFault::Lengths);
-            Ok((text(stream)?, text(event_type)?))
+        Event::decode_with(frame, |names, stream_len, _| {
+            // Both in one go: short texts take longer to begin with than to look at.
+            let text = std::str::from_utf8(names).map_err(|_| EventFault::Lengths)?;
+            text.split_at_checked(stream_len).ok_or(EventFault::Lengths)
         })
     }
 
     #[inline]
     fn decode_with(
         frame: &Frame<'a>,
-        names: impl FnOnce(&'a [u8], &'a [u8], Tags<'a>) -> Result<(&'a str, &'a str), EventFault>,
+        // Of the stream and the type, which stand side by side; how long the first of them is; and the tags.
+        names: impl FnOnce(&'a [u8], usize, Tags<'a>) -> Result<(&'a str, &'a str), EventFault>,
     ) -> Result<Event<'a>, EventFault> {
         assert!(frame.kind == FrameKind::Event, "the caller has looked at the kind");
         let flags = frame.header.flags;
@@ -253,13 +256,13 @@ impl<'a> Event<'a> {
             NO_METADATA => None,
             len => Some(take(len as usize)?),
         };
-        let stream = take(wire::u16_at(fixed, 40) as usize)?;
-        let event_type = take(fixed[42] as usize)?;
+        let stream_len = wire::u16_at(fixed, 40) as usize;
+        let both = take(stream_len + fixed[42] as usize)?;
         let tags = Tags(take(wire::u16_at(fixed, 44) as usize)?);
         if !rest.is_empty() {
             return Err(EventFault::Lengths);
         }
-        let (stream, event_type) = names(stream, event_type, tags)?;
+        let (stream, event_type) = names(both, stream_len, tags)?;
         Ok(Event {
             position: frame.header.position,
             version: StreamVersion::new(wire::u64_at(fixed, 16)),
