@@ -27,6 +27,7 @@ use crate::log::dense::Dense;
 use crate::log::growing::Growing;
 use crate::log::source::FileSource;
 use crate::storage::{File, LockGuard, Mapping};
+use crate::sync::OnceLock;
 use crate::sync::atomic::{AtomicU32, AtomicU64, Ordering};
 
 /// Events whose verification one bit remembers.
@@ -44,6 +45,9 @@ pub(crate) struct Segment {
     /// Its file, as a person would name it.
     pub(crate) shown: String,
     access: Access,
+    /// All of a sealed segment, from the first time that something of it is lent as a value: a part of it costs
+    /// no allocation.
+    whole: OnceLock<Bytes>,
     committed: AtomicU64,
     /// The position of its last published event.
     last: AtomicU64,
@@ -118,6 +122,7 @@ impl Segment {
             seed: self.seed,
             shown: self.shown.clone(),
             access: self.access.clone(),
+            whole: OnceLock::new(),
             committed: AtomicU64::new(0),
             last: AtomicU64::new(self.base.get()),
             offsets: Offsets::Dense(Dense::new(trailer)),
@@ -137,6 +142,7 @@ impl Segment {
             seed: place.seed,
             shown: place.shown,
             access,
+            whole: OnceLock::new(),
             committed: AtomicU64::new(0),
             last: AtomicU64::new(place.base.get()),
             offsets,
@@ -384,7 +390,16 @@ impl Segment {
 
     /// A committed range, kept alive by the value; `None` where the segment is not mapped.
     pub(crate) fn lend(&self, offset: u64, len: usize) -> Option<Bytes> {
-        self.map()?.range(offset, len)
+        let map = self.map()?;
+        if !self.sealed {
+            return map.range(offset, len);
+        }
+        let whole = self.whole.get_or_init(|| map.bytes());
+        let start = usize::try_from(offset).ok()?;
+        match start.checked_add(len) {
+            Some(end) if end <= whole.len() => Some(whole.slice(start..end)),
+            _ => map.range(offset, len),
+        }
     }
 
     /// Reads bytes with `pread`; fewer than asked for when the file ends, none when the segment is mapped.
