@@ -5,8 +5,8 @@
 //! table of their own, and every rule stands where the page has it.
 
 use annals_codec::{
-    Commit, ContentType, Epoch, Event, EventId, LogId, Position, Seal, Seed, SegmentHeader, SegmentNumber, StoreMeta,
-    StreamVersion, Tags, Tracking, Trailer, Watermark,
+    Checkpoint, Commit, ContentType, Epoch, Event, EventId, LogId, Mark, Position, Seal, Seed, SegmentHeader,
+    SegmentNumber, Snapshot, StoreMeta, StreamVersion, Tags, Tracking, Trailer, Watermark,
 };
 
 const CRC_TABLE: [u32; 256] = {
@@ -252,6 +252,57 @@ pub(crate) fn watermark(slot: &[u8]) -> Option<Watermark> {
         position: Position::new(counter(slot, 56)?),
     };
     is_good.then_some(watermark)
+}
+
+/// §18: a mark.
+fn mark(bytes: &[u8]) -> Option<Mark> {
+    let hash = match number(bytes, 28, 4) {
+        0 => all_zero(&bytes[32..64]).then_some(None)?,
+        1 => Some(array(bytes, 32)),
+        _ => return None,
+    };
+    let (log_id, chain) = (LogId::from_bytes(array(bytes, 0)), number(bytes, 24, 4) as u32);
+    Some(Mark { log_id, position: Position::new(counter(bytes, 16)?), chain, hash })
+}
+
+/// §18: one slot of a consumer's file; an error for one of another version.
+pub(crate) fn checkpoint(slot: &[u8]) -> Result<Option<Checkpoint>, ()> {
+    let Some(slot) = slot.get(..512) else { return Ok(None) };
+    if slot[..8] != *b"\x89ANNCON\n" || number(slot, 508, 4) != u64::from(crc(0, &slot[..508])) {
+        return Ok(None);
+    }
+    if number(slot, 8, 2) != 1 {
+        return Err(());
+    }
+    let is_good = all_zero(&slot[10..16]) && all_zero(&slot[96..508]);
+    let (Some(sequence), Some(mark)) = (counter(slot, 16), mark(&slot[32..96])) else { return Ok(None) };
+    let written_at = number(slot, 24, 8).cast_signed();
+    Ok(Some(Checkpoint { sequence, written_at, mark }).filter(|_| is_good))
+}
+
+/// §18: a snapshot.
+pub(crate) fn snapshot(file: &[u8]) -> Option<Snapshot<'_>> {
+    let header = file.get(..128)?;
+    let is_good = header[..8] == *b"\x89ANNSNP\n"
+        && number(header, 8, 2) == 1
+        && all_zero(&header[98..100])
+        && all_zero(&header[108..124])
+        && number(header, 104, 4) == u64::from(crc(0, &file[128..]))
+        && number(header, 124, 4) == u64::from(crc(0, &header[..124]));
+    let mut parts = Parts(&file[128..]);
+    let name = name(parts.take(number(header, 96, 2))?, 64)?;
+    let notes = parts.take(number(header, 100, 4))?;
+    let payload = parts.take(number(header, 88, 8))?;
+    let snapshot = Snapshot {
+        name,
+        mark: mark(&header[16..80])?,
+        schema_version: number(header, 12, 4) as u32,
+        codec: number(header, 10, 2) as u16,
+        written_at: number(header, 80, 8).cast_signed(),
+        notes,
+        payload,
+    };
+    (is_good && parts.0.is_empty()).then_some(snapshot)
 }
 
 /// The input as it is, as one slot after the other with good checksums, and, short as it

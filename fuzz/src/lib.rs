@@ -4,7 +4,9 @@
 //!  frame       one frame, one trailer                     ┐
 //!  header      the first 4096 bytes of a segment          │ any bytes, against `letter`: the format
 //!  meta        store.meta                                 │ read once more, as plainly as can be
-//!  watermark   WATERMARK                                  ┘
+//!  watermark   WATERMARK                                  │
+//!  checkpoint  the file of a consumer                     │
+//!  snapshot    a snapshot                                 ┘
 //!  segment     a script writes and damages a segment; the scan, against what must be true of each
 //!  index       a script writes an index; its answers, against a reader who remembers everything
 //!  ndjson      a line of `annals import`, against a reader of its members one by one
@@ -16,6 +18,7 @@
 
 #![forbid(unsafe_code)]
 
+pub mod checkpoint;
 pub mod frame;
 pub mod header;
 pub mod index;
@@ -25,6 +28,7 @@ pub mod ndjson;
 pub mod operations;
 mod script;
 pub mod segment;
+pub mod snapshot;
 #[path = "../../codec/src/testing.rs"]
 #[allow(dead_code, reason = "what the tests of the codec share; not all of it is needed here")]
 mod testing;
@@ -41,7 +45,8 @@ pub struct Target {
 }
 
 /// All of them.
-pub const TARGETS: [Target; 8] = [
+pub const TARGETS: [Target; 10] = [
+    Target { name: "checkpoint", check: checkpoint::check, show: None },
     Target { name: "frame", check: frame::check, show: None },
     Target { name: "header", check: header::check, show: None },
     Target { name: "index", check: index::check, show: None },
@@ -49,5 +54,6 @@ pub const TARGETS: [Target; 8] = [
     Target { name: "ndjson", check: ndjson::check, show: None },
     Target { name: "operations", check: operations::check, show: Some(operations::show) },
     Target { name: "segment", check: segment::check, show: None },
+    Target { name: "snapshot", check: snapshot::check, show: None },
     Target { name: "watermark", check: watermark::check, show: None },
 ];
