@@ -130,3 +130,57 @@ fn a_stream_that_cannot_be_understood_is_an_error_and_nothing_is_decided() {
     let refused = execute(&store, "", &Seats { store: &store, disturbances: AtomicU32::new(0) }, &Ask::Free);
     assert!(matches!(refused, Err(DecideError::Load(_))));
 }
+
+#[derive(Debug, Deserialize, Serialize)]
+enum Money {
+    Deposited(u64),
+    Withdrawn(u64),
+}
+
+impl TypedEvents for Money {}
+
+/// Somebody deposits 10 before the first decision is appended.
+struct Teller<'a> {
+    store: &'a EventStore,
+    disturbances: AtomicU32,
+}
+
+impl Decider for Teller<'_> {
+    type Command = u64;
+    type Event = Money;
+    type State = u64;
+    type Error = u64;
+
+    fn initial(&self) -> u64 {
+        0
+    }
+
+    fn evolve(&self, balance: &mut u64, event: Money) {
+        match event {
+            Money::Deposited(amount) => *balance += amount,
+            Money::Withdrawn(amount) => *balance -= amount,
+        }
+    }
+
+    fn decide(&self, balance: &u64, wanted: &u64) -> Result<Vec<Money>, u64> {
+        if self.disturbances.fetch_add(1, Ordering::SeqCst) == 0 {
+            let deposited = Money::Deposited(10).to_event().unwrap();
+            self.store.append("account-1", ExpectedVersion::Any, deposited).unwrap();
+        }
+        if wanted > balance { Err(*balance) } else { Ok(vec![Money::Withdrawn(*wanted)]) }
+    }
+}
+
+#[test]
+fn what_is_new_is_added_to_what_was_loaded_before() {
+    let store = in_memory();
+    let deposited = Money::Deposited(100).to_event().unwrap();
+    store.append("account-1", ExpectedVersion::NoStream, deposited).unwrap();
+    let teller = Teller { store: &store, disturbances: AtomicU32::new(0) };
+    let done = execute(&store, "account-1", &teller, &105).unwrap_err();
+    assert!(matches!(done, DecideError::Refused(100)), "refused on what was there when it was decided");
+    let teller = Teller { store: &store, disturbances: AtomicU32::new(0) };
+    let done = execute(&store, "account-1", &teller, &105).unwrap();
+    assert_eq!((done.state, done.version), (15, StreamVersion::new(4)), "110, and 10, and 105 less");
+    assert_eq!(teller.disturbances.load(Ordering::SeqCst), 2, "it was decided twice");
+}
