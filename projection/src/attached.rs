@@ -10,8 +10,9 @@ use parking_lot::RwLockReadGuard;
 use crate::definition::Definition;
 use crate::error::{ProjectionError, Skipped};
 use crate::live::LiveProjection;
-use crate::member::{ProjectionStatus, Shared, TakesPart};
+use crate::member::TakesPart;
 use crate::pass::{Control, Pass, Until};
+use crate::shared::{ProjectionStatus, Shared};
 use crate::snapshot::IgnoredSnapshot;
 
 /// A projection attached to a store: its state, its position, and what brings both further.

@@ -8,8 +8,8 @@ use std::sync::Arc;
 use annals::Position;
 
 use crate::error::{Fault, OnError, ProjectionError};
-use crate::member::{Shared, skipped};
 use crate::progress::Progress;
+use crate::shared::{Shared, skipped};
 
 /// So many events are folded between two looks at the time.
 const BATCH: u64 = 256;

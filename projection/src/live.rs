@@ -13,8 +13,9 @@ use crate::attached::Attached;
 use crate::definition::Projection;
 use crate::error::{ProjectionError, Skipped};
 use crate::fold::Fold;
-use crate::member::{ProjectionStatus, Shared, TakesPart};
+use crate::member::TakesPart;
 use crate::pass::{Control, Pass, Until};
+use crate::shared::{ProjectionStatus, Shared};
 
 /// A projection that a thread of its own keeps up to date.
 ///
