@@ -130,11 +130,7 @@ impl Contender {
     }
 
     fn has_time(&self, allowed: f64) -> Result<(), String> {
-        if self.spent > allowed {
-            Err(format!("no time left: what came before took {:.0} s", self.spent))
-        } else {
-            Ok(())
-        }
+        if self.spent > allowed { Err(format!("no time left after {:.0} s", self.spent)) } else { Ok(()) }
     }
 
     /// Whether the kernel saw nothing that makes its durable appends durable.

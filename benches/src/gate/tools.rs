@@ -135,6 +135,6 @@ mod tests {
                      exit_group(0) = ?\n\
                      +++ exited with 0 (x) +++\n";
         let expected = [("execve", 1), ("exit_group", 1), ("pwrite64", 2)];
-        assert_eq!(count_calls(trace), expected.map(|(name, count)| (name.to_owned(), count)).into());
+        assert_eq!(count_calls(trace), BTreeMap::from(expected.map(|(name, count)| (name.to_owned(), count))));
     }
 }

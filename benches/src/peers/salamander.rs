@@ -116,7 +116,7 @@ impl Engine for Salamander {
             let from = position.get() - 1;
             let mut sum = 0;
             self.read(ReplayRequest { from, until: Some(from + 1), ..ReplayRequest::default() }, |event| {
-                sum = event.sum()
+                sum = event.sum();
             });
             sum
         })

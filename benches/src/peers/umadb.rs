@@ -97,7 +97,9 @@ impl Engine for Uma {
             if events.is_empty() {
                 return sum;
             }
-            events.iter().for_each(|event| sum.add(&fields(event)));
+            for event in &events {
+                sum.add(&fields(event));
+            }
         }
     }
 
