@@ -16,11 +16,19 @@ pub(crate) struct AllCursor {
     segment: usize,
     /// Whether it has given an event already, and so is likely to go on.
     moving: bool,
+    /// The last position up to which the events that come next are known to be good, going forward: all
+    /// of them in the segment at hand, and wanted.
+    good_until: Position,
 }
 
 impl AllCursor {
     pub(crate) fn new(at: Position) -> AllCursor {
-        AllCursor { at, segment: 0, moving: false }
+        AllCursor { at, segment: 0, moving: false, good_until: Position::START }
+    }
+
+    /// Forgets what was found for other bounds.
+    pub(crate) fn restart(&mut self) {
+        self.good_until = Position::START;
     }
 
     /// The position that comes next, if there is one.
@@ -37,13 +45,25 @@ impl AllCursor {
 
     #[inline]
     pub(crate) fn next(&mut self, frames: &mut Frames, direction: Direction) -> Result<Option<Place>, ReadError> {
+        if self.at < self.good_until
+            && let Some(place) = frames.good(self.segment, self.at.plus(1))
+        {
+            self.at = self.at.plus(1);
+            return Ok(Some(place));
+        }
+        self.search(frames, direction)
+    }
+
+    /// The next event, about which nothing is known yet.
+    fn search(&mut self, frames: &mut Frames, direction: Direction) -> Result<Option<Place>, ReadError> {
         let Some(position) = self.step(frames.window, direction) else { return Ok(None) };
         let Some(segment) = self.find_segment(frames, position) else { return Ok(None) };
         if self.moving {
             let event = frames.segment(segment).index_of(position);
             let first = if direction == Direction::Forward { 0 } else { GROUP - 1 };
-            if event % GROUP == first {
-                frames.verify_group(segment, event / GROUP);
+            if event % GROUP == first && frames.verify_group(segment, event / GROUP) && direction == Direction::Forward
+            {
+                self.good_until = position.plus(GROUP - 1).min(frames.window.until);
             }
         }
         match look(frames, segment, position) {

@@ -143,14 +143,17 @@ impl Frames {
     }
 
     /// Verifies all events of a group in one go, for a reader that is about to go
-    /// through it, and remembers it for everybody. Says nothing about a bad one:
-    /// the reader finds it where it stands.
-    pub(crate) fn verify_group(&mut self, segment: usize, group: u64) {
+    /// through it, and remembers it for everybody: whether all are there, mapped, and good. Says nothing
+    /// about a bad one: the reader finds it where it stands.
+    pub(crate) fn verify_group(&mut self, segment: usize, group: u64) -> bool {
         let log = Arc::clone(&self.view.segments[segment].log);
         let first = Position::new(log.base.get() + 1 + group * GROUP);
         let last = first.plus(GROUP - 1);
-        if !log.is_mapped() || log.is_verified(group) || last > self.head.min(log.last()) {
-            return;
+        if !log.is_mapped() || last > self.head.min(log.last()) {
+            return false;
+        }
+        if log.is_verified(group) {
+            return true;
         }
         if let Ok(Some(start)) = log.offset_of(first) {
             self.populate(segment, start);
@@ -160,9 +163,19 @@ impl Frames {
             let frame = Frame::read(log.mapped_frame(offset)?, log.seed).ok()?;
             Some(frame.kind == FrameKind::Event && frame.header.position.get() == position)
         };
-        if (first.get()..=last.get()).all(|position| is_good(position) == Some(true)) {
+        let all_good = (first.get()..=last.get()).all(|position| is_good(position) == Some(true));
+        if all_good {
             log.set_verified(group);
         }
+        all_good
+    }
+
+    /// Where the event of a position stands that is known to be good, in a mapped segment.
+    #[inline]
+    pub(crate) fn good(&self, segment: usize, position: Position) -> Option<Place> {
+        let log = self.segment(segment);
+        let offset = log.offset_of(position).ok().flatten()?;
+        Some(Place { segment, offset, len: log.mapped_frame(offset)?.len() })
     }
 
     /// Maps what comes behind `offset` in one system call rather than page by page.

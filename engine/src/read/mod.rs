@@ -267,8 +267,10 @@ impl Reader {
             }
         }
         self.frames.window = window;
-        if let Cursor::Matches(cursor) = &mut self.cursor {
-            cursor.restart();
+        match &mut self.cursor {
+            Cursor::All(cursor) => cursor.restart(),
+            Cursor::Matches(cursor) => cursor.restart(),
+            Cursor::Stream(_) | Cursor::Stopped => {}
         }
         self.is_bounded = true;
     }
