@@ -61,7 +61,7 @@ pub(crate) struct CommitState {
     /// What zeroing keeps ahead of the writer, in bytes.
     pub(crate) zero_ahead: u64,
     pub(crate) bell: Arc<Bell>,
-    /// Whether there is no thread that the bell wakes.
+    /// Whether the store was opened to have no thread that the bell wakes.
     pub(crate) is_alone: bool,
     pub(crate) files: Arc<IndexFiles>,
     /// Wakes who makes the indexes of sealed segments; without it the writer does.

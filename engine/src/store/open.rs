@@ -6,7 +6,7 @@
 use std::io;
 use std::sync::Arc;
 
-use annals_codec::u64_at;
+use annals_codec::{LogId, u64_at};
 
 use super::consumer::Consumers;
 use super::folder::Folders;
@@ -147,18 +147,7 @@ impl Inner {
         let background = options.background.then(|| Background::start(&beside)).flatten();
         let side = WriterSide { queue, commit, beside, background, indexer };
         let role = Role::Writer(side);
-        let open = OpenWhile(Arc::clone(&published));
-        Ok(Inner {
-            log_id,
-            options: options.clone(),
-            report,
-            published,
-            storage,
-            consumers: Consumers::default(),
-            folders: Folders::default(),
-            role,
-            _open: open,
-        })
+        Ok(Inner::new(log_id, options.clone(), report, published, storage, role))
     }
 
     /// Opens a store for reading.
@@ -183,18 +172,20 @@ impl Inner {
         let seen = plan.watermark.map_or(0, |watermark| watermark.sequence);
         let follower = Follower::new(Arc::clone(&storage), files, loader, newest, seen);
         let role = Role::Follower(Arc::new(Mutex::new(follower)));
+        Ok(Inner::new(plan.log_id, Options::new(), report, published, storage, role))
+    }
+
+    fn new(
+        log_id: LogId,
+        options: Options,
+        report: RecoveryReport,
+        published: Arc<Published>,
+        storage: Arc<dyn Storage>,
+        role: Role,
+    ) -> Inner {
+        let (consumers, folders) = (Consumers::default(), Folders::default());
         let open = OpenWhile(Arc::clone(&published));
-        Ok(Inner {
-            log_id: plan.log_id,
-            options: Options::new(),
-            report,
-            published,
-            storage,
-            consumers: Consumers::default(),
-            folders: Folders::default(),
-            role,
-            _open: open,
-        })
+        Inner { log_id, options, report, published, storage, consumers, folders, role, _open: open }
     }
 }
 

@@ -47,3 +47,4 @@ mod recovery_rules;
 mod subscriptions;
 mod support;
 mod write_path;
+mod writeback;

@@ -913,6 +913,30 @@ fn bounds_given_while_reading_hold_from_there_on() {
 }
 
 #[test]
+fn bounds_given_within_a_group_that_was_verified_hold_from_there_on() {
+    let store = EventStore::in_memory(&quiet()).unwrap();
+    for _ in 0..200 {
+        store.append("a", ExpectedVersion::Any, event("T")).unwrap();
+    }
+    // Twice: the first reader verifies the group, and the second finds it verified.
+    for _ in 0..2 {
+        let begun = || {
+            let mut reader = store.read_all(Position::START);
+            for at in 1..=70 {
+                assert_eq!(reader.next_event().unwrap().unwrap().position, pos(at));
+            }
+            reader
+        };
+        assert_eq!(positions(begun().until(pos(73))), [71, 72, 73]);
+        assert!(positions(begun().until(pos(69))).is_empty());
+        assert_eq!(positions(begun().limit(2).backward()), [69, 68]);
+        let all = positions(store.read_all(Position::START).until(pos(100)));
+        assert_eq!(all, (1..=100).collect::<Vec<_>>());
+        assert_eq!(positions(begun()), (71..=200).collect::<Vec<_>>());
+    }
+}
+
+#[test]
 fn around_a_gap_every_pair_of_bounds_gives_what_lies_within_and_no_more() {
     let disk = SimDisk::new(9);
     let (options, clock) = timed();

@@ -48,6 +48,9 @@ struct Inner {
 /// So many events wait at the most: filing them takes a few microseconds.
 const MOST_WAITING: usize = 256;
 
+/// What stays allocated for those that wait, in events: a larger group is rare.
+const KEPT_WAITING: usize = 4096;
+
 /// What the segment holds of a stream; nothing yet, when somebody has only asked for its number.
 #[derive(Debug)]
 struct Postings {
@@ -83,8 +86,8 @@ impl Inner {
             postings.offsets.extend_from_slice(offsets);
         }
         self.waiting_offsets.clear();
-        self.waiting_offsets.shrink_to(MOST_WAITING);
-        self.waiting.shrink_to(MOST_WAITING);
+        self.waiting_offsets.shrink_to(KEPT_WAITING);
+        self.waiting.shrink_to(KEPT_WAITING);
     }
 
     fn add_stream(&mut self, name: StreamId) -> u32 {
@@ -128,6 +131,7 @@ impl MemoryIndex {
     pub(crate) fn shrink(&self) {
         let mut inner = self.inner.write();
         inner.file();
+        (inner.waiting, inner.waiting_offsets) = (Vec::new(), Vec::new());
         inner.streams.shrink_to_fit();
         for postings in &mut inner.streams {
             postings.offsets.shrink_to_fit();

@@ -28,6 +28,8 @@ pub(crate) struct Watched {
 #[derive(Debug, Default)]
 struct Shared {
     asked: Mutex<Vec<Asked>>,
+    /// Of which file, and which range of it, writing was to begin.
+    writebacks: Mutex<Vec<(String, Range<u64>)>>,
     /// What everything that is asked about an index file ends with.
     refused: Mutex<Option<io::ErrorKind>>,
     meeting: Mutex<Meeting>,
@@ -59,6 +61,11 @@ impl Watched {
     /// What was asked since somebody wanted to know.
     pub(crate) fn asked(&self) -> Vec<Asked> {
         std::mem::take(&mut self.shared.asked.lock().unwrap())
+    }
+
+    /// Of which files, and which ranges of them, writing was to begin so far.
+    pub(crate) fn writebacks(&self) -> Vec<(String, Range<u64>)> {
+        self.shared.writebacks.lock().unwrap().clone()
     }
 
     pub(crate) fn refuse_indexes(&self, error: io::ErrorKind) {
@@ -187,6 +194,7 @@ impl File for WatchedFile {
         self.file.sync()
     }
     fn start_writeback(&self, offset: u64, len: u64) {
+        self.by.shared.writebacks.lock().unwrap().push((self.path.clone(), offset..offset + len));
         self.file.start_writeback(offset, len);
     }
     fn read_from_disk(&self, offset: u64, buf: &mut [u8]) -> io::Result<(usize, Provenance)> {
