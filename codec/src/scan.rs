@@ -177,6 +177,18 @@ pub struct Totals {
     pub recorded_at: Option<(i64, i64)>,
 }
 
+impl Totals {
+    /// These batches and those: of two scans, of which one went on where the other stopped.
+    #[must_use]
+    pub fn and(self, more: Totals) -> Totals {
+        let recorded_at = match (self.recorded_at, more.recorded_at) {
+            (Some((min, max)), Some((low, high))) => Some((min.min(low), max.max(high))),
+            (one, other) => one.or(other),
+        };
+        Totals { events: self.events + more.events, batches: self.batches + more.batches, recorded_at }
+    }
+}
+
 /// What stopped a scan.
 #[derive(Clone, Debug, Eq, PartialEq)]
 pub enum Stop {
@@ -378,12 +390,8 @@ impl Walk {
     fn commit(&mut self, at: u64, frame: &Frame<'_>, sink: &mut impl Sink) -> Result<Step, Fault> {
         let commit = Commit::decode(frame)?;
         self.batches.commit(at, frame, &commit)?;
-        self.totals.events += u64::from(commit.count);
-        self.totals.batches += 1;
-        self.totals.recorded_at = match (self.totals.recorded_at, self.pending.recorded_at.take()) {
-            (Some((min, max)), Some((low, high))) => Some((min.min(low), max.max(high))),
-            (before, new) => before.or(new),
-        };
+        let recorded_at = self.pending.recorded_at.take();
+        self.totals = self.totals.and(Totals { events: u64::from(commit.count), batches: 1, recorded_at });
         self.index.update(&self.pending.offsets);
         self.pending.offsets.clear();
         sink.commit(at, &commit);

@@ -20,12 +20,11 @@ use hashbrown::HashMap;
 use crate::error::{Doing, OpenError};
 use crate::index::check::{self, FileCheck};
 use crate::log::recover::decide::Plan;
-use crate::log::recover::survey::{Content, Facts, SegmentFacts};
+use crate::log::recover::survey::{Content, Facts, SegmentFacts, doubtful};
 use crate::log::recover::survey_beside_writer;
 use crate::log::source::FileSource;
 use crate::storage::Storage;
 use crate::storage::disk::DiskStorage;
-use crate::sync::thread;
 
 /// What kind of thing was found.
 #[derive(Clone, Copy, Debug, Eq, Hash, PartialEq)]
@@ -291,7 +290,7 @@ impl Pass {
         let before = self.report.bytes;
         let source = FileSource::cached(segment.open(storage)?, segment.len);
         let mut source = Counted { source, before, furthest: 0, progress };
-        let (mut doubted, mut sealed, mut is_whole) = (None, None, true);
+        let (mut look, mut sealed, mut is_whole) = (Look::First, None, true);
         let mut index = files.has_index(segment.number).then(|| IndexBuilder::new(tail.position));
         loop {
             let order = OrderSink { order: &mut self.order, first_fault: None, faults: 0 };
@@ -309,6 +308,14 @@ impl Pass {
             self.report.batches += found.totals.batches;
             self.report.head = self.report.head.max(found.tail.position);
             let next = found.tail.position.plus(1);
+            if let Look::UpTo(durable) = look
+                && found.tail.offset < durable
+            {
+                look = Look::Certain;
+                source.source.read_again_up_to(segment.len);
+                tail = found.tail;
+                continue;
+            }
             let bad = match &found.stop {
                 Stop::Bad(bad) => bad,
                 Stop::Sealed(end) => {
@@ -322,15 +329,16 @@ impl Pass {
                 self.report.unfinished_bytes = bad.data_end - found.tail.offset;
                 break;
             }
-            if successor.is_none() && bad.at >= vouched && doubted != Some(bad.at) {
-                // Beside a writer, old bytes may have been read before new ones. Damage is
-                // still there when it is looked at again.
-                doubted = Some(bad.at);
-                thread::sleep(std::time::Duration::from_millis(2));
-                source.source.forget();
+            if successor.is_none()
+                && look == Look::First
+                && let Some(durable) = doubtful(&found, vouched)
+            {
+                look = Look::UpTo(durable);
+                source.source.read_again_up_to(durable);
                 tail = found.tail;
                 continue;
             }
+            look = Look::First;
             // Behind a gap events would get wrong numbers.
             (is_whole, index) = (false, None);
             self.find(kind_of(&bad.fault), segment, bad.at, next, bad.fault.to_string());
@@ -359,6 +367,16 @@ impl Pass {
         }
         Ok(())
     }
+}
+
+/// How what stops a scan of the last segment is taken. Beside a writer, old bytes may have been read
+/// before the new marker that says they were durable; damage is still there when they are read after it.
+#[derive(Clone, Copy, Eq, PartialEq)]
+enum Look {
+    First,
+    /// Again, and no further than what was durable: who never rests cannot be outrun.
+    UpTo(u64),
+    Certain,
 }
 
 /// The sinks of one scan.

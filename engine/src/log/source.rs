@@ -40,8 +40,9 @@ impl FileSource {
         self.unproven
     }
 
-    /// Reads everything again from here on.
-    pub(crate) fn forget(&mut self) {
+    /// From here on reads anew, what was read before too, and up to `len`.
+    pub(crate) fn read_again_up_to(&mut self, len: u64) {
+        self.len = len;
         self.window.clear();
     }
 

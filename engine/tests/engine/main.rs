@@ -39,6 +39,7 @@ mod indexes;
 mod limits;
 mod maintain;
 mod model;
+mod outrun;
 mod parity;
 mod places;
 mod processes;

@@ -250,8 +250,32 @@ fn scan_last(
         Purpose::Write => FileSource::fresh_from(Arc::clone(file), len, vouched),
         Purpose::Read => FileSource::cached(Arc::clone(file), len),
     };
-    let scan = scan::scan(&mut source, seed, tail, &mut sink)?;
+    let mut scan = scan::scan(&mut source, seed, tail, &mut sink)?;
+    if purpose == Purpose::Read
+        && let Some(durable) = doubtful(&scan, vouched)
+    {
+        // A writer may have gone on while this was read. Everything below `durable` was written before the
+        // marker that says so was met: what is read of it now is what is there. Behind it nobody looks
+        // again, or a writer that never rests would have to be outrun.
+        source.read_again_up_to(durable);
+        let mut more = scan::scan(&mut source, seed, scan.tail, &mut sink)?;
+        if more.tail.offset < durable {
+            // It is damaged. Whoever is told of it is told of what stands behind it, too.
+            source.read_again_up_to(len);
+            let rest = scan::scan(&mut source, seed, more.tail, &mut sink)?;
+            more = Scan { totals: more.totals.and(rest.totals), ..rest };
+        }
+        scan = Scan { totals: scan.totals.and(more.totals), ..more };
+    }
     Ok(LastFacts { seed, start: tail, scan, unproven: source.is_unproven(), vouched })
+}
+
+/// Up to where the log was durable, if what stopped a scan counts as damage only because of what was read after it.
+pub(crate) fn doubtful(scan: &Scan, vouched: u64) -> Option<u64> {
+    match (&scan.stop, scan.verdict(vouched)) {
+        (scan::Stop::Bad(bad), scan::Verdict::Damaged { durable_offset }) if bad.at >= vouched => Some(durable_offset),
+        _ => None,
+    }
 }
 
 /// The seal and trailer at the end of a segment, if they are whole; the file

@@ -30,10 +30,20 @@ struct Shared {
     asked: Mutex<Vec<Asked>>,
     /// Of which file, and which range of it, writing was to begin.
     writebacks: Mutex<Vec<(String, Range<u64>)>>,
+    /// What happens elsewhere while a segment is read: after each read of one.
+    meanwhile: Mutex<Option<Meanwhile>>,
     /// What everything that is asked about an index file ends with.
     refused: Mutex<Option<io::ErrorKind>>,
     meeting: Mutex<Meeting>,
     news: Condvar,
+}
+
+struct Meanwhile(Box<dyn FnMut() + Send>);
+
+impl std::fmt::Debug for Meanwhile {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.write_str("Meanwhile")
+    }
 }
 
 /// Two threads that write an index file at the same time.
@@ -70,6 +80,11 @@ impl Watched {
 
     pub(crate) fn refuse_indexes(&self, error: io::ErrorKind) {
         *self.shared.refused.lock().unwrap() = Some(error);
+    }
+
+    /// Has something happen elsewhere after each read of a segment's file.
+    pub(crate) fn meanwhile(&self, happens: impl FnMut() + Send + 'static) {
+        *self.shared.meanwhile.lock().unwrap() = Some(Meanwhile(Box::new(happens)));
     }
 
     /// The first who writes an index file waits for a second one, who waits until the first is done.
@@ -174,7 +189,13 @@ impl File for WatchedFile {
     }
     fn read_at(&self, offset: u64, buf: &mut [u8]) -> io::Result<usize> {
         self.read(offset, buf.len())?;
-        self.file.read_at(offset, buf)
+        let read = self.file.read_at(offset, buf)?;
+        if self.path.starts_with("seg/")
+            && let Some(meanwhile) = &mut *self.by.shared.meanwhile.lock().unwrap()
+        {
+            meanwhile.0();
+        }
+        Ok(read)
     }
     fn write_at(&self, offset: u64, bytes: &[u8]) -> io::Result<usize> {
         self.change()?;
