@@ -15,6 +15,7 @@
 //! - [`StoreMeta`] and [`Watermark`]: the two small files beside the segments;
 //! - [`Mark`]: what tells one history from another; [`Checkpoint`]: how far a consumer of one has
 //!   come; [`Snapshot`]: a state that was folded from one;
+//! - [`Digest`]: 32 bytes that stand for any number of them;
 //! - [`index`]: what is derived from a sealed segment, to search it.
 
 // For `testing`, which the golden tests include from outside.
@@ -24,6 +25,7 @@ extern crate self as annals_codec;
 mod batch;
 mod checkpoint;
 mod commit;
+mod digest;
 mod event;
 mod frame;
 mod ids;
@@ -46,6 +48,7 @@ mod wire;
 pub use batch::{BatchFault, Batches, Tail};
 pub use checkpoint::{Checkpoint, CheckpointFault};
 pub use commit::{Chain, Commit, CommitFault, Tracking};
+pub use digest::{Digest, Hasher, ParseDigestError};
 pub use event::{ContentType, Event, EventFault, Tags, push_tag};
 pub use frame::{FRAME_ALIGN, FRAME_HEADER_LEN, Frame, FrameFault, FrameHeader, FrameKind, Seed, padded};
 pub use ids::{Epoch, EventId, LogId, ParseIdError, Position, SegmentNumber, StreamVersion};
