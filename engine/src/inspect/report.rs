@@ -1,0 +1,95 @@
+//! What verification says: each thing that is not as it should be, and what was read.
+
+use annals_codec::{LogId, Position, SegmentNumber};
+
+/// What kind of thing was found.
+#[derive(Clone, Copy, Debug, Eq, Hash, PartialEq)]
+#[non_exhaustive]
+pub enum FindingKind {
+    /// A file is missing, foreign, or contradicts the others.
+    Files,
+    /// The header of a segment is damaged.
+    Header,
+    /// A frame is damaged.
+    Frame,
+    /// Frames are whole, and do not make up a batch that continues the one before.
+    Batch,
+    /// The seal, dense index or trailer of a sealed segment is damaged.
+    Seal,
+    /// Something that was durable is not there any more.
+    Lost,
+    /// An event's version, or its time, does not follow the one before.
+    Order,
+    /// An index file, or a filter over several, is not what its segments give. No answer depends on it: it
+    /// can be deleted, and is made anew.
+    Index,
+}
+
+impl FindingKind {
+    /// The kind as one lower-case word.
+    pub const fn as_str(self) -> &'static str {
+        match self {
+            FindingKind::Files => "files",
+            FindingKind::Header => "header",
+            FindingKind::Frame => "frame",
+            FindingKind::Batch => "batch",
+            FindingKind::Seal => "seal",
+            FindingKind::Lost => "lost",
+            FindingKind::Order => "order",
+            FindingKind::Index => "index",
+        }
+    }
+}
+
+/// Something that is not as it should be.
+#[derive(Clone, Debug, Eq, PartialEq)]
+#[non_exhaustive]
+pub struct Finding {
+    /// What kind of thing it is.
+    pub kind: FindingKind,
+    /// The segment, if it is about one.
+    pub segment: Option<SegmentNumber>,
+    /// Its file, as a path a person can open.
+    pub file: Option<String>,
+    /// Where in the file.
+    pub offset: Option<u64>,
+    /// The first position concerned.
+    pub position: Option<Position>,
+    /// What is wrong, in words.
+    pub message: String,
+}
+
+/// What verification found.
+#[derive(Clone, Debug, Eq, PartialEq)]
+#[non_exhaustive]
+pub struct VerifyReport {
+    /// The log's identity, where it could be read.
+    pub log_id: Option<LogId>,
+    /// The position of the last whole event.
+    pub head: Position,
+    /// How many segments were read.
+    pub segments: u64,
+    /// How many events are whole.
+    pub events: u64,
+    /// How many batches are whole.
+    pub batches: u64,
+    /// How many bytes were read.
+    pub bytes: u64,
+    /// How many index files and filters were compared with what their segments give. One that is
+    /// missing is no finding: it may be about to be made.
+    pub index_files: u64,
+    /// Files in `idx/` that are of no sealed segment of the log. Nobody reads them; they can be deleted.
+    pub unused_files: Vec<String>,
+    /// Everything that is not as it should be.
+    pub findings: Vec<Finding>,
+    /// The unfinished batch at the end, in bytes, if there is one: normal after a
+    /// crash, and while a program is writing. The next open cuts it off.
+    pub unfinished_bytes: u64,
+}
+
+impl VerifyReport {
+    /// Whether nothing is wrong.
+    pub fn is_clean(&self) -> bool {
+        self.findings.is_empty()
+    }
+}
