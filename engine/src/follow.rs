@@ -112,6 +112,7 @@ impl Follower {
             let mut builder = IndexBuilder::new(&self.index).placing_in(&segment);
             let found = scan::scan(&mut source, segment.seed, self.tail, &mut builder)
                 .map_err(|error| read_error(segment.shown.clone(), self.tail.offset, error))?;
+            builder.finish();
             self.tail = found.tail;
             let (at, fault, resume) = match found.stop {
                 Stop::Sealed(sealed) if self.tail.position == last => return Ok(Some(sealed)),

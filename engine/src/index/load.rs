@@ -81,7 +81,7 @@ impl Loader {
         start: Tail,
         limit: u64,
         segment: &Segment,
-        index: &MemoryIndex,
+        index: &Arc<MemoryIndex>,
     ) -> Result<Tail, OpenError> {
         let mut source = FileSource::cached(Arc::clone(facts.last_file()), limit);
         self.scan_over_gaps(facts, &mut source, segment.seed, start, None, segment, index)
@@ -97,7 +97,7 @@ impl Loader {
         mut tail: Tail,
         end: Option<Position>,
         segment: &Segment,
-        index: &MemoryIndex,
+        index: &Arc<MemoryIndex>,
     ) -> Result<Tail, OpenError> {
         let doing = || facts.display.clone();
         let evidence = match end {
@@ -107,6 +107,7 @@ impl Loader {
         loop {
             let mut builder = IndexBuilder::new(index).placing_in(segment);
             let found = scan::scan(source, seed, tail, &mut builder).doing("read", doing)?;
+            builder.finish();
             self.take_time(&found.totals);
             let gap = match &found.stop {
                 Stop::Bad(Bad { resume: Some(resume), at, fault, .. })

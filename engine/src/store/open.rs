@@ -56,6 +56,7 @@ fn recover(storage: &Arc<dyn Storage>, segment_bytes: u64, now: i64) -> Result<O
     let (last, mut offsets) = (Arc::new(MemoryIndex::default()), Vec::new());
     let mut taken = IndexBuilder::new(&last).keeping(&mut offsets);
     let facts = survey(&**storage, Purpose::Write, &mut taken)?;
+    taken.finish();
     match decide(&facts, Mode::Strict)? {
         Plan::Create => {
             let (state, report) = carry_out::create(storage, &facts, segment_bytes, now)?;

@@ -37,6 +37,7 @@ mod edges;
 mod idempotency;
 mod indexes;
 mod limits;
+mod long_segment;
 mod maintain;
 mod model;
 mod outrun;

@@ -195,6 +195,14 @@ impl MemoryIndex {
 pub(crate) struct Adding<'a>(RwLockWriteGuard<'a, Inner>);
 
 impl Adding<'_> {
+    /// As [`MemoryIndex::number`].
+    pub(crate) fn number(&mut self, stream: &str, name: impl FnOnce() -> StreamId) -> u32 {
+        match self.0.number(stream) {
+            Some(number) => number,
+            None => self.0.add_stream(name()),
+        }
+    }
+
     /// Runs of events, and the offset/8 of each event.
     #[inline]
     pub(crate) fn runs(&mut self, runs: &[Run], offsets: &[u32]) {
