@@ -35,7 +35,7 @@ mod hashes;
 mod level;
 mod names;
 mod search;
-mod table;
+pub(crate) mod table;
 #[cfg(test)]
 mod tests;
 

@@ -12,7 +12,8 @@
 //! - [`Frame`]: the checksummed unit; [`Event`], [`Commit`] and [`Seal`]: what frames hold;
 //! - [`SegmentHeader`]: how a segment file begins; [`Trailer`]: how a sealed one ends;
 //! - [`Batches`]: what makes a batch exist; [`scan`](scan::scan): the judgement over a whole segment;
-//! - [`StoreMeta`] and [`Watermark`]: the two small files beside the segments;
+//! - [`StoreMeta`] and [`Watermark`]: the two small files beside the segments; [`Floor`]: what is known of
+//!   events that were removed;
 //! - [`Mark`]: what tells one history from another; [`Checkpoint`]: how far a consumer of one has
 //!   come; [`Snapshot`]: a state that was folded from one;
 //! - [`Digest`]: 32 bytes that stand for any number of them;
@@ -27,6 +28,7 @@ mod checkpoint;
 mod commit;
 mod digest;
 mod event;
+mod floor;
 mod frame;
 mod ids;
 pub mod index;
@@ -50,6 +52,10 @@ pub use checkpoint::{Checkpoint, CheckpointFault};
 pub use commit::{Chain, Commit, CommitFault, Tracking};
 pub use digest::{Digest, Hasher, ParseDigestError};
 pub use event::{ContentType, Event, EventFault, Tags, push_tag};
+pub use floor::{
+    FLOOR_HEADER_LEN, Floor, FloorFault, FloorHeader, FloorKind, FloorRecord, FloorSection, FloorWriter, find_in_floor,
+    floor_records,
+};
 pub use frame::{FRAME_ALIGN, FRAME_HEADER_LEN, Frame, FrameFault, FrameHeader, FrameKind, Seed, padded};
 pub use ids::{Epoch, EventId, LogId, ParseIdError, Position, SegmentNumber, StreamVersion};
 pub use made::{IdMaker, MadeIds};

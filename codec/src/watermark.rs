@@ -3,11 +3,11 @@
 //! Two slots of 512 bytes, written in turn after each successful sync and never
 //! synced themselves on the hot path. It is a lower bound of what was
 //! acknowledged: what lies below it and is bad, is damage. It is also how
-//! readers in other processes learn of progress.
+//! readers in other processes learn of progress, and of segments that were removed.
 //!
 //! ```text
 //!    0 magic 8    8 log id 16   24 sequence 8   32 epoch 4   36 reserved 4
-//!   40 segment 8 48 durable offset 8            56 durable position 8          64 zero    508 CRC 4
+//!   40 segment 8 48 durable offset 8            56 durable position 8          64 floor 8  72 zero    508 CRC 4
 //! ```
 
 use crate::ids::{Epoch, LogId, Position, SegmentNumber};
@@ -36,6 +36,8 @@ pub struct Watermark {
     pub offset: u64,
     /// The position of the last durable event.
     pub position: Position,
+    /// The oldest segment that belonged to the log.
+    pub floor: SegmentNumber,
 }
 
 impl Watermark {
@@ -54,6 +56,7 @@ impl Watermark {
         wire::set_u64(&mut slot, 40, self.segment.get());
         wire::set_u64(&mut slot, 48, self.offset);
         wire::set_u64(&mut slot, 56, self.position.get());
+        wire::set_u64(&mut slot, 64, self.floor.get());
         let crc = crc32fast::hash(&slot[..CRC_AT]);
         wire::set_u32(&mut slot, CRC_AT, crc);
         slot
@@ -70,7 +73,7 @@ impl Watermark {
         if slot[..8] != MAGIC || wire::u32_at(slot, CRC_AT) != crc32fast::hash(&slot[..CRC_AT]) {
             return None;
         }
-        if slot[36..40].iter().chain(&slot[64..CRC_AT]).any(|&byte| byte != 0) {
+        if slot[36..40].iter().chain(&slot[72..CRC_AT]).any(|&byte| byte != 0) {
             return None;
         }
         Some(Watermark {
@@ -80,6 +83,7 @@ impl Watermark {
             segment: SegmentNumber::new(wire::count_at(slot, 40)?),
             offset: wire::count_at(slot, 48)?,
             position: Position::new(wire::count_at(slot, 56)?),
+            floor: SegmentNumber::new(wire::count_at(slot, 64)?),
         })
     }
 }
@@ -98,6 +102,7 @@ mod tests {
             segment: SegmentNumber::new(rng.next() >> 1),
             offset: rng.next() >> 1,
             position: Position::new(rng.next() >> 1),
+            floor: SegmentNumber::new(rng.next() >> 1),
         }
     }
 
@@ -151,10 +156,10 @@ mod tests {
             Watermark::decode(&slot)
         };
         assert_eq!(forged(0, &[]), Some(watermark(2)), "the forging itself is sound");
-        for at in [24, 40, 48, 56] {
+        for at in [24, 40, 48, 56, 64] {
             assert_eq!(forged(at, &[0xFF; 8]), None, "byte {at}");
         }
-        for at in [36, 64, CRC_AT - 1] {
+        for at in [36, 72, CRC_AT - 1] {
             assert_eq!(forged(at, &[1]), None, "byte {at}");
         }
     }

@@ -32,7 +32,8 @@ use annals_codec::index::{
 };
 use annals_codec::scan::{self, Scan, Sink, Stop};
 use annals_codec::{
-    Commit, ContentType, Epoch, Event, IdMaker, LogId, META_FILE_LEN, META_SLOT_LEN, Position, SegmentHeader,
+    Commit, ContentType, Epoch, Event, FLOOR_HEADER_LEN, Floor, FloorHeader, FloorKind, FloorRecord, FloorSection,
+    FloorWriter, IdMaker, LogId, META_FILE_LEN, META_SLOT_LEN, Position, SegmentHeader,
     SegmentNumber, StoreMeta, Tag, Tracking, WATERMARK_FILE_LEN, WATERMARK_SLOT_LEN, Watermark, push_tag,
 };
 use testing::{Parts, Writer};
@@ -238,12 +239,39 @@ fn watermark_file() -> Vec<u8> {
         segment: SegmentNumber::new(1),
         offset: active.ends[batches],
         position: Position::new(position),
+        floor: SegmentNumber::FIRST,
     };
     let mut file = vec![0; WATERMARK_FILE_LEN];
     for watermark in [watermark(8, 0, 3), watermark(9, 1, 4)] {
         let at = watermark.slot_offset() as usize;
         file[at..at + WATERMARK_SLOT_LEN].copy_from_slice(&watermark.encode());
     }
+    file
+}
+
+/// Segments 0 and 1 were removed; somebody keeps a Merkle tree of three leaves.
+fn floor_file() -> Vec<u8> {
+    let (mut writer, mut file) = (FloorWriter::new(), vec![0; FLOOR_HEADER_LEN]);
+    let streams = [("$audit", 1, 3), ("note-1", 2, 5), ("note-2", 1, 6), ("order-7", 2, 2)];
+    for (name, value, position) in streams {
+        let position = Position::new(position);
+        assert!(writer.push(&FloorRecord { kind: FloorKind::Stream, name, value, position }, &mut file));
+    }
+    let shop = FloorRecord { kind: FloorKind::Source, name: "shop", value: 77, position: Position::START };
+    assert!(writer.push(&shop, &mut file));
+    let floor = Floor {
+        log_id: LOG,
+        segment: SegmentNumber::new(2),
+        position: active().position,
+        recorded_at: START + 103 * SECOND,
+        written_at: START + 300 * SECOND,
+        chain: active().chain,
+        hash: Some((1, [0x5A; 32])),
+    };
+    let mut merkle = 3_u64.to_le_bytes().to_vec();
+    merkle.extend([[0xA1; 32], [0xA2; 32]].concat());
+    let header = writer.finish(floor, &merkle, &mut file);
+    file[..FLOOR_HEADER_LEN].copy_from_slice(&header.encode());
     file
 }
 
@@ -377,6 +405,25 @@ fn dump_level(bytes: &[u8]) -> String {
     out
 }
 
+fn dump_floor(bytes: &[u8]) -> String {
+    let header = FloorHeader::decode(bytes, bytes.len() as u64).unwrap();
+    header.check(bytes).unwrap();
+    let mut out = format!("{:?}\n{} streams, {} sources\n", header.floor, header.streams, header.sources);
+    let part = |section| {
+        let place = header.place(section);
+        &bytes[place.start as usize..place.end as usize]
+    };
+    for record in annals_codec::floor_records(part(FloorSection::Records)) {
+        let FloorRecord { kind, name, value, position } = record.unwrap();
+        let found =
+            annals_codec::find_in_floor(part(FloorSection::Records), part(FloorSection::Table), kind, name).unwrap();
+        assert_eq!(found.map(|found| found.value), Some(value));
+        writeln!(out, "{kind:?} {name}: {value}, at {position}").unwrap();
+    }
+    writeln!(out, "merkle \"{}\"", part(FloorSection::Merkle).escape_ascii()).unwrap();
+    out
+}
+
 // Files as text.
 
 fn to_hex(bytes: &[u8]) -> String {
@@ -466,6 +513,11 @@ fn store_meta_of_version_1_stays_what_it_is() {
 #[test]
 fn a_watermark_of_version_1_stays_what_it_is() {
     check_file("WATERMARK", &watermark_file(), |bytes| format!("{:?}\n", Watermark::decode(bytes).unwrap()));
+}
+
+#[test]
+fn a_floor_of_version_1_stays_what_it_is() {
+    check_file("floor", &floor_file(), dump_floor);
 }
 
 #[test]

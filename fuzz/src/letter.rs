@@ -4,9 +4,10 @@
 //! name the result: numbers are read byte by byte, checksums are made with a
 //! table of their own, and every rule stands where the page has it.
 
+use annals_codec::index::KeyHash;
 use annals_codec::{
-    Checkpoint, Commit, ContentType, Epoch, Event, EventId, LogId, Mark, Position, Seal, Seed, SegmentHeader,
-    SegmentNumber, Snapshot, StoreMeta, StreamVersion, Tags, Tracking, Trailer, Watermark,
+    Checkpoint, Commit, ContentType, Epoch, Event, EventId, Floor, LogId, Mark, Position, Seal, Seed, SegmentHeader,
+    SegmentNumber, Snapshot, SourceName, StoreMeta, StreamVersion, Tags, Tracking, Trailer, Watermark,
 };
 
 const CRC_TABLE: [u32; 256] = {
@@ -242,7 +243,7 @@ pub(crate) fn watermark(slot: &[u8]) -> Option<Watermark> {
     let is_good = slot[..8] == *b"\x89ANNWTM\n"
         && number(slot, 508, 4) == u64::from(crc(0, &slot[..508]))
         && all_zero(&slot[36..40])
-        && all_zero(&slot[64..508]);
+        && all_zero(&slot[72..508]);
     let watermark = Watermark {
         log_id: LogId::from_bytes(array(slot, 8)),
         sequence: counter(slot, 24)?,
@@ -250,8 +251,115 @@ pub(crate) fn watermark(slot: &[u8]) -> Option<Watermark> {
         segment: SegmentNumber::new(counter(slot, 40)?),
         offset: counter(slot, 48)?,
         position: Position::new(counter(slot, 56)?),
+        floor: SegmentNumber::new(counter(slot, 64)?),
     };
     is_good.then_some(watermark)
+}
+
+/// §19: what a floor says, and its parts.
+#[derive(Debug)]
+pub(crate) struct FloorFile<'a> {
+    pub(crate) floor: Floor,
+    pub(crate) streams: u64,
+    pub(crate) sources: u64,
+    pub(crate) records: &'a [u8],
+    pub(crate) table: &'a [u8],
+    pub(crate) merkle: &'a [u8],
+    /// Whether every checksum is good, and records and table agree.
+    pub(crate) is_whole: bool,
+}
+
+/// §19: the floor.
+pub(crate) fn floor(file: &[u8]) -> Option<FloorFile<'_>> {
+    let header = file.get(..512)?;
+    let sections = number(header, 12, 4) as usize;
+    let is_good = header[..8] == *b"\x89ANNFLO\n"
+        && number(header, 8, 2) == 1
+        && number(header, 508, 4) == u64::from(crc(0, &header[..508]))
+        && (2..=11).contains(&sections)
+        && counter(header, 120) == Some(file.len() as u64);
+    if !is_good || number(header, 10, 2) == 0 && !all_zero(&header[128 + 32 * sections..508]) {
+        return None;
+    }
+    let mut rest = Parts(&file[512..]);
+    let (mut parts, mut merkle, mut is_whole) = (Vec::new(), None, true);
+    for at in (0..sections).map(|section| 128 + 32 * section) {
+        let (kind, start, len) = (number(header, at, 4), counter(header, at + 8)?, counter(header, at + 16)?);
+        let is_reserved_zero = all_zero(&header[at + 4..at + 8]) && all_zero(&header[at + 28..at + 32]);
+        if !is_reserved_zero && number(header, 10, 2) == 0 || start != (file.len() - rest.0.len()) as u64 || len % 8 != 0 {
+            return None;
+        }
+        let bytes = rest.take(len)?;
+        is_whole &= number(header, at + 24, 4) == u64::from(crc(0, bytes));
+        match (parts.len(), kind) {
+            (0, 1) | (1, 2) => parts.push(bytes),
+            (2, 3) if merkle.is_none() => merkle = Some(bytes),
+            (2, kind) if kind >> 31 == 1 => {}
+            _ => return None,
+        }
+    }
+    let hash = match number(header, 84, 4) {
+        0 if all_zero(&header[88..120]) => None,
+        0 => return None,
+        kind => Some((kind as u32, array(header, 88))),
+    };
+    let floor = Floor {
+        log_id: LogId::from_bytes(array(header, 16)),
+        segment: SegmentNumber::new(counter(header, 32)?),
+        position: Position::new(counter(header, 40)?),
+        recorded_at: number(header, 48, 8).cast_signed(),
+        written_at: number(header, 56, 8).cast_signed(),
+        chain: number(header, 80, 4) as u32,
+        hash,
+    };
+    let (streams, sources) = (counter(header, 64)?, counter(header, 72)?);
+    let (records, table) = (parts[0], parts[1]);
+    if !rest.0.is_empty() || table.len() as u64 != (streams + sources).saturating_mul(8) {
+        return None;
+    }
+    let places = floor_places(records);
+    is_whole &= places.is_some_and(|(entries, counts)| {
+        let entries: Vec<u8> = entries
+            .iter()
+            .flat_map(|(hash, place)| [hash.to_le_bytes(), place.to_le_bytes()].concat())
+            .collect();
+        entries == table && counts == [streams, sources]
+    });
+    Some(FloorFile { floor, streams, sources, records, table, merkle: merkle.unwrap_or_default(), is_whole })
+}
+
+/// §19: how long the record is that `bytes` begin with, if they are as long as it says.
+pub(crate) fn floor_record_len(bytes: &[u8]) -> Option<usize> {
+    let len = (24 + number(bytes.get(..24)?, 4, 2) as usize).next_multiple_of(8);
+    let is_one = bytes.len() >= len && matches!(bytes[6], 1 | 2) && bytes[7] == 0;
+    is_one.then_some(len)
+}
+
+/// §19: the table that records give, and how many streams and sources they are; `None` when one is bad.
+fn floor_places(records: &[u8]) -> Option<(Vec<(u32, u32)>, [u64; 2])> {
+    let (mut entries, mut counts, mut at, mut before) = (Vec::new(), [0, 0], 0, None);
+    while at < records.len() {
+        let len = floor_record_len(&records[at..])?;
+        let record = &records[at..at + len];
+        let (kind, name_len) = (record[6], number(record, 4, 2) as usize);
+        let most = if kind == 1 { 512 } else { SourceName::MAX_LEN };
+        let name = name(&record[24..24 + name_len], most)?;
+        let is_good = number(record, 0, 4) == u64::from(crc(0, &record[4..]))
+            && all_zero(&record[24 + name_len..])
+            && counter(record, 16).is_some()
+            && (kind == 2 || counter(record, 8).is_some())
+            && before.is_none_or(|before| before < (kind, name));
+        if !is_good {
+            return None;
+        }
+        before = Some((kind, name));
+        counts[usize::from(kind == 2)] += 1;
+        let hash = if kind == 1 { KeyHash::stream(name) } else { KeyHash::source(name) };
+        entries.push((hash.get(), (at / 8) as u32));
+        at += len;
+    }
+    entries.sort_unstable();
+    Some((entries, counts))
 }
 
 /// §18: a mark.

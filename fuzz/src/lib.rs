@@ -6,6 +6,7 @@
 //!  meta        store.meta                                 │ read once more, as plainly as can be
 //!  watermark   WATERMARK                                  │
 //!  checkpoint  the file of a consumer                     │
+//!  floor       what is known of removed events            │
 //!  snapshot    a snapshot                                 ┘
 //!  segment     a script writes and damages a segment; the scan, against what must be true of each
 //!  index       a script writes an index; its answers, against a reader who remembers everything
@@ -19,6 +20,7 @@
 #![forbid(unsafe_code)]
 
 pub mod checkpoint;
+pub mod floor;
 pub mod frame;
 pub mod header;
 pub mod index;
@@ -45,8 +47,9 @@ pub struct Target {
 }
 
 /// All of them.
-pub const TARGETS: [Target; 10] = [
+pub const TARGETS: [Target; 11] = [
     Target { name: "checkpoint", check: checkpoint::check, show: None },
+    Target { name: "floor", check: floor::check, show: None },
     Target { name: "frame", check: frame::check, show: None },
     Target { name: "header", check: header::check, show: None },
     Target { name: "index", check: index::check, show: None },

@@ -29,17 +29,17 @@ const ENTRIES_OF_A_LINE: usize = 64 / ENTRY_LEN;
 
 /// Entries while they are collected.
 #[derive(Debug, Default)]
-pub(super) struct TableBuilder {
+pub(crate) struct TableBuilder {
     entries: Vec<u64>,
 }
 
 impl TableBuilder {
-    pub(super) fn push(&mut self, hash: KeyHash, value: u32) {
+    pub(crate) fn push(&mut self, hash: KeyHash, value: u32) {
         self.entries.push(u64::from(hash.get()) << 32 | u64::from(value));
     }
 
     /// Appends the table to `out`.
-    pub(super) fn finish(mut self, out: &mut Vec<u8>) {
+    pub(crate) fn finish(mut self, out: &mut Vec<u8>) {
         self.entries.sort_unstable();
         for entry in self.entries {
             wire::put_u32(out, (entry >> 32) as u32);
@@ -50,12 +50,12 @@ impl TableBuilder {
 
 /// A table where it lies.
 #[derive(Clone, Copy, Debug)]
-pub(super) struct Table<'a> {
+pub(crate) struct Table<'a> {
     entries: &'a [[u8; ENTRY_LEN]],
 }
 
 impl<'a> Table<'a> {
-    pub(super) fn new(bytes: &'a [u8]) -> Table<'a> {
+    pub(crate) fn new(bytes: &'a [u8]) -> Table<'a> {
         Table { entries: bytes.as_chunks().0 }
     }
 
@@ -69,7 +69,7 @@ impl<'a> Table<'a> {
     }
 
     /// The values under this hash, ascending.
-    pub(super) fn find(self, hash: KeyHash) -> impl Iterator<Item = u32> + 'a {
+    pub(crate) fn find(self, hash: KeyHash) -> impl Iterator<Item = u32> + 'a {
         let from = self.first_not_below(hash);
         self.entries[from..]
             .iter()
