@@ -48,7 +48,7 @@ pub use level::{
 };
 pub use search::{
     Label, StreamEntry, candidates_of_id, find_stream, for_each_label, for_each_made_run, for_each_source,
-    for_each_stream, labelled, markers_of_key, may_hold, offsets, tracking,
+    for_each_stream, labelled, markers_of_key, may_hold, offsets, stream_at, tracking,
 };
 
 const MAGIC: [u8; 8] = *b"\x89ANNIDX\n";

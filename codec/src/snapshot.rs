@@ -74,6 +74,19 @@ pub enum SnapshotFault {
     Name(#[from] NameError),
 }
 
+/// Length of what stands before the name in the file, in bytes: as much as [`snapshot_mark`] needs.
+pub const SNAPSHOT_HEADER_LEN: usize = HEADER_LEN;
+
+/// The mark of the position that a state was folded up to, of a file that begins so; `None` when its header is
+/// damaged or of another version. What follows the header is not looked at.
+pub fn snapshot_mark(head: &[u8]) -> Option<Mark> {
+    let header = head.get(..HEADER_LEN)?;
+    let is_good = header[..8] == MAGIC
+        && wire::u32_at(header, CRC_AT) == crc32fast::hash(&header[..CRC_AT])
+        && wire::u16_at(header, 8) == VERSION;
+    is_good.then(|| Mark::decode(&header[MARK_AT..]))?
+}
+
 impl<'a> Snapshot<'a> {
     /// The position that the state was folded up to.
     pub fn position(&self) -> Position {

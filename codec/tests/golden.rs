@@ -33,8 +33,8 @@ use annals_codec::index::{
 use annals_codec::scan::{self, Scan, Sink, Stop};
 use annals_codec::{
     Commit, ContentType, Epoch, Event, FLOOR_HEADER_LEN, Floor, FloorHeader, FloorKind, FloorRecord, FloorSection,
-    FloorWriter, IdMaker, LogId, META_FILE_LEN, META_SLOT_LEN, Position, SegmentHeader,
-    SegmentNumber, StoreMeta, Tag, Tracking, WATERMARK_FILE_LEN, WATERMARK_SLOT_LEN, Watermark, push_tag,
+    FloorWriter, IdMaker, LogId, META_FILE_LEN, META_SLOT_LEN, Position, SegmentHeader, SegmentNumber, StoreMeta, Tag,
+    Tracking, WATERMARK_FILE_LEN, WATERMARK_SLOT_LEN, Watermark, push_tag,
 };
 use testing::{Parts, Writer};
 

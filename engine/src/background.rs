@@ -24,7 +24,9 @@ use crate::index::indexer;
 use crate::log::active::{Prepared, PreparedSlot, is_full};
 use crate::log::names;
 use crate::log::zero_ahead::zero_file;
+use crate::retain::Retention;
 use crate::storage::Storage;
+use crate::sync::Mutex;
 use crate::sync::atomic::{AtomicBool, Ordering};
 use crate::sync::thread::{self, JoinHandle};
 
@@ -50,6 +52,9 @@ pub(crate) struct Beside {
     pub(crate) prepared: PreparedSlot,
     pub(crate) flush_interval: Option<Duration>,
     pub(crate) zero_ahead: u64,
+    pub(crate) retention: Option<Retention>,
+    /// Held by who removes segments; and by who needs that their files stay where they are.
+    pub(crate) retaining: Mutex<()>,
     /// Whether a program without threads has looked for index files that are missing.
     pub(crate) has_indexes: AtomicBool,
 }
@@ -123,6 +128,7 @@ impl Beside {
             let _ = self.commit.flush();
         }
         if work.look_ahead {
+            self.retain();
             self.prepare_successor(go_on);
             self.zero_ahead(go_on);
         }

@@ -106,6 +106,13 @@ pub enum OpenError {
     },
 }
 
+impl OpenError {
+    /// Whether a file was not there: beside a writer, one that it has just removed.
+    pub(crate) fn is_not_found(&self) -> bool {
+        matches!(self, OpenError::Io { source, .. } if source.kind() == io::ErrorKind::NotFound)
+    }
+}
+
 /// Why an append did not happen, sorted by what the caller can do about it.
 #[derive(Clone, Debug, thiserror::Error)]
 #[non_exhaustive]
@@ -188,6 +195,13 @@ pub enum AppendError {
         /// The last position of the log.
         head: Position,
     },
+    /// The condition speaks of events that were removed from the log, so nobody can tell. Nothing was written. Decide
+    /// on what is left, if that is [enough](crate::AppendCondition::allow_truncated).
+    #[error("the condition speaks of events that were removed: the log begins at position {oldest}")]
+    Truncated {
+        /// The position of the oldest event that can be read.
+        oldest: Position,
+    },
     /// A query of a condition cannot be used. Nothing was written.
     #[error(transparent)]
     InvalidQuery(#[from] QueryError),
@@ -249,6 +263,13 @@ pub enum AppendError {
 #[derive(Clone, Debug, thiserror::Error)]
 #[non_exhaustive]
 pub enum ReadError {
+    /// Events that were asked for were removed from the log. What is left can be read: ask for what comes from
+    /// `oldest` on, or say that this is [enough](crate::Reader::allow_truncated).
+    #[error("the log begins at position {oldest}: what comes before it was removed")]
+    Truncated {
+        /// The position of the oldest event that can be read.
+        oldest: Position,
+    },
     /// These events are damaged. Reading can go on behind them: ask again, having called
     /// [`skip_damaged`](crate::Reader::skip_damaged).
     #[error("{0}")]

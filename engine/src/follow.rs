@@ -15,14 +15,16 @@ use crate::error::{Damage, ReadError};
 use crate::index::IndexedSegment;
 use crate::index::build::IndexBuilder;
 use crate::index::files::IndexFiles;
+use crate::index::floor::FloorIndex;
 use crate::index::load::Loader;
 use crate::index::memory::MemoryIndex;
 use crate::log::names;
 use crate::log::segment::{Segment, SegmentPlace};
 use crate::log::small_files::read_whole;
 use crate::log::source::FileSource;
+use crate::shown::{Shown, load_to_read};
 use crate::storage::{Access, File, Storage};
-use crate::view::{Published, View};
+use crate::view::Published;
 
 /// How much of a growing segment a follower maps: it cannot know how large the
 /// writer lets it grow, and address space that is never touched costs nothing.
@@ -77,6 +79,21 @@ impl Follower {
         else {
             return Ok(());
         };
+        let followed = self.follow_to(&watermark, published);
+        if followed.as_ref().is_err_and(is_not_found) {
+            // Retention has removed what was to come next.
+            self.start_over(published)?;
+        } else {
+            followed?;
+            self.let_go(&watermark, published);
+        }
+        published.set_facts(watermark.epoch, 0);
+        self.seen = watermark.sequence;
+        Ok(())
+    }
+
+    /// Takes in everything up to a watermark, and shows it.
+    fn follow_to(&mut self, watermark: &Watermark, published: &Published) -> Result<(), ReadError> {
         if self.tail.offset == SEGMENT_HEADER_LEN as u64 {
             self.open_again(published)?;
         }
@@ -87,15 +104,44 @@ impl Follower {
             self.catch_up(watermark.offset, watermark.position)?;
         }
         self.show(published);
-        published.set_facts(watermark.epoch, 0);
-        self.seen = watermark.sequence;
         Ok(())
+    }
+
+    /// Looks at the store as if it were opened now.
+    fn start_over(&mut self, published: &Published) -> Result<(), ReadError> {
+        let shown = load_to_read(&self.storage).map_err(|error| {
+            let path = self.storage.describe("");
+            read_error(path, 0, io::Error::other(error))
+        })?;
+        let Shown { loader, newest, view, .. } = shown;
+        published.replace(|_| view);
+        self.loader = loader;
+        self.stand_at(newest);
+        self.show(published);
+        Ok(())
+    }
+
+    /// Lets go of the segments that no longer belong to the log.
+    fn let_go(&mut self, watermark: &Watermark, published: &Published) {
+        let view = published.view();
+        let removed = view.segments.partition_point(|segment| segment.log.number < watermark.floor);
+        // The newest one stays: it is always there.
+        if removed == 0 || removed >= view.segments.len() {
+            return;
+        }
+        let (number, base) = (watermark.floor, view.segments[removed].log.base);
+        let floor = Arc::new(FloorIndex::open(&*self.storage, number, base));
+        self.loader.gaps.retain(|gap| gap.segment >= number);
+        published.replace(|view| {
+            let segments = view.segments[removed..].to_vec();
+            view.with(segments, self.loader.gaps.clone()).on(Some(floor))
+        });
     }
 
     fn show(&self, published: &Published) {
         // Before the head, as everything that a reader up to it has to know.
         if published.view().gaps.len() < self.loader.gaps.len() {
-            published.replace(|view| View::new(view.segments.clone(), self.loader.gaps.clone()));
+            published.replace(|view| view.with(view.segments.clone(), self.loader.gaps.clone()));
         }
         self.newest.log.publish(self.tail.offset, self.tail.position);
         published.advance(self.tail.position);
@@ -172,7 +218,7 @@ impl Follower {
             segments.pop();
             self.settle(&mut segments);
             segments.extend([shown, newest]);
-            View::new(segments, self.loader.gaps.clone())
+            view.with(segments, self.loader.gaps.clone())
         });
         self.stand_at(next);
         Ok(())
@@ -199,7 +245,7 @@ impl Follower {
             let mut segments = view.segments.clone();
             segments.pop();
             segments.push(shown);
-            View::new(segments, view.gaps.clone())
+            view.with(segments, view.gaps.clone())
         });
         self.stand_at(newest);
         Ok(())
@@ -252,6 +298,11 @@ pub(crate) fn behind(watermark: &Watermark) -> Tail {
         epoch: watermark.epoch,
         durable_offset: 0,
     }
+}
+
+/// Whether a file was not there.
+fn is_not_found(error: &ReadError) -> bool {
+    matches!(error, ReadError::Io { source, .. } if source.kind() == io::ErrorKind::NotFound)
 }
 
 fn read_error(path: String, offset: u64, error: io::Error) -> ReadError {

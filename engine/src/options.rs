@@ -6,6 +6,7 @@ use std::time::Duration;
 
 use crate::clock::{Clock, SystemClock};
 use crate::error::OpenError;
+use crate::retain::Retention;
 
 /// When an append is acknowledged.
 #[derive(Clone, Copy, Debug, Default, Eq, Hash, PartialEq)]
@@ -37,6 +38,7 @@ pub struct Options {
     pub(crate) flush_interval: Option<Duration>,
     pub(crate) background: bool,
     pub(crate) pread: bool,
+    pub(crate) retention: Option<Retention>,
     pub(crate) clock: Arc<dyn Clock>,
 }
 
@@ -57,6 +59,7 @@ impl Options {
             flush_interval: Some(Duration::from_secs(1)),
             background: true,
             pread: false,
+            retention: None,
             clock: Arc::new(SystemClock),
         }
     }
@@ -149,6 +152,19 @@ impl Options {
         self
     }
 
+    /// How much of the newest events is kept. Default: everything.
+    ///
+    /// Looked at when a segment is full and the next one begins, by the background thread or by
+    /// [`maintain`](crate::EventStore::maintain). The oldest segments go as
+    /// [`truncate_before`](crate::EventStore::truncate_before) removes them, under [`Guard::Consumers`](crate::Guard):
+    /// when somebody is behind they stay, and the log says so (`tracing`). They stay also as long as
+    /// they take less than what has to be written about all that was removed, the names of its streams.
+    #[must_use]
+    pub fn retention(mut self, retention: Retention) -> Options {
+        self.retention = Some(retention);
+        self
+    }
+
     /// Where the time of recording comes from. Default: the system's clock.
     ///
     /// A clock that panics while a batch is committed poisons the store.
@@ -191,6 +207,7 @@ impl fmt::Debug for Options {
             .field("flush_interval", &self.flush_interval)
             .field("background", &self.background)
             .field("pread", &self.pread)
+            .field("retention", &self.retention)
             .finish_non_exhaustive()
     }
 }

@@ -59,12 +59,18 @@ pub enum Bug {
     KeysNotIndexed,
     /// An index file is believed without its checksums.
     IndexUnchecked,
+    /// What is kept of removed events is written after they were removed.
+    FloorAfterUnlink,
+    /// `store.meta` says that events were removed before it is written what is kept of them.
+    MetaBeforeFloor,
+    /// Segments are removed while `store.meta` may still count on them.
+    UnlinkBeforeMeta,
 }
 
 impl Bug {
     /// All of them.
     #[cfg(feature = "planted-bugs")]
-    pub const ALL: [Bug; 22] = [
+    pub const ALL: [Bug; 25] = [
         Bug::NoFdatasync,
         Bug::AcknowledgedBeforeSync,
         Bug::NoDirectorySync,
@@ -87,6 +93,9 @@ impl Bug {
         Bug::RewindNotDurable,
         Bug::KeysNotIndexed,
         Bug::IndexUnchecked,
+        Bug::FloorAfterUnlink,
+        Bug::MetaBeforeFloor,
+        Bug::UnlinkBeforeMeta,
     ];
 }
 

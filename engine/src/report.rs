@@ -26,6 +26,8 @@ pub struct RecoveryReport {
     pub finished_roll: bool,
     /// Whether the making of the store had been interrupted and was finished.
     pub finished_creation: bool,
+    /// Segments that no longer belong to the log, which an interrupted retention had left and this open has removed.
+    pub finished_retention: Vec<String>,
     /// Damaged regions that a read-only store leaves out. A store open for
     /// writing never has any: it refuses to open.
     pub gaps: Vec<Damage>,
@@ -37,7 +39,8 @@ impl RecoveryReport {
     /// Whether recovery had nothing to do.
     pub fn is_clean(&self) -> bool {
         let untouched = self.removed_temporaries.is_empty() && self.torn.is_none() && !self.finished_roll;
-        untouched && !self.finished_creation && self.gaps.is_empty() && self.notes.is_empty()
+        let unfinished = self.finished_creation || !self.finished_retention.is_empty();
+        untouched && !unfinished && self.gaps.is_empty() && self.notes.is_empty()
     }
 }
 

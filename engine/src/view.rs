@@ -13,9 +13,10 @@ use std::ops::Range;
 use std::sync::Arc;
 
 use annals_codec::index::KeyHash;
-use annals_codec::{Epoch, FRAME_ALIGN, IdMaker, Position};
+use annals_codec::{Epoch, FRAME_ALIGN, IdMaker, Position, StreamVersion};
 
 use crate::error::{Damage, ReadError};
+use crate::index::floor::{FloorIndex, Removed};
 use crate::index::level::{self, Level};
 use crate::index::{IndexedSegment, Span};
 use crate::news::News;
@@ -30,12 +31,24 @@ pub(crate) struct View {
     bases: Vec<Position>,
     /// Regions that are left out, in a store that is only read.
     pub(crate) gaps: Vec<Damage>,
+    /// What the oldest segment goes on from, where older ones were removed.
+    pub(crate) floor: Option<Arc<FloorIndex>>,
 }
 
 impl View {
     pub(crate) fn new(segments: Vec<IndexedSegment>, gaps: Vec<Damage>) -> View {
         let bases = segments.iter().map(|segment| segment.log.base).collect();
-        View { segments, bases, gaps }
+        View { segments, bases, gaps, floor: None }
+    }
+
+    /// The same, going on from a floor.
+    pub(crate) fn on(self, floor: Option<Arc<FloorIndex>>) -> View {
+        View { floor, ..self }
+    }
+
+    /// Another picture of the same log.
+    pub(crate) fn with(&self, segments: Vec<IndexedSegment>, gaps: Vec<Damage>) -> View {
+        View::new(segments, gaps).on(self.floor.clone())
     }
 
     /// The index of the segment in which `position` lies, if it is one of an event.
@@ -104,9 +117,24 @@ impl View {
         Ok(None)
     }
 
+    /// Where a stream ended when its last event was removed; to be asked when no segment holds it.
+    pub(crate) fn removed(&self, stream: &str) -> Result<Option<Removed>, ReadError> {
+        self.floor.as_ref().map_or(Ok(None), |floor| floor.stream(stream))
+    }
+
+    /// How many events a stream holds, those that were removed included.
+    pub(crate) fn version_of(&self, stream: &str) -> Result<StreamVersion, ReadError> {
+        match self.newest_span(stream)? {
+            Some((_, span)) => Ok(span.last),
+            None => Ok(self.removed(stream)?.map_or(StreamVersion::EMPTY, |removed| removed.version)),
+        }
+    }
+
     /// The position of a stream's last event, which is published; `None` when it has none.
     pub(crate) fn last_of(&self, stream: &str) -> Result<Option<Position>, ReadError> {
-        let Some((index, span)) = self.newest_span(stream)? else { return Ok(None) };
+        let Some((index, span)) = self.newest_span(stream)? else {
+            return Ok(self.removed(stream)?.map(|removed| removed.last));
+        };
         let last = self.last_in(index, &span)?;
         last.map(Some).ok_or_else(|| {
             let log = &self.segments[index].log;
@@ -134,7 +162,7 @@ impl View {
                 return Ok(Some(upstream));
             }
         }
-        Ok(None)
+        self.floor.as_ref().map_or(Ok(None), |floor| floor.tracking(source))
     }
 
     /// The position of the oldest event that can be read, were there one.
@@ -225,7 +253,7 @@ impl Published {
             if let Some(shown) = segments.iter_mut().find(|shown| shown.log.number == segment.log.number) {
                 *shown = segment;
             }
-            View::new(segments, view.gaps.clone())
+            view.with(segments, view.gaps.clone())
         });
     }
 

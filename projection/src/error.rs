@@ -141,7 +141,7 @@ pub enum ProjectionError {
     InvalidQuery(#[from] QueryError),
     /// Events cannot be read.
     #[error(transparent)]
-    Read(#[from] ReadError),
+    Read(ReadError),
     /// What is kept beside the log cannot be read or written.
     #[error(transparent)]
     Keep(KeepError),
@@ -153,11 +153,20 @@ pub enum ProjectionError {
     NoThread(String),
 }
 
+impl From<ReadError> for ProjectionError {
+    fn from(error: ReadError) -> ProjectionError {
+        match error {
+            ReadError::Truncated { oldest } => ProjectionError::HistoryTruncated { oldest, position: Position::START },
+            error => ProjectionError::Read(error),
+        }
+    }
+}
+
 impl From<SubscribeError> for ProjectionError {
     fn from(error: SubscribeError) -> ProjectionError {
         match error {
             SubscribeError::InvalidQuery(error) => ProjectionError::InvalidQuery(error),
-            SubscribeError::Read(error) => ProjectionError::Read(error),
+            SubscribeError::Read(error) => error.into(),
             SubscribeError::PositionBeyondHead { position, head } => {
                 ProjectionError::Keep(KeepError::PositionBeyondHead { position, head })
             }
@@ -174,7 +183,7 @@ impl From<KeepError> for ProjectionError {
         match error {
             KeepError::InUse { what } => ProjectionError::NameInUse { name: what },
             KeepError::InvalidName(error) => ProjectionError::InvalidName(error),
-            KeepError::Read(error) => ProjectionError::Read(error),
+            KeepError::Read(error) => error.into(),
             error => ProjectionError::Keep(error),
         }
     }

@@ -97,6 +97,20 @@ pub fn find_stream<S: Sections>(index: &S, name: &str) -> Result<Option<StreamEn
     Ok(None)
 }
 
+/// The stream with this number, in the order of names, and what the segment knows of it; `None` behind the last.
+///
+/// # Errors
+///
+/// See [`may_hold`].
+pub fn stream_at<S: Sections>(index: &S, number: usize) -> Result<Option<(&str, StreamEntry)>, S::Error> {
+    let streams = streams(index)?;
+    if number >= streams.len() {
+        return Ok(None);
+    }
+    let entry = streams.entry(number)?;
+    Ok(Some((streams.name(entry)?, StreamEntry::read(entry)?)))
+}
+
 /// Appends the offset/8 of the stream's events in the segment to `out`: of those
 /// with these numbers among them, as far as they exist.
 ///

@@ -36,7 +36,7 @@ use crate::planted::{self, Bug};
 use crate::poison::Poison;
 use crate::storage::{File, LockGuard};
 use crate::sync::Mutex;
-use crate::view::{Published, View};
+use crate::view::Published;
 
 /// The writer: everything that changes when something is appended.
 #[derive(Debug)]
@@ -330,7 +330,7 @@ impl CommitState {
         self.published.replace(|view| {
             let mut segments = view.segments.clone();
             segments.push(added);
-            View::new(segments, Vec::new())
+            view.with(segments, Vec::new())
         });
         writer.log.advance_watermark();
         self.bell.look_ahead();
@@ -358,7 +358,7 @@ impl CommitState {
             let mut segments = view.segments.clone();
             segments.pop();
             segments.push(shown);
-            View::new(segments, Vec::new())
+            view.with(segments, Vec::new())
         });
     }
 

@@ -43,6 +43,7 @@ pub struct AppendCondition {
     fail_if_match: Option<Query>,
     after: Option<Position>,
     fail_if_exists: Option<Query>,
+    allows_truncated: bool,
 }
 
 impl AppendCondition {
@@ -68,6 +69,15 @@ impl AppendCondition {
         self
     }
 
+    /// Asks only the events that are still in the log.
+    ///
+    /// Otherwise a condition that nothing left contradicts fails with [`AppendError::Truncated`] when events that it
+    /// speaks of were removed: what `after` does not exclude, and anything at all for the whole log.
+    pub fn allow_truncated(mut self) -> AppendCondition {
+        self.allows_truncated = true;
+        self
+    }
+
     /// Whether its queries can be used.
     pub(crate) fn check(&self) -> Result<(), QueryError> {
         self.fail_if_match.iter().chain(&self.fail_if_exists).try_for_each(Query::check)
@@ -81,12 +91,12 @@ impl AppendCondition {
             return Err(past.answer(Err(AppendError::AfterBeyondHead { after, head }), head));
         }
         let clauses = [
-            (ConditionClause::FailIfMatch, &self.fail_if_match, after),
-            (ConditionClause::FailIfExists, &self.fail_if_exists, Position::START),
+            (ConditionClause::FailIfMatch, &self.fail_if_match, after, self.after.is_some()),
+            (ConditionClause::FailIfExists, &self.fail_if_exists, Position::START, false),
         ];
-        for (clause, query, after) in clauses {
+        for (clause, query, after, is_named) in clauses {
             if let Some(query) = query
-                && let Some(at) = past.newest_match(query, after)?
+                && let Some(at) = past.newest_match(query, after, (is_named, self.allows_truncated))?
             {
                 return Err(past.answer(Err(AppendError::ConditionFailed { clause, at }), at));
             }

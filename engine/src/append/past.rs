@@ -30,7 +30,11 @@ pub(super) struct Answer {
 
 impl From<ReadError> for Answer {
     fn from(cause: ReadError) -> Answer {
-        Answer { reply: Err(AppendError::Unreadable { cause }), with_group: false }
+        let error = match cause {
+            ReadError::Truncated { oldest } => AppendError::Truncated { oldest },
+            cause => AppendError::Unreadable { cause },
+        };
+        Answer { reply: Err(error), with_group: false }
     }
 }
 
@@ -197,8 +201,15 @@ impl<'a> Past<'a> {
         Reader::all(Arc::clone(self.view()), base, first.before()).limit(count)
     }
 
-    /// The position of the newest event after a position that a query describes.
-    pub(super) fn newest_match(&mut self, query: &Query, after: Position) -> Result<Option<Position>, ReadError> {
+    /// The position of the newest event after a position that a query describes. Where some after it were removed
+    /// and none is found that is an error, unless it is allowed; also where one may be found, if somebody named the
+    /// position.
+    pub(super) fn newest_match(
+        &mut self,
+        query: &Query,
+        after: Position,
+        (is_named, allows_truncated): (bool, bool),
+    ) -> Result<Option<Position>, ReadError> {
         let Past { group, labels, .. } = self;
         let first = group.number_of(after.plus(1));
         if let Some(number) = labels.newest_match(query, first, group.offsets.len(), |number| group.event(number)) {
@@ -208,8 +219,16 @@ impl<'a> Past<'a> {
         if after >= base {
             return Ok(None);
         }
+        let oldest = self.view().oldest();
+        if is_named && !allows_truncated && after.plus(1) < oldest {
+            return Err(ReadError::Truncated { oldest });
+        }
         let reader = Reader::query(Arc::clone(self.view()), base, query.clone(), Position::END);
-        let newest = reader.backward().until(after.plus(1)).limit(1).next_event()?.map(|event| event.position);
+        let mut reader = reader.backward().until(after.plus(1)).limit(1);
+        if allows_truncated {
+            reader = reader.allow_truncated();
+        }
+        let newest = reader.next_event()?.map(|event| event.position);
         Ok(newest)
     }
 }

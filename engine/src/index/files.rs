@@ -94,6 +94,7 @@ impl IndexFiles {
 }
 
 /// An index file, open.
+#[derive(Debug)]
 pub(crate) struct IndexFile {
     file: Arc<dyn File>,
     len: u64,

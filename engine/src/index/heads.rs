@@ -78,9 +78,11 @@ impl Heads {
 
     #[cold]
     fn look_up(&mut self, stream: &StreamId) -> Result<Place, ReadError> {
-        let newest = self.published.view().newest_span(stream)?;
-        let version = newest.map_or(StreamVersion::EMPTY, |(_, span)| span.last);
-        let last = if newest.is_none() { Position::START } else { Position::END };
+        let view = self.published.view();
+        let (version, last) = match view.newest_span(stream)? {
+            Some((_, span)) => (span.last, Position::END),
+            None => view.removed(stream)?.map_or_else(Default::default, |removed| (removed.version, removed.last)),
+        };
         Ok(self.streams.insert(stream.clone(), Head { version, last, moved_by: 0, number: None }))
     }
 

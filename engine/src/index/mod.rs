@@ -13,17 +13,20 @@
 //! - [`sealed`]: the index of a sealed segment, in a file; [`level`]: filters over many of them.
 //! - [`files`]: how these are read and written; [`indexer`]: the thread that makes them; [`check`]: what `verify` does.
 //! - [`load`]: from what recovery has surveyed to segments with their indexes.
+//! - [`floor`]: what is known of streams whose events were removed; [`merge`]: how that is written.
 //! - [`heads`]: where streams end, [`recent`]ly used ones remembered; [`find`]: events by id, batches by key.
 
 pub(crate) mod build;
 pub(crate) mod check;
 pub(crate) mod files;
 pub(crate) mod find;
+pub(crate) mod floor;
 pub(crate) mod heads;
 pub(crate) mod indexer;
 pub(crate) mod level;
 pub(crate) mod load;
 pub(crate) mod memory;
+pub(crate) mod merge;
 pub(crate) mod recent;
 pub(crate) mod sealed;
 

@@ -174,6 +174,27 @@ impl SealedIndex {
         })
     }
 
+    /// The stream with this number, in the order of names, and what the segment holds of it; `None` behind the
+    /// last. Its name goes into `name`.
+    pub(super) fn stream_at(
+        &self,
+        segment: &Segment,
+        number: usize,
+        name: &mut String,
+    ) -> Result<Option<Span>, ReadError> {
+        self.ask(segment, |image| {
+            let Some((found, entry)) = index::stream_at(image, number)? else { return Ok(None) };
+            name.clear();
+            name.push_str(found);
+            Ok(Some(span_of(&entry)))
+        })
+    }
+
+    /// Calls `each` with every source that is tracked, in the order of names, and how far it was processed.
+    pub(super) fn sources(&self, segment: &Segment, each: &mut dyn FnMut(&str, u64)) -> Result<(), ReadError> {
+        self.ask(segment, |image| index::for_each_source(image, each))
+    }
+
     pub(super) fn labelled(&self, segment: &Segment, label: Label<'_>) -> Result<RoaringBitmap, ReadError> {
         self.ask(segment, |image| index::labelled(image, label))
     }

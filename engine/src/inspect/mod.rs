@@ -8,6 +8,7 @@
 //! What is derived from segments, the files in `idx/`, is made once more in the same scan and
 //! compared byte for byte. What is wrong there is a finding too, though no answer depends on it.
 
+mod floor;
 mod order;
 mod report;
 mod segment;
@@ -17,6 +18,7 @@ use std::sync::Arc;
 
 use annals_codec::Position;
 
+pub use self::floor::Anchor;
 use self::order::Order;
 pub use self::report::{Finding, FindingKind, VerifyReport};
 use self::segment::Pass;
@@ -77,14 +79,20 @@ pub fn verify_on(storage: &dyn Storage, mut progress: impl FnMut(u64, u64)) -> R
             bytes: 0,
             index_files: 0,
             unused_files: Vec::new(),
+            anchor: None,
             findings: Vec::new(),
             unfinished_bytes: 0,
         },
         order: Order::default(),
     };
+    pass.floor(storage, &facts);
     for (index, segment) in facts.segments.iter().enumerate() {
         let successor = facts.segments.get(index + 1);
-        pass.segment(storage, &facts, segment, successor, &mut files, &mut |done| progress(done, all))?;
+        match pass.segment(storage, &facts, segment, successor, &mut files, &mut |done| progress(done, all)) {
+            // Retention has removed it meanwhile.
+            Err(error) if error.is_not_found() && successor.is_some() => files.pass_over(segment.number),
+            done => done?,
+        }
     }
     pass.filters(storage, &mut files);
     pass.relations(decided)?;

@@ -6,6 +6,8 @@ use annals_codec::scan::Sink;
 use annals_codec::{Commit, Event, Position, StreamId, StreamVersion};
 use hashbrown::HashMap;
 
+use crate::index::floor::FloorIndex;
+
 /// What the order of events must satisfy over the whole log.
 #[derive(Debug, Default)]
 pub(super) struct Order {
@@ -14,9 +16,21 @@ pub(super) struct Order {
     /// How far the check has come, to know gaps: behind one, versions may jump.
     position: Position,
     behind_gap: bool,
+    /// Where streams ended of which events were removed.
+    floor: Option<FloorIndex>,
     /// The events of the batch at hand, and the names of their streams.
     pending: Vec<Pending>,
     names: String,
+}
+
+impl Order {
+    /// The log goes on behind this position. Without a floor, versions may begin anywhere.
+    pub(super) fn begin_at(&mut self, position: Position, floor: Option<FloorIndex>) {
+        self.position = position;
+        self.behind_gap = floor.is_none();
+        self.recorded_at = floor.as_ref().and_then(FloorIndex::anchor).map_or(0, |floor| floor.recorded_at);
+        self.floor = floor;
+    }
 }
 
 /// One event that is not known to exist yet.
@@ -54,7 +68,10 @@ impl Sink for OrderSink<'_> {
                 Some(version) => std::mem::replace(version, event.version),
                 None => {
                     order.versions.insert(StreamId::stored(stream), event.version);
-                    StreamVersion::EMPTY
+                    let removed = order.floor.as_ref().and_then(|floor| floor.stream(stream).ok().flatten());
+                    // A floor that is ahead of the log knows later ends, too.
+                    let before = removed.filter(|removed| removed.last < event.position);
+                    before.map_or(StreamVersion::EMPTY, |removed| removed.version)
                 }
             };
             let follows = event.version == before.plus(1) || (order.behind_gap && event.version > before);

@@ -2,6 +2,8 @@
 
 use annals_codec::{LogId, Position, SegmentNumber};
 
+use super::floor::Anchor;
+
 /// What kind of thing was found.
 #[derive(Clone, Copy, Debug, Eq, Hash, PartialEq)]
 #[non_exhaustive]
@@ -20,6 +22,8 @@ pub enum FindingKind {
     Lost,
     /// An event's version, or its time, does not follow the one before.
     Order,
+    /// The file `floor`, which keeps what is known of removed events, is damaged.
+    Floor,
     /// An index file, or a filter over several, is not what its segments give. No answer depends on it: it
     /// can be deleted, and is made anew.
     Index,
@@ -36,6 +40,7 @@ impl FindingKind {
             FindingKind::Seal => "seal",
             FindingKind::Lost => "lost",
             FindingKind::Order => "order",
+            FindingKind::Floor => "floor",
             FindingKind::Index => "index",
         }
     }
@@ -78,8 +83,11 @@ pub struct VerifyReport {
     /// How many index files and filters were compared with what their segments give. One that is
     /// missing is no finding: it may be about to be made.
     pub index_files: u64,
-    /// Files in `idx/` that are of no sealed segment of the log. Nobody reads them; they can be deleted.
+    /// Files in `idx/` that are of no sealed segment of the log, and segments that no longer belong to it. Nobody
+    /// reads them; they can be deleted.
     pub unused_files: Vec<String>,
+    /// What the log goes on from, where older events were removed.
+    pub anchor: Option<Anchor>,
     /// Everything that is not as it should be.
     pub findings: Vec<Finding>,
     /// The unfinished batch at the end, in bytes, if there is one: normal after a

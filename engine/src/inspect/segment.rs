@@ -76,7 +76,7 @@ impl Pass {
             }
         }
         self.report.index_files = files.compared;
-        self.report.unused_files = files.of_nothing();
+        self.report.unused_files.extend(files.of_nothing());
     }
 
     fn find_index(&mut self, storage: &dyn Storage, segment: Option<SegmentNumber>, fault: check::Fault) {

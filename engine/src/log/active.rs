@@ -356,8 +356,27 @@ impl ActiveLog {
             segment: self.segment.number,
             offset: self.durable,
             position: self.position,
+            floor: self.meta.meta().floor,
         };
         self.watermark.advance(watermark);
+    }
+
+    /// Says, durably, that the log begins with this segment.
+    pub(crate) fn raise_floor(&mut self, floor: SegmentNumber, base: Position) -> Result<(), LogError> {
+        if let Some(cause) = self.poison.cause() {
+            return Err(LogError::Poisoned(Arc::clone(cause)));
+        }
+        self.meta.update(|meta| (meta.floor, meta.floor_base) = (floor, base)).map_err(|error| match error {
+            UpdateError::Write(error) => self.full_or_poisoned(error),
+            UpdateError::Sync(error) => self.poisoned(error),
+        })
+    }
+
+    /// Tells readers in other processes with which segment the log begins; now, or when what was written is synced.
+    pub(crate) fn tell_floor(&mut self) {
+        if !self.is_dirty() && !self.is_sealed() && self.poison.cause().is_none() {
+            self.advance_watermark();
+        }
     }
 
     /// Advances the watermark if it does not say yet how far the log is durable. A rewind

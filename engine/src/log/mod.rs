@@ -11,11 +11,13 @@
 //! - [`active`]: the end of the log, where the writer appends, syncs and rolls.
 //! - [`zero_ahead`]: the frontier of the space that was zeroed before it is needed.
 //! - [`small_files`]: `store.meta` and `WATERMARK`.
+//! - [`floor`]: where the log begins.
 //! - [`source`]: a file as the codec's scan reads it.
 //! - [`recover`]: survey, decide, carry out.
 
 pub(crate) mod active;
 pub(crate) mod dense;
+pub(crate) mod floor;
 pub(crate) mod growing;
 pub(crate) mod names;
 pub(crate) mod recover;

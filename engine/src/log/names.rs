@@ -1,14 +1,17 @@
 //! Which file of a store is which.
 
-use annals_codec::index::MOST_LEVELS;
+use annals_codec::index::{MOST_LEVELS, level_span};
 use annals_codec::{Position, SegmentNumber};
 
 pub(crate) const META: &str = "store.meta";
 pub(crate) const WATERMARK: &str = "WATERMARK";
+pub(crate) const FLOOR: &str = "floor";
 pub(crate) const SEGMENTS: &str = "seg";
 pub(crate) const QUARANTINE: &str = "quarantine";
 pub(crate) const INDEXES: &str = "idx";
 pub(crate) const CONSUMERS: &str = "consumers";
+/// Where states are kept that were folded from events, by whoever folds them.
+pub(crate) const STATES: &str = "snap";
 /// What ends in this is the garbage of a crash, and removed at the next open.
 pub(crate) const TEMPORARY: &str = ".tmp";
 
@@ -48,6 +51,17 @@ pub(crate) fn parse_level(name: &str) -> Option<(u32, u64)> {
     Some((level, parse_digits(group)?))
 }
 
+/// Whether this is the name of a file that keeps a state.
+pub(crate) fn is_state(name: &str) -> bool {
+    name.strip_suffix(".snap").and_then(parse_digits).is_some()
+}
+
+/// The oldest segment that the file of this name in `idx/` is derived from; `None` for any other name.
+pub(crate) fn derived_from(name: &str) -> Option<SegmentNumber> {
+    let first_of = |(level, group): (u32, u64)| group.checked_mul(level_span(level)).map(SegmentNumber::new);
+    parse_index(name).or_else(|| parse_level(name).and_then(first_of))
+}
+
 fn parse_digits(text: &str) -> Option<u64> {
     let is_plain = text.len() == DIGITS && text.bytes().all(|byte| byte.is_ascii_digit());
     text.parse().ok().filter(|_| is_plain)
@@ -73,7 +87,7 @@ pub(crate) fn parse_segment(name: &str) -> Option<(SegmentNumber, Position)> {
 ///
 /// The store's own directory may hold files of others, and theirs are not ours to remove.
 pub(crate) fn is_temporary(dir: &str, name: &str) -> bool {
-    name.strip_suffix(TEMPORARY).is_some_and(|of| !dir.is_empty() || of == META || of == WATERMARK)
+    name.strip_suffix(TEMPORARY).is_some_and(|of| !dir.is_empty() || [META, WATERMARK, FLOOR].contains(&of))
 }
 
 /// The path where bytes cut from a segment are kept. The name tells them apart
@@ -88,7 +102,7 @@ mod tests {
 
     #[test]
     fn a_temporary_file_of_somebody_else_beside_the_store_is_not_ours_to_remove() {
-        assert!(is_temporary("", "store.meta.tmp") && is_temporary("", "WATERMARK.tmp"));
+        assert!(["store.meta.tmp", "WATERMARK.tmp", "floor.tmp"].iter().all(|name| is_temporary("", name)));
         assert!(is_temporary(SEGMENTS, "00000000000000000001.seg.tmp"));
         assert!(!is_temporary("", "report.tmp") && !is_temporary("", ".tmp") && !is_temporary("", "store.meta"));
     }

@@ -33,9 +33,18 @@ pub(crate) fn write_all(file: &dyn File, mut offset: u64, mut bytes: &[u8]) -> i
 /// Makes a file with this content under its final name, durable but for the
 /// name itself: the caller syncs the directory.
 pub(crate) fn create_whole(storage: &dyn Storage, path: &str, content: &[u8]) -> io::Result<Arc<dyn File>> {
+    create_with(storage, path, |file| write_all(file, 0, content))
+}
+
+/// The same, with what `write` puts into it.
+pub(crate) fn create_with(
+    storage: &dyn Storage,
+    path: &str,
+    write: impl FnOnce(&dyn File) -> io::Result<()>,
+) -> io::Result<Arc<dyn File>> {
     let temporary = format!("{path}{}", names::TEMPORARY);
     let file = create_anew(storage, &temporary)?;
-    let made = write_all(&*file, 0, content).and_then(|()| file.sync()).and_then(|()| storage.rename(&temporary, path));
+    let made = write(&*file).and_then(|()| file.sync()).and_then(|()| storage.rename(&temporary, path));
     if let Err(error) = made {
         // Best effort: what stays is removed at the next open.
         let _ = storage.remove(&temporary);
@@ -128,14 +137,21 @@ impl MetaFile {
         &self.meta
     }
 
-    /// Changes the facts, durably. On an error the old facts still hold.
-    pub(crate) fn update(&mut self, change: impl FnOnce(&mut StoreMeta)) -> Result<(), UpdateError> {
+    /// Makes sure that the facts are on the disk.
+    pub(crate) fn settle(&mut self) -> Result<(), UpdateError> {
         if !self.durable && !planted::has(Bug::SlotNotSettled) {
-            // It was read, which does not say that it is on the disk: whoever wrote it may have died before the
-            // sync, or was told that the sync had failed. The other slot may be all there is; it goes now.
+            // They were read, which does not say that they are on the disk: whoever wrote them may have died before
+            // the sync, or was told that the sync had failed.
             self.write(&self.meta)?;
             self.durable = true;
         }
+        Ok(())
+    }
+
+    /// Changes the facts, durably. On an error the old facts still hold.
+    pub(crate) fn update(&mut self, change: impl FnOnce(&mut StoreMeta)) -> Result<(), UpdateError> {
+        // The slot that was read may be all there is; the other one goes now.
+        self.settle()?;
         let mut meta = self.meta;
         change(&mut meta);
         meta.sequence += 1;

@@ -6,12 +6,13 @@
 //! [`matches`] a query) and looks at its frame through [`frames`],
 //! which verifies each checksum once. Bounds of any kind, also in time ([`time`]),
 //! become one [`window`] of positions before the first event is read. One event by its
-//! position needs no reader: [`point`].
+//! position needs no reader: [`point`]. What was removed is told: [`removed`].
 
 mod all;
 pub(crate) mod frames;
 mod matches;
 pub(crate) mod point;
+mod removed;
 mod stream;
 mod time;
 mod window;
@@ -64,6 +65,9 @@ pub struct Reader {
     is_bounded: bool,
     left: u64,
     skip_damaged: bool,
+    allows_truncated: bool,
+    /// Where a reader of positions was to begin.
+    at: Position,
     /// What went wrong before the reader was made; told first.
     failed: Option<ReadError>,
     /// The segment whose committed bytes owned events share, and those bytes.
@@ -96,11 +100,11 @@ pub(crate) enum Direction {
 
 impl Reader {
     pub(crate) fn all(view: Arc<View>, head: Position, after: Position) -> Reader {
-        Reader::with(view, head, Cursor::All(AllCursor::new(after)))
+        Reader::with(view, head, Cursor::All(AllCursor::new(after)), after)
     }
 
     pub(crate) fn stream(view: Arc<View>, head: Position, stream: StreamId, after: StreamVersion) -> Reader {
-        Reader::with(view, head, Cursor::Stream(Box::new(StreamCursor::new(stream, after))))
+        Reader::with(view, head, Cursor::Stream(Box::new(StreamCursor::new(stream, after))), Position::START)
     }
 
     /// The query must be valid.
@@ -108,10 +112,10 @@ impl Reader {
         if query.is_everything() {
             return Reader::all(view, head, after);
         }
-        Reader::with(view, head, Cursor::Matches(Box::new(MatchesCursor::new(query, after))))
+        Reader::with(view, head, Cursor::Matches(Box::new(MatchesCursor::new(query, after))), after)
     }
 
-    fn with(view: Arc<View>, head: Position, cursor: Cursor) -> Reader {
+    fn with(view: Arc<View>, head: Position, cursor: Cursor, at: Position) -> Reader {
         let frames = Frames::new(view, head);
         Reader {
             frames,
@@ -122,6 +126,8 @@ impl Reader {
             is_bounded: false,
             left: u64::MAX,
             skip_damaged: false,
+            allows_truncated: false,
+            at,
             failed: None,
             pinned: None,
         }
@@ -217,6 +223,7 @@ impl Reader {
     ///
     /// # Errors
     ///
+    /// [`ReadError::Truncated`] for what was removed, see [`allow_truncated`](Reader::allow_truncated);
     /// [`ReadError::Corrupt`] for a damaged region, once; [`ReadError::Io`] when the
     /// operating system refuses. Never a short answer that looks like the end.
     #[inline]
@@ -238,6 +245,9 @@ impl Reader {
             if let Some(error) = self.failed.take() {
                 return Err(error);
             }
+            if self.frames.view.floor.is_some() {
+                self.removed_before()?;
+            }
         }
         let next = match &mut self.cursor {
             Cursor::All(cursor) => cursor.next(&mut self.frames, self.direction),
@@ -247,7 +257,12 @@ impl Reader {
         };
         match &next {
             Ok(Some(_)) => self.left -= 1,
-            Ok(None) => self.left = 0,
+            Ok(None) => {
+                self.left = 0;
+                if self.frames.view.floor.is_some() {
+                    self.removed_behind()?;
+                }
+            }
             Err(_) if self.skip_damaged => {}
             Err(_) => self.cursor = Cursor::Stopped,
         }
@@ -266,6 +281,9 @@ impl Reader {
                 Direction::Backward => window.after = window.after.max(until.before()),
             }
         }
+        if self.frames.view.floor.is_some() {
+            window.after = window.after.max(self.frames.view.oldest().before());
+        }
         self.frames.window = window;
         match &mut self.cursor {
             Cursor::All(cursor) => cursor.restart(),
@@ -277,6 +295,8 @@ impl Reader {
 
     /// The position of the last event recorded at or before a time, in a reader of the whole log.
     pub(crate) fn position_at(mut self, time: i64) -> Result<Position, ReadError> {
+        // Before all that was recorded is before the oldest event.
+        self.allows_truncated = true;
         loop {
             let moment = self.frames.moment(|recorded_at| recorded_at <= time);
             if moment.before.plus(1) == moment.behind {

@@ -87,6 +87,16 @@ impl StreamCursor {
         }
     }
 
+    /// Which stream it is.
+    pub(crate) fn stream(&self) -> &str {
+        &self.stream
+    }
+
+    /// The events after this version are wanted, or those before it.
+    pub(crate) fn bound(&self) -> StreamVersion {
+        self.bound
+    }
+
     pub(crate) fn next(&mut self, frames: &mut Frames, direction: Direction) -> Result<Option<Place>, ReadError> {
         if !self.started {
             self.started = true;

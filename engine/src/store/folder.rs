@@ -62,7 +62,7 @@ impl EventStore {
         let (area, name) = (area.into_name()?, name.into_name()?);
         let dir = format!("{area}/{name}");
         let own = [names::SEGMENTS, names::INDEXES, names::QUARANTINE, names::CONSUMERS, names::META, names::WATERMARK];
-        if own.iter().chain(&["LOCK", "floor"]).any(|own| area.eq_ignore_ascii_case(own)) {
+        if own.iter().chain(&["LOCK", names::FLOOR]).any(|own| area.eq_ignore_ascii_case(own)) {
             return Err(KeepError::InUse { what: area.to_string() });
         }
         let is_writable = matches!(self.inner.role, Role::Writer(_));

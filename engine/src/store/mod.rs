@@ -7,6 +7,7 @@ pub(crate) mod folder;
 mod history;
 mod open;
 mod query;
+mod retain;
 mod retry;
 mod subscribe;
 
@@ -21,6 +22,7 @@ use annals_codec::{IntoName, LogId, NameError, Position, SourceName, StreamId, S
 pub use self::batch::BatchBuilder;
 use self::consumer::Consumers;
 use self::folder::Folders;
+use self::query::StreamEnd;
 use crate::append::commit::CommitState;
 use crate::append::queue::{Committer, Queue, Ticket};
 use crate::append::request::Request;
@@ -502,7 +504,8 @@ impl EventStore {
         self.inner.published.view().oldest()
     }
 
-    /// How many events a stream holds; [`StreamVersion::EMPTY`] when it was never written.
+    /// How many events a stream holds, those that were removed from the log included; [`StreamVersion::EMPTY`]
+    /// when it was never written.
     ///
     /// # Errors
     ///
@@ -511,8 +514,7 @@ impl EventStore {
     pub fn stream_version(&self, stream: impl IntoName<StreamId>) -> Result<StreamVersion, ReadError> {
         let stream = stream.into_name()?;
         self.follow()?;
-        let view = self.inner.published.view();
-        Ok(view.newest_span(&stream)?.map_or(StreamVersion::EMPTY, |(_, span)| span.last))
+        self.inner.published.view().version_of(&stream)
     }
 
     /// What is known of a stream; `None` when it was never written.
@@ -525,8 +527,11 @@ impl EventStore {
         let stream = stream.into_name()?;
         self.follow()?;
         let (head, view) = self.inner.published.pin();
-        let newest = view.newest_span(&stream)?;
-        query::stream_info(&view, head, stream, newest)
+        let end = match view.newest_span(&stream)? {
+            Some((segment, span)) => Some(StreamEnd::Here(segment, span)),
+            None => view.removed(&stream)?.map(StreamEnd::Removed),
+        };
+        query::stream_info(&view, head, stream, end)
     }
 
     /// The streams whose names begin with `prefix`, in the order of their names; all, with `""`.
@@ -537,18 +542,23 @@ impl EventStore {
     pub fn streams(&self, prefix: &str) -> Result<Vec<StreamInfo>, ReadError> {
         self.follow()?;
         let (head, view) = self.inner.published.pin();
-        let mut newest = BTreeMap::new();
-        for (index, segment) in view.segments.iter().enumerate() {
-            segment.streams(prefix, &mut |stream, span| match newest.get_mut(stream) {
-                Some(newest) => *newest = (index, span),
-                None => drop(newest.insert(StreamId::stored(stream), (index, span))),
+        let mut ends = BTreeMap::new();
+        if let Some(floor) = &view.floor {
+            floor.streams(prefix, &mut |stream, removed| {
+                ends.insert(StreamId::stored(stream), StreamEnd::Removed(removed));
             })?;
         }
-        let infos = newest.into_iter().map(|(stream, newest)| query::stream_info(&view, head, stream, Some(newest)));
+        for (index, segment) in view.segments.iter().enumerate() {
+            segment.streams(prefix, &mut |stream, span| match ends.get_mut(stream) {
+                Some(end) => *end = StreamEnd::Here(index, span),
+                None => drop(ends.insert(StreamId::stored(stream), StreamEnd::Here(index, span))),
+            })?;
+        }
+        let infos = ends.into_iter().map(|(stream, end)| query::stream_info(&view, head, stream, Some(end)));
         infos.filter_map(Result::transpose).collect()
     }
 
-    /// How many streams have events.
+    /// How many streams were ever written to.
     ///
     /// Not among the [`stats`](EventStore::stats), which are cheap: every name in the index of each
     /// segment is looked at, and kept in memory meanwhile.
@@ -560,6 +570,11 @@ impl EventStore {
         self.follow()?;
         let view = self.inner.published.view();
         let mut names = hashbrown::HashSet::new();
+        if let Some(floor) = &view.floor {
+            floor.streams("", &mut |stream, _| {
+                names.insert(Box::from(stream));
+            })?;
+        }
         for segment in &view.segments {
             segment.streams("", &mut |stream, _| {
                 names.get_or_insert_with(stream, |stream| Box::from(stream));

@@ -16,23 +16,24 @@ use crate::append::queue::Queue;
 use crate::background::{Background, Beside};
 use crate::bell::Bell;
 use crate::error::{Doing, OpenError};
-use crate::follow::{Follower, MOST_SEGMENT_LEN, Newest, behind};
+use crate::follow::Follower;
 use crate::index::IndexedSegment;
 use crate::index::build::IndexBuilder;
 use crate::index::files::IndexFiles;
+use crate::index::floor::FloorIndex;
 use crate::index::heads::Heads;
 use crate::index::indexer::Indexer;
-use crate::index::load::{self, Loader};
+use crate::index::load::Loader;
 use crate::index::memory::MemoryIndex;
 use crate::log::active::{ActiveLog, LogState, PreparedSlot};
 use crate::log::names;
-use crate::log::recover::decide::{Mode, Plan, Usable, decide};
-use crate::log::recover::survey::{Content, Facts, LastFacts, Purpose, SegmentFacts, survey};
-use crate::log::recover::{carry_out, survey_beside_writer};
-use crate::log::segment::Segment;
+use crate::log::recover::carry_out;
+use crate::log::recover::decide::{Mode, Plan, decide};
+use crate::log::recover::survey::{Purpose, survey};
 use crate::options::Options;
 use crate::poison::Poison;
 use crate::report::RecoveryReport;
+use crate::shown::{Shown, load_older, load_to_read, open_floor};
 use crate::storage::{LockError, Storage};
 use crate::sync::Mutex;
 use crate::sync::atomic::AtomicBool;
@@ -48,6 +49,7 @@ struct Recovered {
     loader: Loader,
     /// The sealed ones.
     segments: Vec<IndexedSegment>,
+    floor: Option<Arc<FloorIndex>>,
 }
 
 /// One recovery. `None` when it has to begin anew, each time with one file less.
@@ -61,7 +63,8 @@ fn recover(storage: &Arc<dyn Storage>, segment_bytes: u64, now: i64) -> Result<O
         Plan::Create => {
             let (state, report) = carry_out::create(storage, &facts, segment_bytes, now)?;
             let files = IndexFiles::new(Arc::clone(storage), state.meta.meta().log_id, true);
-            Ok(Some(Recovered { state, report, index: Arc::default(), files, loader, segments: Vec::new() }))
+            let (index, segments) = (Arc::default(), Vec::new());
+            Ok(Some(Recovered { state, report, index, files, loader, segments, floor: None }))
         }
         Plan::Use(plan) => {
             let files = IndexFiles::new(Arc::clone(storage), plan.log_id, true);
@@ -70,6 +73,10 @@ fn recover(storage: &Arc<dyn Storage>, segment_bytes: u64, now: i64) -> Result<O
                 return Ok(None);
             };
             loader.take_time(&plan.end.totals);
+            let floor = open_floor(&**storage, &plan);
+            if let Some(floor) = floor.as_ref().and_then(|floor| floor.anchor()) {
+                loader.recorded_at = loader.recorded_at.max(floor.recorded_at);
+            }
             let index = match plan.finish_roll {
                 None => {
                     state.segment.place_events(&offsets);
@@ -78,7 +85,7 @@ fn recover(storage: &Arc<dyn Storage>, segment_bytes: u64, now: i64) -> Result<O
                 // Its index is a file, and the segment that goes on is a new one.
                 Some(_) => Arc::default(),
             };
-            Ok(Some(Recovered { state, report, index, files, loader, segments }))
+            Ok(Some(Recovered { state, report, index, files, loader, segments, floor }))
         }
     }
 }
@@ -99,7 +106,7 @@ impl Inner {
                 break recovered;
             }
         };
-        let Recovered { state, report, index, files, loader, mut segments } = recovered;
+        let Recovered { state, report, index, files, loader, mut segments, floor } = recovered;
         // A sealed one without a successor is among the older ones already.
         if !state.segment.sealed {
             segments.push(IndexedSegment::in_memory(Arc::clone(&state.segment), Arc::clone(&index)));
@@ -111,7 +118,8 @@ impl Inner {
         let poison = Arc::new(Poison::default());
         let prepared = PreparedSlot::default();
         let log_id = state.meta.meta().log_id;
-        let published = Arc::new(Published::new(View::new(segments, Vec::new()), state.position, state.epoch));
+        let view = View::new(segments, Vec::new()).on(floor);
+        let published = Arc::new(Published::new(view, state.position, state.epoch));
         let log = ActiveLog::new(
             Arc::clone(&storage),
             Arc::clone(&poison),
@@ -143,6 +151,8 @@ impl Inner {
             prepared,
             flush_interval: options.flush_interval,
             zero_ahead: options.zero_ahead.min(options.segment_bytes),
+            retention: options.retention,
+            retaining: Mutex::new(()),
             has_indexes: AtomicBool::new(false),
         });
         let background = options.background.then(|| Background::start(&beside)).flatten();
@@ -154,14 +164,8 @@ impl Inner {
     /// Opens a store for reading.
     pub(super) fn open_follower(storage: Arc<dyn Storage>) -> Result<Inner, OpenError> {
         refuse_missing(&*storage)?;
-        let (facts, plan) = survey_to_read(&*storage)?;
-        let mut loader = Loader::default();
-        let files = IndexFiles::new(Arc::clone(&storage), plan.log_id, false);
-        let mut segments = load_older(&*storage, &mut loader, &files, &facts, &plan)?;
-        let newest = load_shown(&mut loader, &facts, &plan)?;
+        let Shown { plan, files, loader, newest, view } = load_to_read(&storage)?;
         let tail = newest.tail;
-        segments.push(newest.segment.clone());
-        let view = View::new(segments, loader.gaps.clone());
         let report = RecoveryReport {
             head: tail.position,
             epoch: plan.end.epoch,
@@ -201,71 +205,5 @@ fn refuse_missing(storage: &dyn Storage) -> Result<(), OpenError> {
         Ok(())
     } else {
         Err(OpenError::NotFound { path: storage.describe("").into() })
-    }
-}
-
-/// Surveys a store that is only to be read, and finds that there is one.
-fn survey_to_read(storage: &dyn Storage) -> Result<(Facts, Box<Usable>), OpenError> {
-    let (facts, decided) = survey_beside_writer(storage)?;
-    match decided? {
-        Plan::Use(plan) => Ok((facts, plan)),
-        Plan::Create => Err(OpenError::NotFound { path: storage.describe("").into() }),
-    }
-}
-
-/// Makes every segment that has a successor ready to be read. Nothing of their events is.
-fn load_older(
-    storage: &dyn Storage,
-    loader: &mut Loader,
-    files: &Arc<IndexFiles>,
-    facts: &Facts,
-    plan: &Usable,
-) -> Result<Vec<IndexedSegment>, OpenError> {
-    let mut segments = Vec::with_capacity(facts.segments.len() + 1);
-    for (segment, successor) in facts.segments.iter().zip(facts.segments.iter().skip(1)) {
-        segments.push(match segment.sealed_end(successor.base) {
-            Some(end) => loader.sealed(storage, segment, &end, files)?,
-            // Only a reader comes here: a writer has refused it.
-            None => loader.damaged(storage, segment, successor.base)?,
-        });
-    }
-    if let (Some(end), Some(last)) = (plan.finish_roll, facts.segments.last())
-        && files.is_writable()
-    {
-        segments.push(loader.sealed(storage, last, &end, files)?);
-    }
-    Ok(segments)
-}
-
-/// Loads what a reader may be shown of the last segment: what is durable.
-fn load_shown(loader: &mut Loader, facts: &Facts, plan: &Usable) -> Result<Newest, OpenError> {
-    let (last, last_facts) = last_segment(facts);
-    let place = load::place(last, last_facts.seed, Arc::clone(last.last_file()));
-    let segment = Segment::growing(place, MOST_SEGMENT_LEN).doing("map", || last.display.clone())?;
-    let index = Arc::new(MemoryIndex::default());
-    let watermark = plan.watermark.filter(|watermark| watermark.segment == last.number);
-    let durable = last_facts.durable_offset().max(watermark.map_or(0, |watermark| watermark.offset));
-    let mut reached = loader.last(last, last_facts.start, durable.min(last.len), &segment, &index)?;
-    segment.publish(reached.offset, reached.position);
-    if let Some(watermark) = watermark.filter(|watermark| watermark.position > reached.position) {
-        // The head counts what is lost, so that who reads up to it is told.
-        loader.leave_out(last, reached.offset, reached.position, watermark.position, "the end of the log is damaged");
-        segment.publish(reached.offset, watermark.position);
-        reached = behind(&watermark);
-    }
-    Ok(Newest {
-        segment: IndexedSegment::in_memory(Arc::new(segment), Arc::clone(&index)),
-        index,
-        file: Arc::clone(last.last_file()),
-        tail: reached,
-    })
-}
-
-fn last_segment(facts: &Facts) -> (&SegmentFacts, &LastFacts) {
-    match facts.segments.last() {
-        Some(SegmentFacts { content: Content::Last(Some(last)), .. }) => {
-            (facts.segments.last().expect("it was just looked at"), last)
-        }
-        _ => unreachable!("a plan to use a store has scanned its last segment"),
     }
 }

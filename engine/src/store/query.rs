@@ -7,6 +7,7 @@ use annals_codec::{Position, StreamId, StreamVersion};
 use super::EventStore;
 use crate::error::{QueryError, ReadError};
 use crate::index::Span;
+use crate::index::floor::Removed;
 use crate::query::Query;
 use crate::read::Reader;
 use crate::stats::StreamInfo;
@@ -96,15 +97,30 @@ impl EventStore {
     }
 }
 
-/// What is known of a stream as of `head`, given the newest segment that holds some of it.
+/// Where a stream ends.
+#[derive(Clone, Copy, Debug)]
+pub(super) enum StreamEnd {
+    /// In this segment, which holds so much of it.
+    Here(usize, Span),
+    /// Among events that were removed.
+    Removed(Removed),
+}
+
+/// What is known of a stream as of `head`.
 pub(super) fn stream_info(
     view: &Arc<View>,
     head: Position,
     stream: StreamId,
-    newest: Option<(usize, Span)>,
+    end: Option<StreamEnd>,
 ) -> Result<Option<StreamInfo>, ReadError> {
+    let removed = match end {
+        Some(StreamEnd::Removed(Removed { version, last })) => {
+            Some(StreamInfo { stream: stream.clone(), version, last_position: last })
+        }
+        _ => None,
+    };
     if view.gaps.is_empty() {
-        let Some((segment, span)) = newest else { return Ok(None) };
+        let Some(StreamEnd::Here(segment, span)) = end else { return Ok(removed) };
         let last = view.last_in(segment, &span)?;
         if let Some(last_position) = last.filter(|last| *last <= head) {
             return Ok(Some(StreamInfo { version: span.last, last_position, stream }));
@@ -112,7 +128,7 @@ pub(super) fn stream_info(
     }
     // What is left out may be of this stream, and its newest event may not be published yet.
     let reader = Reader::stream(Arc::clone(view), head, stream.clone(), StreamVersion::END);
-    let mut newest = reader.backward().limit(1);
-    let Some(event) = newest.next_event()? else { return Ok(None) };
+    let mut newest = reader.backward().allow_truncated().limit(1);
+    let Some(event) = newest.next_event()? else { return Ok(removed) };
     Ok(Some(StreamInfo { version: event.version, last_position: event.position, stream }))
 }

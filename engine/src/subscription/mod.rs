@@ -312,7 +312,10 @@ impl Subscription {
             return Ok(Found::Nothing);
         }
         let found = self.look();
-        if found.is_err() && !self.skip_damaged {
+        // What was removed is gone for good, and nothing stands in its place.
+        if let Err(error) = &found
+            && (!self.skip_damaged || matches!(error, ReadError::Truncated { .. }))
+        {
             self.ended = true;
         }
         found

@@ -19,6 +19,7 @@
 //!   operation, are in `tools/tests/torture_stories.rs`.
 //! - [`damage`]: a small log cut at every byte, and with every bit flipped.
 //! - [`recovery_rules`]: the rules R1 to R16, R19 and R20 of the format, a test for each.
+//! - [`retention`]: what is removed, what stays known of it, and who is told.
 //! - [`subscriptions`]: following a log: nothing is missed, nothing comes twice.
 //! - [`write_path`]: what an append, a roll and a close ask of the disk, in which order.
 
@@ -46,6 +47,7 @@ mod places;
 mod processes;
 mod queries;
 mod recovery_rules;
+mod retention;
 mod subscriptions;
 mod support;
 mod write_path;

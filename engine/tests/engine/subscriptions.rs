@@ -12,7 +12,6 @@ use annals::{
     Delivery, Durability, Event, EventStore, ExpectedVersion, NewEvent, Options, Position, Query, QueryItem, ReadError,
     SpawnedStatus, SubscribeError, Subscription,
 };
-use annals_codec::StoreMeta;
 use futures_core::Stream;
 
 use crate::places::*;
@@ -189,35 +188,6 @@ fn a_position_beyond_the_head_is_refused_and_the_head_itself_is_not() {
     assert_eq!(now(&mut store.subscribe(pos(1), Query::All).unwrap()), ["caught up 1"]);
     let refused = store.subscribe(Position::START, Query::Items(Vec::new())).unwrap_err();
     assert!(matches!(refused, SubscribeError::InvalidQuery(_)), "{refused:?}");
-}
-
-#[test]
-fn a_position_before_what_was_removed_is_refused() {
-    // Retention is not there yet. This is what it will leave: a floor, and no segment below it.
-    let disk = SimDisk::new(1);
-    let store = EventStore::open_on(Arc::new(disk.clone()), &quiet()).unwrap();
-    while store.stats().segments.len() < 2 {
-        store.append("a", ExpectedVersion::Any, NewEvent::new("A", vec![7; 9000])).unwrap();
-    }
-    let first = store.stats().segments[0].clone();
-    drop(store);
-    let disk = disk.after_kill();
-    let mut meta = StoreMeta::decode(&disk.read_file("store.meta").unwrap()).unwrap();
-    (meta.floor, meta.floor_base) = (first.number.next(), first.last);
-    meta.sequence += 1;
-    let storage: &dyn annals::storage::Storage = &disk;
-    let file = storage.open("store.meta", annals::storage::Access::ReadWrite).unwrap();
-    file.write_at(meta.slot_offset(), &meta.encode()).unwrap();
-    storage.remove(&first.path).unwrap();
-    let store = EventStore::open_on(Arc::new(disk), &quiet()).unwrap();
-    let oldest = first.last.plus(1);
-    assert_eq!(store.oldest(), oldest);
-    for (after, is_refused) in [(Position::START, true), (first.last.before(), true), (first.last, false)] {
-        match store.subscribe(after, Query::All) {
-            Err(SubscribeError::Truncated { oldest: told }) => assert!(is_refused && told == oldest, "{after}"),
-            subscribed => assert!(!is_refused && subscribed.is_ok(), "{after}: {subscribed:?}"),
-        }
-    }
 }
 
 #[test]

@@ -3,8 +3,8 @@
 use std::sync::Arc;
 
 use annals::storage::sim::{Fault, PowerLoss, SimDisk};
-use annals::{Durability, EventStore, NewEvent, Position};
-use annals_projection::{Handlers, Projection, ProjectionError};
+use annals::{Durability, EventStore, ExpectedVersion, Guard, HolderKind, NewEvent, Position, TruncateError};
+use annals_projection::{Handlers, Projection, ProjectionError, UpTo, reconstruct_state};
 
 use crate::support::*;
 
@@ -131,34 +131,37 @@ fn whatever_fails_what_resumes_equals_what_is_built_anew() {
 
 #[test]
 fn history_that_was_removed_under_a_projection_is_an_error_and_no_wrong_state() {
-    use annals::storage::{Access, Storage};
-    use annals_codec::StoreMeta;
-    // Retention is not there yet. This is what it will leave: a floor, and no segment below it.
     let disk = SimDisk::new(1);
     let store = open(&disk);
     while store.stats().segments.len() < 2 {
         let event = NewEvent::new("Noted", vec![7; 9000]);
         store.append("noise", annals::ExpectedVersion::Any, event).unwrap();
     }
-    add(&store, [1]);
     let first = store.stats().segments[0].clone();
     let mut kept = projection().attach(&store).unwrap();
     kept.catch_up().unwrap();
     kept.take_snapshot().unwrap();
+    add(&store, [1]);
+    kept.catch_up().unwrap();
+    while store.stats().segments.len() < 3 {
+        store.append("noise", ExpectedVersion::Any, NewEvent::new("Noted", vec![7; 9000])).unwrap();
+    }
+    let refused = store.truncate_before(Position::END, Guard::Consumers);
+    let Err(TruncateError::Behind { holders, .. }) = refused else { panic!("{refused:?}") };
+    assert_eq!((holders[0].kind, &*holders[0].name), (HolderKind::Projected, "seen"));
+    // Nor do its snapshots say that it has seen what comes before the second segment: they are read.
+    kept.catch_up().unwrap();
+    kept.take_snapshot().unwrap();
+    let refused = store.truncate_before(Position::END, Guard::Consumers);
+    assert!(refused.is_ok(), "whose snapshot has passed it needs nothing: {refused:?}");
     drop((kept, store));
-    let disk = disk.after_kill();
-    let mut meta = StoreMeta::decode(&disk.read_file("store.meta").unwrap()).unwrap();
-    (meta.floor, meta.floor_base) = (first.number.next(), first.last);
-    meta.sequence += 1;
-    let storage: &dyn Storage = &disk;
-    let file = storage.open("store.meta", Access::ReadWrite).unwrap();
-    file.write_at(meta.slot_offset(), &meta.encode()).unwrap();
-    storage.remove(&first.path).unwrap();
+    let oldest_left = refused.unwrap().oldest;
 
     let store = open(&disk);
     let error = seen("late").attach(&store).unwrap_err();
     let ProjectionError::HistoryTruncated { oldest, position } = error else { panic!("{error:?}") };
-    assert_eq!((oldest, position), (first.last.plus(1), Position::START));
+    assert_eq!((oldest, position), (oldest_left, Position::START));
+    assert!(first.last < oldest_left);
     // One that has passed it goes on, and cannot be built anew.
     let mut kept = projection().attach(&store).unwrap();
     kept.catch_up().unwrap();
@@ -166,4 +169,25 @@ fn history_that_was_removed_under_a_projection_is_an_error_and_no_wrong_state() 
     assert!(matches!(kept.rebuild(), Err(ProjectionError::HistoryTruncated { .. })));
     assert!(matches!(kept.rebuild_beside(), Err(ProjectionError::HistoryTruncated { .. })));
     assert_eq!(kept.state().sum, 1, "what is there is not thrown away for what cannot be had");
+    // One stream, folded by itself.
+    let sums = Handlers::new(0).when("Added", |sum: &mut u64, event| *sum += number(event));
+    let folded = reconstruct_state(&store, "numbers", &sums, UpTo::Head);
+    assert!(matches!(folded, Err(ProjectionError::HistoryTruncated { .. })), "{folded:?}");
+}
+
+#[test]
+fn a_projection_that_history_is_removed_from_while_it_stands_still_says_so_and_keeps_its_state() {
+    let store = open(&SimDisk::new(1));
+    add(&store, [1, 2]);
+    let mut slow = seen("slow").attach(&store).unwrap();
+    slow.catch_up().unwrap();
+    while store.stats().segments.len() < 3 {
+        store.append("noise", ExpectedVersion::Any, NewEvent::new("Noted", vec![7; 9000])).unwrap();
+    }
+    add(&store, [3]);
+    store.truncate_before(Position::END, Guard::Force).unwrap();
+    let refused = slow.catch_up();
+    assert!(matches!(refused, Err(ProjectionError::HistoryTruncated { .. })), "{refused:?}");
+    assert_eq!(slow.state().sum, 3);
+    assert_eq!(slow.position().get(), 2);
 }

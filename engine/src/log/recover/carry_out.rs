@@ -183,6 +183,7 @@ pub(crate) fn carry_out(
     });
     let (mut meta, mut watermark) = small_files(&**storage, plan, &place, is_renewed, now)?;
     report.finished_creation = plan.meta.is_none();
+    report.finished_retention = finish_retention(&**storage, facts, plan, &mut meta)?;
     let active = match plan.finish_roll {
         None => {
             let capacity = segment_bytes.max(plan.end.offset + seal_room(plan.end.totals.events));
@@ -224,6 +225,40 @@ pub(crate) fn carry_out(
         watermark,
     };
     Ok(Some((state, report)))
+}
+
+/// Removes the segments that no longer belong to the log; returns their paths.
+fn finish_retention(
+    storage: &dyn Storage,
+    facts: &Facts,
+    plan: &Usable,
+    meta: &mut MetaFile,
+) -> Result<Vec<String>, OpenError> {
+    let (first, base) = plan.floor;
+    if !facts.removed.is_empty() || meta.meta().floor < first {
+        // Before any of them goes: with an older floor the log would have a hole.
+        let settled = if meta.meta().floor < first {
+            meta.update(|meta| (meta.floor, meta.floor_base) = (first, base))
+        } else {
+            meta.settle()
+        };
+        match settled.map_err(io::Error::from) {
+            // They are left out also as long as they are there.
+            Err(error) if is_full(&error) => return Ok(Vec::new()),
+            settled => settled.doing("update", || storage.describe(names::META))?,
+        }
+    }
+    for path in &facts.removed {
+        storage.remove(path).doing("remove", || storage.describe(path))?;
+    }
+    if !facts.removed.is_empty() {
+        storage.sync_dir(names::SEGMENTS).doing("sync", || storage.describe(names::SEGMENTS))?;
+    }
+    for path in &facts.removed_indexes {
+        // Nobody asks them any more.
+        let _ = storage.remove(path);
+    }
+    Ok(facts.removed.clone())
 }
 
 /// Opens WATERMARK and `store.meta`, making what is missing of them. `is_renewed` when the
@@ -323,6 +358,7 @@ fn tell_others(watermark: &mut WatermarkFile, plan: &Usable, segment: &Segment, 
             segment: segment.number,
             offset: written,
             position: plan.end.position,
+            floor: plan.floor.0,
         });
     }
 }

@@ -6,6 +6,8 @@
 //! | nothing but a WATERMARK that speaks of a log | refuse: its files are gone |
 //! | one empty segment 0 and no `store.meta` | finish making it |
 //! | a segment or `store.meta` missing, foreign, or contradicting its neighbours | refuse, naming it |
+//! | segments before the one that the log begins with | remove them: a retention was not finished |
+//! | such a one that was removed, and no floor that knows of it | damage: streams would begin anew |
 //! | a segment with a successor whose end is not whole | damage: it was synced before the successor existed |
 //! | such a segment longer than its trailer says, by zeros | trim it again |
 //! | the last segment whole and sealed | finish the roll |
@@ -14,10 +16,13 @@
 //! | a log shorter than the watermark | damage |
 
 use annals_codec::scan::{SealedEnd, Stop, Totals, Verdict};
-use annals_codec::{Epoch, HeaderFault, LogId, MetaFault, Position, SegmentNumber, StoreMeta, Watermark};
+use annals_codec::{
+    Epoch, Floor, FloorFault, HeaderFault, LogId, MetaFault, Position, SegmentNumber, StoreMeta, Watermark,
+};
 
 use super::survey::{Content, Facts, LastFacts, SegmentFacts, WatermarkFact};
 use crate::error::{Damage, OpenError, explain};
+use crate::log::floor::FloorFact;
 use crate::planted::{self, Bug};
 
 /// What is to be done before the log can be used.
@@ -38,6 +43,8 @@ pub(crate) struct Usable {
     /// The valid watermark of this log, if there is one.
     pub(crate) watermark: Option<Watermark>,
     pub(crate) watermark_exists: bool,
+    /// The segment that the log begins with, and its base.
+    pub(crate) floor: (SegmentNumber, Position),
     /// Sealed segments that are longer than their trailer says: index, right length.
     pub(crate) trims: Vec<(usize, u64)>,
     /// What is cut off the last segment.
@@ -119,7 +126,8 @@ pub(crate) fn decide(facts: &Facts, mode: Mode) -> Result<Plan, OpenError> {
         (None, _) => return inconsistent("store.meta is missing".to_owned()),
     };
     let mut damage = Vec::new();
-    check_row(&facts.segments, meta.as_ref(), log_id)?;
+    check_row(&facts.segments, facts.first, meta.as_ref(), log_id)?;
+    check_floor(facts, meta.as_ref(), log_id, mode, &mut damage)?;
     let trims = check_older(older, last, mode, &mut damage)?;
     let last_facts = match &last.content {
         Content::Last(Some(last_facts)) => last_facts,
@@ -175,6 +183,7 @@ pub(crate) fn decide(facts: &Facts, mode: Mode) -> Result<Plan, OpenError> {
         log_id,
         watermark,
         watermark_exists: facts.watermark != WatermarkFact::Missing,
+        floor: (facts.first, facts.segments[0].base),
         trims,
         write_back_from,
         cut,
@@ -222,14 +231,19 @@ fn is_alone_and_empty(older: &[SegmentFacts], last: &SegmentFacts) -> bool {
 
 /// Numbers run on from the floor without hole or repetition, and each header
 /// says what the file's name says.
-fn check_row(segments: &[SegmentFacts], meta: Option<&StoreMeta>, log_id: LogId) -> Result<(), OpenError> {
-    let mut expected = meta.map_or(SegmentNumber::FIRST, |meta| meta.floor);
+fn check_row(
+    segments: &[SegmentFacts],
+    first: SegmentNumber,
+    meta: Option<&StoreMeta>,
+    log_id: LogId,
+) -> Result<(), OpenError> {
+    let mut expected = first;
     for segment in segments {
         if segment.number > expected {
             return inconsistent(format!("segment {expected} is missing"));
         }
         if segment.number < expected {
-            return inconsistent(format!("{} is there twice, or below the oldest segment", segment.display));
+            return inconsistent(format!("{} is there twice", segment.display));
         }
         expected = expected.next();
         let Ok((header, _)) = &segment.header else { continue };
@@ -249,6 +263,54 @@ fn check_row(segments: &[SegmentFacts], meta: Option<&StoreMeta>, log_id: LogId)
         Some(meta) if meta.active >= expected => inconsistent(format!("segment {} is missing", meta.active)),
         _ => Ok(()),
     }
+}
+
+/// What the floor says is what the oldest segment goes on from. Where nothing was removed nobody needs it.
+fn check_floor(
+    facts: &Facts,
+    meta: Option<&StoreMeta>,
+    log_id: LogId,
+    mode: Mode,
+    damage: &mut Vec<Damage>,
+) -> Result<(), OpenError> {
+    let oldest = &facts.segments[0];
+    if facts.first == SegmentNumber::FIRST {
+        return Ok(());
+    }
+    if meta.is_some_and(|meta| meta.floor == facts.first && meta.floor_base != oldest.base) {
+        return inconsistent(format!("store.meta says that the log does not begin with {}", oldest.display));
+    }
+    let fault = match &facts.floor {
+        FloorFact::Missing => "it is missing, and store.meta says that events were removed".to_owned(),
+        FloorFact::Bad(FloorFault::Newer) => {
+            return Err(OpenError::Newer { problem: format!("{}: {}", facts.floor_display, FloorFault::Newer) });
+        }
+        FloorFact::Bad(fault) => fault.to_string(),
+        FloorFact::Good(header) => {
+            let floor = &header.floor;
+            if floor.log_id != log_id {
+                let theirs = floor.log_id;
+                return inconsistent(format!("{} belongs to log {theirs}, not to {log_id}", facts.floor_display));
+            }
+            if floor.segment < facts.first {
+                format!("it knows what was removed before segment {}, and not all that was", floor.segment)
+            } else if floor.segment > facts.first || goes_on_from(oldest, floor) {
+                return Ok(());
+            } else {
+                return inconsistent(format!("{} does not continue {}", oldest.display, facts.floor_display));
+            }
+        }
+    };
+    let file = facts.floor_display.clone();
+    let removed = (Position::START.plus(1), Some(oldest.base));
+    tell(mode, damage, Damage { segment: facts.first, file, offset: 0, from: removed.0, to: removed.1, fault })
+}
+
+/// Whether a segment begins where the floor says that the log does.
+fn goes_on_from(oldest: &SegmentFacts, floor: &Floor) -> bool {
+    let continues = |chain| (oldest.base, chain) == (floor.position, floor.chain);
+    // One whose header is hurt is told on its own.
+    oldest.header.as_ref().map_or(oldest.base == floor.position, |(header, _)| continues(header.chain))
 }
 
 /// Every segment but the last has a whole end that its successor continues.

@@ -34,7 +34,15 @@ pub(crate) fn survey_beside_writer(storage: &dyn Storage) -> Result<(Facts, Resu
     const PAUSE: Duration = Duration::from_millis(2);
     let (mut before, mut tries) = (None, 0);
     loop {
-        let facts = survey(storage, Purpose::Read, &mut ())?;
+        let facts = match survey(storage, Purpose::Read, &mut ()) {
+            // Retention has removed what was just listed.
+            Err(error) if error.is_not_found() && tries < TRIES => {
+                tries += 1;
+                thread::sleep(PAUSE);
+                continue;
+            }
+            facts => facts?,
+        };
         let decided = decide(&facts, Mode::Lenient);
         let doubt = match &decided {
             Ok(Plan::Use(plan)) if !plan.damage.is_empty() => Some(format!("{:?}", plan.damage)),
@@ -42,7 +50,7 @@ pub(crate) fn survey_beside_writer(storage: &dyn Storage) -> Result<(Facts, Resu
             Err(error) => Some(error.to_string()),
         };
         tries += 1;
-        if doubt.is_none() || doubt == before || tries == TRIES {
+        if doubt.is_none() || doubt == before || tries >= TRIES {
             return Ok((facts, decided));
         }
         before = doubt;

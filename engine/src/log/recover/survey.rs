@@ -10,6 +10,7 @@ use annals_codec::{
 };
 
 use crate::error::{Doing, OpenError};
+use crate::log::floor::{FloorFact, first_segment, survey_floor};
 use crate::log::names;
 use crate::log::small_files::read_whole;
 use crate::log::source::FileSource;
@@ -23,8 +24,17 @@ pub(crate) struct Facts {
     pub(crate) watermark: WatermarkFact,
     /// Paths of what an interrupted operation has left.
     pub(crate) temporaries: Vec<String>,
-    /// The segments, in the order of their numbers.
+    pub(crate) floor: FloorFact,
+    /// The file `floor`, as a person would name it.
+    pub(crate) floor_display: String,
+    /// The segment that the log begins with.
+    pub(crate) first: SegmentNumber,
+    /// The segments from there on, in the order of their numbers.
     pub(crate) segments: Vec<SegmentFacts>,
+    /// Paths of the segments before it: of a retention that was not finished, the oldest first.
+    pub(crate) removed: Vec<String>,
+    /// Paths of files that are derived from these.
+    pub(crate) removed_indexes: Vec<String>,
 }
 
 /// What was found of the watermark.
@@ -148,6 +158,7 @@ pub(crate) fn survey(storage: &dyn Storage, purpose: Purpose, sink: &mut dyn Sin
         .map(|bytes| StoreMeta::decode(&bytes));
     let mut temporaries = Vec::new();
     let mut found = Vec::new();
+    let mut indexes = Vec::new();
     for dir in ["", names::SEGMENTS, names::QUARANTINE, names::INDEXES] {
         let entries = match storage.list(dir) {
             Err(error) if error.kind() == io::ErrorKind::NotFound => continue,
@@ -164,6 +175,8 @@ pub(crate) fn survey(storage: &dyn Storage, purpose: Purpose, sink: &mut dyn Sin
                 temporaries.push(path);
             } else if let Some((number, base)) = names::parse_segment(&name).filter(|_| dir == names::SEGMENTS) {
                 found.push((number, base, path));
+            } else if let Some(number) = names::derived_from(&name).filter(|_| dir == names::INDEXES) {
+                indexes.push((number, path));
             }
         }
     }
@@ -171,6 +184,13 @@ pub(crate) fn survey(storage: &dyn Storage, purpose: Purpose, sink: &mut dyn Sin
     found.sort();
 
     let seed_of_last = meta.as_ref().and_then(|meta| meta.as_ref().ok()).copied();
+    // Behind the list of segments: of what was removed before they were listed, it tells.
+    let floor = survey_floor(storage).doing("read", || storage.describe(names::FLOOR))?;
+    let first = first_segment(seed_of_last.as_ref(), &floor, found.first().map(|(number, ..)| *number));
+    let kept = found.split_off(found.partition_point(|(number, ..)| *number < first));
+    let removed = std::mem::replace(&mut found, kept).into_iter().map(|(.., path)| path).collect();
+    indexes.retain(|(number, _)| *number < first);
+    let removed_indexes = indexes.into_iter().map(|(_, path)| path).collect();
     let mut segments: Vec<SegmentFacts> = Vec::with_capacity(found.len());
     for (index, (number, base, path)) in found.iter().enumerate() {
         let is_last = index + 1 == found.len();
@@ -210,7 +230,8 @@ pub(crate) fn survey(storage: &dyn Storage, purpose: Purpose, sink: &mut dyn Sin
             content,
         });
     }
-    Ok(Facts { meta, watermark, temporaries, segments })
+    let floor_display = storage.describe(names::FLOOR);
+    Ok(Facts { meta, watermark, temporaries, floor, floor_display, first, segments, removed, removed_indexes })
 }
 
 /// The seed of a segment and where its frames begin: from its header, or from

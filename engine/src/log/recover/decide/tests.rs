@@ -3,7 +3,7 @@
 use std::sync::Arc;
 
 use annals_codec::scan::{Bad, Fault, Scan};
-use annals_codec::{Seal, Seed, SegmentHeader, Tail, Trailer};
+use annals_codec::{FloorWriter, Seal, Seed, SegmentHeader, Tail, Trailer};
 
 use super::*;
 use crate::storage::sim::SimDisk;
@@ -126,6 +126,7 @@ fn watermark(segment: u64, offset: u64) -> WatermarkFact {
         segment: SegmentNumber::new(segment),
         offset,
         position: LAST,
+        floor: SegmentNumber::FIRST,
     })
 }
 
@@ -135,6 +136,11 @@ fn whole() -> Facts {
         meta: Some(Ok(meta(1))),
         watermark: watermark(1, END),
         temporaries: Vec::new(),
+        floor: FloorFact::Missing,
+        floor_display: "floor".to_owned(),
+        first: SegmentNumber::FIRST,
+        removed: Vec::new(),
+        removed_indexes: Vec::new(),
         segments: vec![
             segment(0, 0, Content::Older(Some(sealed_end(5_000, Position::new(10))))),
             segment(1, 10, last_content(Ends::Blank, false, END, false)),
@@ -315,11 +321,10 @@ fn a_newer_segment_is_no_damage_wherever_it_stands() {
 #[test]
 fn segments_run_on_from_the_floor_to_the_active_one() {
     type Change = fn(&mut Facts);
-    let changes: [(Change, &str); 8] = [
+    let changes: [(Change, &str); 7] = [
         (|facts| facts.segments[0].number = SegmentNumber::new(1), "segment 0 is missing"),
         (|facts| facts.segments[1].number = SegmentNumber::new(2), "segment 1 is missing"),
         (|facts| facts.segments[1].number = SegmentNumber::new(0), "twice"),
-        (|facts| facts.meta = Some(Ok(StoreMeta { floor: SegmentNumber::new(1), ..meta(1) })), "twice, or below"),
         (|facts| facts.meta = Some(Ok(meta(2))), "segment 2 is missing"),
         (|facts| facts.meta = Some(Ok(StoreMeta { log_id: other_log(), ..meta(1) })), "belongs to log"),
         (|facts| facts.segments[1].base = Position::new(11), "says of itself"),
@@ -330,6 +335,59 @@ fn segments_run_on_from_the_floor_to_the_active_one() {
         change(&mut facts);
         check_inconsistent(&facts, problem);
     }
+}
+
+/// A store of which segment 0 was removed.
+fn truncated(floor: FloorFact) -> Facts {
+    let mut facts = whole();
+    facts.segments.remove(0);
+    let meta = StoreMeta { floor: SegmentNumber::new(1), floor_base: Position::new(10), ..meta(1) };
+    (facts.meta, facts.first, facts.floor) = (Some(Ok(meta)), SegmentNumber::new(1), floor);
+    facts
+}
+
+fn floor(change: impl FnOnce(&mut Floor)) -> FloorFact {
+    let mut floor = Floor {
+        log_id: log_id(),
+        segment: SegmentNumber::new(1),
+        position: Position::new(10),
+        recorded_at: 0,
+        written_at: 0,
+        chain: 77,
+        hash: None,
+    };
+    change(&mut floor);
+    FloorFact::Good(Box::new(FloorWriter::new().finish(floor, &[], &mut Vec::new())))
+}
+
+#[test]
+fn a_log_that_was_truncated_goes_on_from_its_floor() {
+    let facts = truncated(floor(|_| ()));
+    let plan = used(&facts, Mode::Strict);
+    assert_eq!(plan.floor, (SegmentNumber::new(1), Position::new(10)));
+    // One that is ahead belongs to a retention that did not come to store.meta.
+    used(&truncated(floor(|floor| floor.segment = SegmentNumber::new(3))), Mode::Strict);
+    let changes: [fn(&mut Floor); 2] = [|floor| floor.position = Position::new(9), |floor| floor.chain ^= 1];
+    for change in changes {
+        check_inconsistent(&truncated(floor(change)), "does not continue floor");
+    }
+    check_inconsistent(&truncated(floor(|floor| floor.log_id = other_log())), "floor belongs to log");
+    let mut facts = truncated(floor(|_| ()));
+    facts.meta = Some(Ok(StoreMeta { floor: SegmentNumber::new(1), floor_base: Position::new(9), ..meta(1) }));
+    check_inconsistent(&facts, "store.meta says");
+}
+
+#[test]
+fn a_floor_that_does_not_know_what_was_removed_is_damage() {
+    check_damage(&truncated(FloorFact::Missing), 1, "it is missing");
+    check_damage(&truncated(FloorFact::Bad(FloorFault::Header)), 1, "header is damaged");
+    check_damage(&truncated(floor(|floor| floor.segment = SegmentNumber::FIRST)), 1, "not all that was");
+    let newer = decide(&truncated(FloorFact::Bad(FloorFault::Newer)), Mode::Lenient);
+    assert!(matches!(newer, Err(OpenError::Newer { .. })), "{newer:?}");
+    // Nobody needs one as long as everything is there.
+    let mut facts = whole();
+    facts.floor = FloorFact::Bad(FloorFault::Header);
+    used(&facts, Mode::Strict);
 }
 
 #[test]
