@@ -48,6 +48,8 @@ impl ContentType {
     pub const JSON: ContentType = ContentType(1);
     /// Plain text, in UTF-8.
     pub const TEXT: ContentType = ContentType(2);
+    /// Encrypted with the key of a subject; see [`subject`](crate::subject).
+    pub const ENCRYPTED: ContentType = ContentType(3);
 
     /// The content type with this number; 128 and above are free for applications.
     pub const fn new(number: u8) -> ContentType {

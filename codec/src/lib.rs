@@ -42,6 +42,7 @@ pub mod scan;
 mod seal;
 mod segment;
 mod snapshot;
+pub mod subject;
 #[cfg(test)]
 mod testing;
 mod watermark;
@@ -61,7 +62,9 @@ pub use ids::{Epoch, EventId, LogId, ParseIdError, Position, SegmentNumber, Stre
 pub use made::{IdMaker, MadeIds};
 pub use mark::Mark;
 pub use meta::{META_FILE_LEN, META_SLOT_LEN, MetaFault, StoreMeta};
-pub use name::{EventType, FileName, IdempotencyKey, IntoName, NameError, NameProblem, SourceName, StreamId, Tag};
+pub use name::{
+    EventType, FileName, IdempotencyKey, IntoName, NameError, NameProblem, SourceName, StreamId, Subject, Tag,
+};
 pub use roaring::RoaringBitmap;
 pub use seal::{SEAL_LEN, Seal, TRAILER_LEN, Trailer, index_len, seal_room};
 pub use segment::{FORMAT_MAJOR, FORMAT_MINOR, HeaderFault, SEGMENT_HEADER_LEN, SEGMENT_MAGIC, SegmentHeader};

@@ -251,6 +251,13 @@ name!(
     check
 );
 name!(
+    /// Whom personal data is about, such as `customer-42`: 1 to 255 bytes.
+    Subject,
+    "subject",
+    255,
+    check
+);
+name!(
     /// A foreign source whose progress is tracked in the log: 1 to 255 bytes.
     SourceName,
     "source name",

@@ -64,6 +64,8 @@ mod read;
 mod report;
 mod retain;
 mod shown;
+#[cfg(feature = "shred")]
+pub mod shred;
 mod stats;
 pub mod storage;
 mod store;

@@ -20,7 +20,7 @@ pub(crate) struct Args {
 }
 
 const AFTER_HELP: &str = "\
-All commands but `import` and `demo` only read. They work while another process
+All commands but `import`, `demo` and `keys --destroy` only read. They work while another process
 writes to the store, and on a copy of it.
 
 Exit codes:
@@ -83,6 +83,9 @@ pub(crate) enum Command {
         /// The events that were appended with this idempotency key
         #[arg(long)]
         key: Option<String>,
+        /// Show what was encrypted with the keys of this ring
+        #[arg(long, value_name = "RING")]
+        keys: Option<PathBuf>,
     },
 
     /// Print events: all, or those of some types, tags, streams, and times
@@ -120,6 +123,19 @@ pub(crate) enum Command {
     Verify {
         /// The store, or a copy of one
         store: PathBuf,
+    },
+
+    /// List the keys of a ring, or destroy one, so that what it encrypted cannot be read any more
+    #[command(after_help = KEYS_HELP)]
+    Keys {
+        /// The directory of the ring
+        ring: PathBuf,
+        /// Destroy the key of this subject. It cannot be undone
+        #[arg(long, value_name = "SUBJECT")]
+        destroy: Option<String>,
+        /// Yes, for ever
+        #[arg(long, requires = "destroy")]
+        yes: bool,
     },
 
     /// Show what the bytes of segment files mean, frame by frame; and what index files hold
@@ -218,6 +234,9 @@ pub(crate) struct ReadArgs {
     /// Newest first
     #[arg(long)]
     pub(crate) backward: bool,
+    /// Show what was encrypted with the keys of this ring
+    #[arg(long, value_name = "RING")]
+    pub(crate) keys: Option<PathBuf>,
 }
 
 /// How to torture, and how long.
@@ -308,6 +327,16 @@ This tries the engine, not your data: it touches no file of yours.";
 const GET_HELP: &str = "\
 It prints what `annals read` would print of these events. When there is none, it says so, and ends
 with exit code 1.";
+
+const KEYS_HELP: &str = "\
+A ring holds a key for each subject, a customer or whoever else events are about. The program that
+embeds the store encrypts payloads and metadata with them. A destroyed key makes them unreadable
+wherever they are: in the log, in its backups, in what was archived. Backups of a store leave rings out; where
+you keep a copy of a ring, the key has to be destroyed in the copy, too.
+
+  annals keys RING                                     lists them
+  annals keys RING --destroy customer-42 --yes         destroys one
+  annals read STORE --keys RING                        shows what can be read";
 
 const READ_HELP: &str = "\
 A TIME is one of

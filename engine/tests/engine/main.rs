@@ -48,6 +48,7 @@ mod processes;
 mod queries;
 mod recovery_rules;
 mod retention;
+mod shred;
 mod subscriptions;
 mod support;
 mod write_path;

@@ -4,8 +4,14 @@
 //!        1  2026-01-02T03:04:05.678Z  loan-173688 @1  A_SUBMITTED  {"amount_requested":20000,…
 //! position  recorded                  stream, version type         data
 //! ```
+//!
+//! With a ring of keys, what was encrypted with one of them is shown as it was, and where the key was destroyed,
+//! that it was.
 
-use annals::{Event, ReadError, Reader};
+use std::path::Path;
+
+use annals::shred::{Content, KeyRing};
+use annals::{ContentType, Event, ReadError, Reader};
 
 use crate::exit::{Exit, Failure};
 use crate::human::{preview, printable};
@@ -26,6 +32,7 @@ pub(super) struct Printing<'a> {
     pub(super) skip_damaged: bool,
     /// Whether the events are printed as `import` takes them, whoever reads.
     pub(super) as_lines: bool,
+    keys: Option<KeyRing>,
     line: Vec<u8>,
     exit: Exit,
 }
@@ -33,7 +40,13 @@ pub(super) struct Printing<'a> {
 impl<'a> Printing<'a> {
     pub(super) fn new(out: &'a mut Out, skip_damaged: bool) -> Printing<'a> {
         let as_lines = out.is_json();
-        Printing { out, skip_damaged, as_lines, line: Vec::new(), exit: Exit::Fine }
+        Printing { out, skip_damaged, as_lines, keys: None, line: Vec::new(), exit: Exit::Fine }
+    }
+
+    /// Also shows what was encrypted with the keys of the ring in `dir`, if one is given.
+    pub(super) fn decrypting(mut self, dir: Option<&Path>) -> Result<Printing<'a>, Failure> {
+        self.keys = dir.map(super::keys::for_reading).transpose()?;
+        Ok(self)
     }
 
     /// Prints the events as long as `more` says so; it sees each before it is printed.
@@ -61,6 +74,32 @@ impl<'a> Printing<'a> {
 
     /// Prints one event.
     pub(super) fn event(&mut self, event: &Event<'_>) -> Result<(), Failure> {
+        let Some(keys) = self.keys.as_ref().filter(|_| event.content_type == ContentType::ENCRYPTED) else {
+            return self.as_it_is(event);
+        };
+        match keys.decrypt(event) {
+            Ok(Content::Readable(content)) => self.as_it_is(&Event {
+                data: &content.data,
+                metadata: content.metadata.as_deref(),
+                content_type: content.content_type,
+                ..*event
+            }),
+            // Programs see from its content type that it is encrypted still.
+            Ok(Content::Shredded { .. }) if self.as_lines => self.as_it_is(event),
+            Ok(Content::Shredded { destroyed_at }) => {
+                let data = format!("(cannot be read any more: its key was destroyed {})", time::show(destroyed_at));
+                self.as_it_is(&Event { data: data.as_bytes(), ..*event })
+            }
+            Err(error) => {
+                self.out.flush()?;
+                let what = format!("cannot decrypt the event at position {}", event.position);
+                self.exit = Failure::findings(what).because(&error).next("going on").tell(self.out.is_json());
+                self.as_it_is(event)
+            }
+        }
+    }
+
+    fn as_it_is(&mut self, event: &Event<'_>) -> Result<(), Failure> {
         if self.as_lines {
             self.line.clear();
             ndjson::write_event(&mut self.line, event);

@@ -6,6 +6,7 @@ mod events;
 mod export;
 mod get;
 mod import;
+mod keys;
 mod read;
 mod stats;
 mod streams;
@@ -42,7 +43,8 @@ fn dispatch(command: Command, out: &mut Out) -> Ended {
             import::run(&store, &options, &input, source, batch, out)
         }
         Command::Export { store, after, until, skip_damaged } => export::run(&store, after, until, skip_damaged, out),
-        Command::Get { store, place, key } => get::run(&store, place, key.as_deref(), out),
+        Command::Get { store, place, key, keys } => get::run(&store, place, key.as_deref(), keys.as_deref(), out),
+        Command::Keys { ring, destroy, yes } => keys::run(&ring, destroy.as_deref(), yes, out),
         Command::Read(args) => read::run(&args, out),
         Command::Tail { store, lines, follow } => tail::run(&store, lines, follow, out),
         Command::Streams { store, prefix } => streams::run(&store, &prefix, out),

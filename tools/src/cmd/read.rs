@@ -29,7 +29,7 @@ pub(crate) fn run(args: &ReadArgs, out: &mut Out) -> Ended {
         range.after = first.map_or(range.until, |event| event.position().before());
     }
     let reader = range.reader(&store, &query, args.backward)?;
-    let mut printing = Printing::new(out, true);
+    let mut printing = Printing::new(out, true).decrypting(args.keys.as_deref())?;
     printing.all(reader.limit(args.limit.unwrap_or(u64::MAX)), |_| true)?;
     Ok(printing.exit())
 }
