@@ -77,18 +77,20 @@ impl<'a> Printing<'a> {
         let Some(keys) = self.keys.as_ref().filter(|_| event.content_type == ContentType::ENCRYPTED) else {
             return self.as_it_is(event);
         };
+        let mut shown = *event;
         match keys.decrypt(event) {
-            Ok(Content::Readable(content)) => self.as_it_is(&Event {
-                data: &content.data,
-                metadata: content.metadata.as_deref(),
-                content_type: content.content_type,
-                ..*event
-            }),
+            Ok(Content::Readable(content)) => {
+                shown.data = &content.data;
+                shown.metadata = content.metadata.as_deref();
+                shown.content_type = content.content_type;
+                self.as_it_is(&shown)
+            }
             // Programs see from its content type that it is encrypted still.
             Ok(Content::Shredded { .. }) if self.as_lines => self.as_it_is(event),
             Ok(Content::Shredded { destroyed_at }) => {
                 let data = format!("(cannot be read any more: its key was destroyed {})", time::show(destroyed_at));
-                self.as_it_is(&Event { data: data.as_bytes(), ..*event })
+                shown.data = data.as_bytes();
+                self.as_it_is(&shown)
             }
             Err(error) => {
                 self.out.flush()?;

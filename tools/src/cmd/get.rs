@@ -11,13 +11,7 @@ use crate::human::count;
 use crate::open;
 use crate::out::Out;
 
-pub(crate) fn run(
-    path: &Path,
-    place: Option<Place>,
-    key: Option<&str>,
-    keys: Option<&Path>,
-    out: &mut Out,
-) -> Ended {
+pub(crate) fn run(path: &Path, place: Option<Place>, key: Option<&str>, keys: Option<&Path>, out: &mut Out) -> Ended {
     if let Some(key) = key {
         IdempotencyKey::new(key).map_err(|error| Failure::usage(format!("--key {key:?}")).because(&error))?;
     }
@@ -49,7 +43,10 @@ fn appended_with(store: &EventStore, key: &str, mut printing: Printing<'_>) -> E
     let appended = found.ok_or_else(|| Failure::findings(format!("nothing was appended with the key {key:?}")))?;
     if appended.first > appended.last {
         let last = count(appended.last.get());
-        note(printing.out.is_json(), &format!("the append with the key {key:?} held no events; the log ended at {last} then"));
+        note(
+            printing.out.is_json(),
+            &format!("the append with the key {key:?} held no events; the log ended at {last} then"),
+        );
         return Ok(Exit::Fine);
     }
     printing.all(store.read_all(appended.first.before()).until(appended.last), |_| true)?;

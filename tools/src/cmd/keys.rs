@@ -74,7 +74,9 @@ fn list(ring: &Path, out: &mut Out) -> Ended {
         damaged => {
             let what = format!("{} cannot be used", counted(damaged as u64, "key"));
             out.flush()?;
-            Ok(Failure::findings(what).next("bring them back from a copy of the ring, or destroy them").tell(out.is_json()))
+            Ok(Failure::findings(what)
+                .next("bring them back from a copy of the ring, or destroy them")
+                .tell(out.is_json()))
         }
     }
 }
@@ -82,12 +84,9 @@ fn list(ring: &Path, out: &mut Out) -> Ended {
 fn row(key: String, status: KeyStatus) -> Row {
     let row = Row { key, status: "damaged", subject: None, created_at: None, destroyed_at: None, problem: None };
     match status {
-        KeyStatus::Live { subject, created_at } => Row {
-            status: "live",
-            subject: Some(subject.to_string()),
-            created_at: Some(time::show(created_at)),
-            ..row
-        },
+        KeyStatus::Live { subject, created_at } => {
+            Row { status: "live", subject: Some(subject.to_string()), created_at: Some(time::show(created_at)), ..row }
+        }
         KeyStatus::Destroyed { destroyed_at } => {
             Row { status: "destroyed", destroyed_at: Some(time::show(destroyed_at)), ..row }
         }
@@ -102,12 +101,17 @@ fn destroy_one(ring: &Path, subject: &str, out: &mut Out) -> Ended {
     let keys = KeyRing::open(ring).map_err(|error| failed(ring, &error))?;
     let destroyed = keys.destroy(subject).map_err(|error| failed(ring, &error))?;
     if !destroyed {
-        return Err(Failure::findings(format!("the ring has no key for {subject:?}")).next("`annals keys RING` lists them"));
+        return Err(
+            Failure::findings(format!("the ring has no key for {subject:?}")).next("`annals keys RING` lists them")
+        );
     }
     if out.is_json() {
         out.object(&Destroyed { subject, destroyed })?;
     } else {
-        out.say(format_args!("The key of {} is destroyed. What it encrypted cannot be read any more.", printable(subject)))?;
+        out.say(format_args!(
+            "The key of {} is destroyed. What it encrypted cannot be read any more.",
+            printable(subject)
+        ))?;
     }
     Ok(Exit::Fine)
 }
