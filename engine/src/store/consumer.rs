@@ -256,7 +256,8 @@ impl Consumer {
     /// Keeps that everything up to `position` is finished. When this returns that survives a power loss.
     ///
     /// Takes a write and a sync, and before that a sync of the log when the events up to there are not durable yet:
-    /// once for many events is better than after each. Where it is already costs nothing.
+    /// once for many events is better than after each. Where it is already costs nothing, but for the first time after
+    /// an open.
     ///
     /// # Errors
     ///
@@ -285,7 +286,8 @@ impl Consumer {
         if state.is_removed {
             return Err(KeepError::NoConsumer { consumer: self.name.to_string() });
         }
-        if position == checkpoint {
+        // One that was only read may be in the cache alone: whoever wrote it may have died before the sync.
+        if position == checkpoint && state.file.is_some() {
             return Ok(());
         }
         if position < checkpoint && !may_go_back {

@@ -115,6 +115,35 @@ fn buffered_events_are_made_durable_before_the_checkpoint_that_speaks_of_them() 
 }
 
 #[test]
+fn a_checkpoint_that_was_only_read_is_made_durable_when_it_is_asked_for_again() {
+    // Whoever wrote it died between the name and its sync: the next process sees it in the cache.
+    let disk = SimDisk::new(7);
+    let store = open(&disk);
+    append(&store, 2);
+    let mailer = store.consumer("mailer").unwrap();
+    drop((mailer, store));
+    let disk = disk.after_kill();
+    let store = open(&disk);
+    let mailer = store.consumer("mailer").unwrap();
+    // Its temporary file is made, written and synced, and renamed; the folder is not synced any more.
+    disk.stop_at(disk.operations() + 4);
+    assert!(mailer.checkpoint(pos(2)).is_err());
+    drop((mailer, store));
+    let disk = disk.after_kill();
+    let store = open(&disk);
+    let mailer = store.consumer("mailer").unwrap();
+    assert_eq!(mailer.position(), pos(2), "the story is the one that is meant");
+    assert_eq!(
+        open(&disk.after_power_loss(PowerLoss::KeepLeast, 0)).consumer("mailer").unwrap().position(),
+        Position::START,
+        "nobody was told that it stays"
+    );
+    mailer.checkpoint(pos(2)).unwrap();
+    let left = disk.after_power_loss(PowerLoss::KeepLeast, 0);
+    assert_eq!(open(&left).consumer("mailer").unwrap().position(), pos(2));
+}
+
+#[test]
 fn a_store_that_cannot_make_events_durable_keeps_no_checkpoint_of_them() {
     let disk = SimDisk::new(1);
     let store = open(&disk);
