@@ -65,12 +65,22 @@ pub enum Bug {
     MetaBeforeFloor,
     /// Segments are removed while `store.meta` may still count on them.
     UnlinkBeforeMeta,
+    /// Who waits for the log to grow is not told when it does.
+    WakeUpLost,
+    /// A consumer keeps a position that is only written.
+    CheckpointAheadOfDisk,
+    /// A snapshot is taken of what is only written.
+    SnapshotAheadOfDisk,
+    /// The same, and when it is newer than the log it is used all the same.
+    SnapshotNewerThanLog,
+    /// What a handler has changed before it failed stays, and the position does not move.
+    StateWithoutPosition,
 }
 
 impl Bug {
     /// All of them.
     #[cfg(feature = "planted-bugs")]
-    pub const ALL: [Bug; 25] = [
+    pub const ALL: [Bug; 30] = [
         Bug::NoFdatasync,
         Bug::AcknowledgedBeforeSync,
         Bug::NoDirectorySync,
@@ -96,6 +106,11 @@ impl Bug {
         Bug::FloorAfterUnlink,
         Bug::MetaBeforeFloor,
         Bug::UnlinkBeforeMeta,
+        Bug::WakeUpLost,
+        Bug::CheckpointAheadOfDisk,
+        Bug::SnapshotAheadOfDisk,
+        Bug::SnapshotNewerThanLog,
+        Bug::StateWithoutPosition,
     ];
 }
 
@@ -108,9 +123,9 @@ pub fn plant(bug: Bug) {
     PLANTED.store(bug as u8, std::sync::atomic::Ordering::SeqCst);
 }
 
-/// Whether this bug was planted.
+/// Whether this bug was planted. Public, because some are those of the crates above.
 #[cfg(feature = "planted-bugs")]
-pub(crate) fn has(bug: Bug) -> bool {
+pub fn has(bug: Bug) -> bool {
     PLANTED.load(std::sync::atomic::Ordering::Relaxed) == bug as u8
 }
 

@@ -59,10 +59,12 @@ mod fold;
 mod live;
 mod member;
 mod pass;
+mod planted;
 mod progress;
 mod reconstruct;
 mod shared;
 mod snapshot;
+mod stored;
 mod typed;
 mod upcast;
 
@@ -74,7 +76,8 @@ pub use fold::{Fold, HandlerError, HandlerResult, Handlers};
 pub use live::{LiveProjection, SharedPass};
 pub use reconstruct::{Reconstructed, UpTo, reconstruct_state};
 pub use shared::ProjectionStatus;
-pub use snapshot::IgnoredSnapshot;
+pub use snapshot::{IgnoredSnapshot, SnapshotNotes};
+pub use stored::{StoredProjection, StoredSnapshot, stored_projections, verify_snapshot};
 pub use typed::{Typed, TypedEvents, Unknown};
 pub use upcast::{CheckedUpcasters, UpcastError, Upcasters, Upcasting};
 

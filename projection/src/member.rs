@@ -8,6 +8,7 @@ use annals::{Event, Position, Query};
 use parking_lot::RwLockWriteGuard;
 
 use crate::error::{Fault, OnError, ProjectionError};
+use crate::planted::{self, Bug};
 use crate::progress::{Progress, Refused};
 use crate::shared::{Shared, check_history, skipped};
 
@@ -98,7 +99,8 @@ impl<'a, S: Clone + Send + Sync + 'static> Part<'a, S> {
     /// What is done about an event that was refused.
     fn refused(&mut self, event: &Event<'_>, refused: Refused) {
         let Part { shared, guard: Some(progress), attempts, .. } = self else { return };
-        let is_as_it_was = progress.restore(&shared.definition, &shared.store);
+        let is_as_it_was =
+            planted::has(Bug::StateWithoutPosition) || progress.restore(&shared.definition, &shared.store);
         let count = if attempts.0 == event.position { attempts.1 + 1 } else { 1 };
         *attempts = (event.position, count);
         let fault = Fault::new(event, refused, count);

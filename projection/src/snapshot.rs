@@ -17,10 +17,11 @@ use serde::Serialize;
 use serde::de::DeserializeOwned;
 
 use crate::error::{ProjectionError, Skipped, what_it_said};
+use crate::planted::{self, Bug};
 use crate::progress::Progress;
 
 /// The area of the store in which each projection has its folder.
-const AREA: &str = "snap";
+pub(crate) const AREA: &str = "snap";
 const EXTENSION: &str = ".snap";
 const DIGITS: usize = 20;
 
@@ -43,11 +44,25 @@ pub(crate) struct Plan<S> {
     decode: Decode<S>,
 }
 
-/// What is kept beside the state.
-#[derive(Default, serde::Deserialize, Serialize)]
-struct Notes {
-    handled: u64,
-    skipped: Vec<Skipped>,
+/// What is kept beside a state in its snapshot.
+#[derive(Clone, Debug, Default, Eq, PartialEq, serde::Deserialize, Serialize)]
+#[non_exhaustive]
+pub struct SnapshotNotes {
+    /// How many events were handed to the fold.
+    pub handled: u64,
+    /// The events that were left out.
+    pub skipped: Vec<Skipped>,
+}
+
+impl SnapshotNotes {
+    /// Reads the notes of a snapshot file.
+    ///
+    /// # Errors
+    ///
+    /// [`ProjectionError::State`] when they are none.
+    pub fn decode(notes: &[u8]) -> Result<SnapshotNotes, ProjectionError> {
+        serde_json::from_slice(notes).map_err(|error| ProjectionError::State(error.to_string()))
+    }
 }
 
 /// A snapshot that was not used, and why.
@@ -92,7 +107,7 @@ pub(crate) struct Snapshots {
 }
 
 /// The position in a snapshot's name; `None` for any other name.
-fn position_in(name: &str) -> Option<Position> {
+pub(crate) fn position_in(name: &str) -> Option<Position> {
     let digits = name.strip_suffix(EXTENSION)?;
     let is_plain = digits.len() == DIGITS && digits.bytes().all(|byte| byte.is_ascii_digit());
     digits.parse().ok().filter(|_| is_plain).map(Position::new)
@@ -148,18 +163,10 @@ impl Snapshots {
     ) -> Result<Progress<S>, String> {
         let bytes = self.folder.read(file).map_err(|error| error.to_string())?;
         let bytes = bytes.ok_or("it is gone")?;
-        let snapshot = Snapshot::decode(&bytes).map_err(|fault| fault.to_string())?;
-        if snapshot.name != &*self.name {
-            return Err(format!("it is of the projection {}", snapshot.name));
-        }
-        if snapshot.position() != position {
-            return Err(format!("it is of position {}", snapshot.position()));
-        }
+        let (snapshot, notes) = sound(self.folder.store(), &self.name, position, &bytes)?;
         if snapshot.schema_version != self.schema_version {
             return Err(format!("its schema has version {}, not {}", snapshot.schema_version, self.schema_version));
         }
-        self.folder.store().check_mark("the snapshot", &snapshot.mark).map_err(|error| error.to_string())?;
-        let notes: Notes = serde_json::from_slice(snapshot.notes).map_err(|error| error.to_string())?;
         let decode = || (plan.decode)(snapshot.payload, snapshot.codec);
         let state = std::panic::catch_unwind(decode).map_err(|panic| what_it_said(&*panic))??;
         Ok(Progress::resumed(state, position, notes.handled, notes.skipped))
@@ -167,7 +174,7 @@ impl Snapshots {
 
     /// Encodes what is to be kept.
     pub(crate) fn encode<S>(plan: &Plan<S>, progress: &Progress<S>) -> Result<Taken, ProjectionError> {
-        let notes = Notes { handled: progress.handled, skipped: progress.skipped.clone() };
+        let notes = SnapshotNotes { handled: progress.handled, skipped: progress.skipped.clone() };
         let notes = serde_json::to_vec(&notes).map_err(|error| ProjectionError::State(error.to_string()))?;
         let payload = (plan.encode)(&progress.state, plan.encoding).map_err(ProjectionError::State)?;
         Ok(Taken { position: progress.position, encoding: plan.encoding, notes, payload })
@@ -202,6 +209,28 @@ impl Snapshots {
         self.folder.remove(found.into_iter().map(|(_, name)| name))?;
         Ok(())
     }
+}
+
+/// A snapshot file whose bytes are whole, that is the one its name says, and of this history of the log. What its
+/// state means is for its projection to say.
+pub(crate) fn sound<'a>(
+    store: &EventStore,
+    name: &str,
+    position: Position,
+    bytes: &'a [u8],
+) -> Result<(Snapshot<'a>, SnapshotNotes), String> {
+    let snapshot = Snapshot::decode(bytes).map_err(|fault| fault.to_string())?;
+    if snapshot.name != name {
+        return Err(format!("it is of the projection {}", snapshot.name));
+    }
+    if snapshot.position() != position {
+        return Err(format!("it is of position {}", snapshot.position()));
+    }
+    if !planted::has(Bug::SnapshotNewerThanLog) {
+        store.check_mark("the snapshot", &snapshot.mark).map_err(|error| error.to_string())?;
+    }
+    let notes = SnapshotNotes::decode(snapshot.notes).map_err(|error| error.to_string())?;
+    Ok((snapshot, notes))
 }
 
 /// A state that is encoded and not written yet.

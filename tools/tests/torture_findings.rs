@@ -25,3 +25,9 @@ fn readers_see_what_a_recovery_has_shown_also_when_there_is_no_space_for_the_nex
 fn a_slot_of_store_meta_that_is_not_on_the_disk_yet_does_not_cost_the_other_one() {
     check_story("disk 41913: buffered b0, stop 18, kill / buffered a0, stop 3, lose random 60971");
 }
+
+#[test]
+fn a_checkpoint_that_was_only_read_is_made_durable_when_it_is_asked_for_again() {
+    check_story("disk 1: buffered c0, consume x 1, checkpoint x, stop 38, kill / checkpoint x, kill");
+    check_story("disk 1: buffered c0, consume x 1, checkpoint x, stop 38, kill / checkpoint x, lose least");
+}

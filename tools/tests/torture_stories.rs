@@ -217,6 +217,48 @@ fn a_batch_larger_than_a_segment_goes_into_the_prepared_successor() {
     check_story("sync a30000, maintain, sync a90000, maintain");
 }
 
+// Those who follow the log.
+
+#[test]
+fn a_consumer_is_given_each_event_once_from_its_checkpoint_on() {
+    check_story("buffered a10 b600, consume x 2, checkpoint x, buffered c10 a1, consume x 1, reopen, consume x 9");
+}
+
+#[test]
+fn consumers_of_one_type_keep_their_own_pace() {
+    check_story("sync a10 b10 c10, consume x 9, checkpoint x, consume y 1, checkpoint y, buffered a700, checkpoint y");
+}
+
+#[test]
+fn a_checkpoint_over_a_roll_is_of_one_history() {
+    check_story("buffered a30000, consume x 1, buffered a30000 b3, consume x 9, checkpoint x");
+}
+
+#[test]
+fn a_projection_resumes_with_the_state_of_its_position() {
+    check_story("buffered a1 b1 c600, fold p, buffered a5, snapshot p, reopen, sync b1 b2, fold p");
+}
+
+#[test]
+fn a_projection_of_one_type_passes_what_is_not_for_it() {
+    check_story("sync a1 b1 c1, fold q, buffered a5 b5 c5, fold q, reopen, fold q");
+}
+
+#[test]
+fn a_handler_that_fails_leaves_state_and_position_where_they_were() {
+    check_story("sync a1 b1 c1, stumble p, buffered a5 b5 c5, stumble p, reopen, stumble p");
+}
+
+#[test]
+fn what_starts_over_finds_no_older_snapshot() {
+    check_story("sync a1 b1 c1, fold p, rebuild p, buffered a1, snapshot p, rebuild p");
+}
+
+#[test]
+fn who_waits_is_woken_by_what_was_appended() {
+    check_story("await sync a10, await buffered b700, await sync a1 bank=3, await sync bank=4");
+}
+
 // At random.
 
 #[test]
@@ -232,5 +274,8 @@ fn stories_at_random_break_no_promise_and_everything_goes_wrong_in_them() {
     for (what, count) in counts {
         assert!(count.met > 50 && count.mattered > 20, "{what}: {count:?}");
     }
+    let followers = tally.followers;
+    assert!(followers.given > 500 && followers.checkpoints > 300 && followers.snapshots > 200, "{followers:?}");
+    assert!(followers.stumbled > 100 && followers.resumed > 300 && followers.woken > 100, "{followers:?}");
     assert!(tally.torn_tails > 100 && tally.finished_rolls > 20 && tally.finished_creations > 100, "{tally:?}");
 }

@@ -22,6 +22,7 @@ use super::{EventStore, Role};
 use crate::error::{KeepError, SubscribeError};
 use crate::log::names;
 use crate::log::small_files::{list_whole, read_whole, write_all, write_whole};
+use crate::planted::{self, Bug};
 use crate::query::Query;
 use crate::stats::ConsumerInfo;
 use crate::storage::{File, Storage};
@@ -293,7 +294,7 @@ impl Consumer {
         if position < checkpoint && !may_go_back {
             return Err(KeepError::GoesBack { consumer: self.name.to_string(), position, checkpoint });
         }
-        let mark = self.store.mark(position)?;
+        let mark = self.store.durable_mark(position, planted::has(Bug::CheckpointAheadOfDisk))?;
         let written_at = self.store.inner.options.clock.now();
         let next = Checkpoint { sequence: state.checkpoint.sequence + 1, written_at, mark };
         let storage = &*self.store.inner.storage;

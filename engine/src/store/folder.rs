@@ -59,18 +59,74 @@ impl EventStore {
     /// # Ok::<(), Box<dyn std::error::Error>>(())
     /// ```
     pub fn folder(&self, area: impl IntoName<FileName>, name: impl IntoName<FileName>) -> Result<Folder, KeepError> {
-        let (area, name) = (area.into_name()?, name.into_name()?);
-        let dir = format!("{area}/{name}");
-        let own = [names::SEGMENTS, names::INDEXES, names::QUARANTINE, names::CONSUMERS, names::META, names::WATERMARK];
-        if own.iter().chain(&["LOCK", names::FLOOR]).any(|own| area.eq_ignore_ascii_case(own)) {
-            return Err(KeepError::InUse { what: area.to_string() });
-        }
+        let dir = dir_of(&area.into_name()?, &name.into_name()?)?;
         let is_writable = matches!(self.inner.role, Role::Writer(_));
         if is_writable && !self.inner.folders.in_use.lock().insert(dir.to_ascii_lowercase()) {
             return Err(KeepError::InUse { what: dir });
         }
         Ok(Folder { store: self.clone(), dir, is_writable })
     }
+
+    /// The same folder, to look into it only: also beside the one who writes it.
+    ///
+    /// # Errors
+    ///
+    /// As [`folder`](EventStore::folder), but never because it is in use.
+    pub fn folder_to_read(
+        &self,
+        area: impl IntoName<FileName>,
+        name: impl IntoName<FileName>,
+    ) -> Result<Folder, KeepError> {
+        let dir = dir_of(&area.into_name()?, &name.into_name()?)?;
+        Ok(Folder { store: self.clone(), dir, is_writable: false })
+    }
+
+    /// The names of the folders in an area, in order; none, when nobody has written there.
+    ///
+    /// # Errors
+    ///
+    /// [`KeepError::Io`]; [`KeepError::InvalidName`], [`KeepError::InUse`] for an area that the store keeps for itself.
+    ///
+    /// # Example
+    ///
+    /// ```
+    /// use annals::{EventStore, Options};
+    ///
+    /// let store = EventStore::in_memory(&Options::new())?;
+    /// for name in ["yearly", "monthly"] {
+    ///     store.folder("reports", name)?.write("2026", b"42 orders")?;
+    /// }
+    /// assert_eq!(store.folders("reports")?, ["monthly", "yearly"]);
+    /// assert_eq!(store.folder_to_read("reports", "yearly")?.names()?, ["2026"]);
+    /// # Ok::<(), Box<dyn std::error::Error>>(())
+    /// ```
+    pub fn folders(&self, area: impl IntoName<FileName>) -> Result<Vec<String>, KeepError> {
+        let area = area.into_name()?;
+        is_free(&area)?;
+        let storage = &*self.inner.storage;
+        let mut found = list_whole(storage, &area).map_err(|error| KeepError::Io {
+            action: "list",
+            path: storage.describe(&area),
+            source: Arc::new(error),
+        })?;
+        found.retain(|name| FileName::new(name.as_str()).is_ok());
+        Ok(found)
+    }
+}
+
+/// Where a folder lies.
+fn dir_of(area: &FileName, name: &FileName) -> Result<String, KeepError> {
+    is_free(area)?;
+    Ok(format!("{area}/{name}"))
+}
+
+/// Whether an area is not one of the store's own.
+fn is_free(area: &FileName) -> Result<(), KeepError> {
+    let own = [names::SEGMENTS, names::INDEXES, names::QUARANTINE, names::CONSUMERS, names::META, names::WATERMARK];
+    if own.iter().chain(&["LOCK", names::FLOOR]).any(|own| area.eq_ignore_ascii_case(own)) {
+        return Err(KeepError::InUse { what: area.to_string() });
+    }
+    Ok(())
 }
 
 impl Drop for Folder {

@@ -5,6 +5,7 @@ use annals_codec::{Mark, Position};
 use super::{EventStore, Role};
 use crate::error::{KeepError, ReadError};
 use crate::index::find::mark_of;
+use crate::planted::{self, Bug};
 
 impl EventStore {
     /// What identifies the history of the log up to a position; to be kept beside what was made of the events
@@ -35,9 +36,16 @@ impl EventStore {
     /// # Ok::<(), Box<dyn std::error::Error>>(())
     /// ```
     pub fn mark(&self, position: Position) -> Result<Mark, KeepError> {
+        let is_durable = planted::has(Bug::SnapshotAheadOfDisk) || planted::has(Bug::SnapshotNewerThanLog);
+        self.durable_mark(position, is_durable)
+    }
+
+    /// As [`mark`](EventStore::mark), unless it is said to be durable already.
+    pub(super) fn durable_mark(&self, position: Position, is_durable: bool) -> Result<Mark, KeepError> {
         let mark = self.mark_as_it_is(position)?;
         if let Role::Writer(side) = &self.inner.role
             && position > self.inner.published.durable()
+            && !is_durable
         {
             side.commit.flush().map_err(KeepError::NotDurable)?;
         }

@@ -3,6 +3,7 @@
 use annals::storage::sim::{PowerLoss, SimDisk};
 use annals::{AppendError, Durability, EventStore, Outcome};
 
+use super::followers;
 use super::model::{Batch, End, Model};
 use super::oracle;
 use super::tally::Tally;
@@ -24,6 +25,7 @@ pub(super) fn aftermath(disk: &SimDisk, model: &Model, end: End, tally: &mut Tal
     let shown = oracle::check(&store, &model, model.least(end))?;
     tally.recovered(&model, shown, end, store.recovery_report());
     model.recovered(shown);
+    tally.followers.resumed += followers::check(&store, &mut model)?;
 
     // What was shown is durable, without a close. It needs no check of its own: the disk after it is judged below.
     let cut = disk.after_power_loss(PowerLoss::KeepLeast, 0);
@@ -66,6 +68,8 @@ pub(super) fn aftermath(disk: &SimDisk, model: &Model, end: End, tally: &mut Tal
     let store = must_open(&cut)?;
     tally.opens += 1;
     oracle::check(&store, &model, model.len())?;
+    followers::check(&store, &mut model)?;
+    model.followers.follow_to_the_end(&store, &model)?;
     Ok(shown)
 }
 

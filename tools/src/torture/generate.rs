@@ -73,6 +73,8 @@ enum Mood {
     Restless,
     /// Batches that are asked for again.
     Retries,
+    /// Those who follow the log.
+    Followed,
 }
 
 struct Generator<'a, C> {
@@ -87,6 +89,10 @@ struct Generator<'a, C> {
 pub fn story(choices: &mut impl Choices) -> Story {
     let disk = choices.below(1 << 16);
     let mut generator = Generator::new(choices);
+    // One story in four. It takes no choice of its own, so that the other three stay as they are.
+    if disk % 4 == 3 {
+        generator.mood = Mood::Followed;
+    }
     let lives = match generator.mood {
         Mood::Restless => 2 + generator.choices.below(3),
         _ => 1 + generator.choices.below(3),
@@ -99,7 +105,12 @@ pub fn story(choices: &mut impl Choices) -> Story {
 pub fn steps(choices: &mut impl Choices) -> Vec<Step> {
     let count = 1 + choices.below(5);
     let mut generator = Generator::new(choices);
-    (0..count).map(|_| generator.step()).collect()
+    let mut steps: Vec<Step> = (0..count).map(|_| generator.step()).collect();
+    if generator.choices.chance(25) {
+        generator.mood = Mood::Followed;
+        steps.extend((0..3).map(|_| generator.step()));
+    }
+    steps
 }
 
 impl<C: Choices> Generator<'_, C> {
@@ -120,7 +131,11 @@ impl<C: Choices> Generator<'_, C> {
     }
 
     fn life(&mut self, is_first: bool) -> Life {
-        let count = self.choices.below(if self.mood == Mood::Restless { 3 } else { 7 });
+        let count = self.choices.below(match self.mood {
+            Mood::Restless => 3,
+            Mood::Followed => 12,
+            _ => 7,
+        });
         let steps: Vec<Step> = (0..count).map(|_| self.step()).collect();
         // About as many as there are: making the store takes 17, opening one 5, most steps 3 at most.
         let operations = if is_first { 20 } else { 6 } + 3 * count;
@@ -167,6 +182,7 @@ impl<C: Choices> Generator<'_, C> {
             (Mood::Full, 0..25) => return Step::Space(Some(self.choices.below(6))),
             (Mood::Full, 25..35) | (Mood::Retries, 0..5) => return Step::Flush,
             (Mood::Full, 35..40) => return Step::Space(None),
+            (Mood::Followed, 0..55) => return self.follow(),
             (Mood::Retries, 5..25) if self.batches > 0 => return Step::Again(1 + self.choices.below(self.batches)),
             _ => {}
         }
@@ -198,6 +214,24 @@ impl<C: Choices> Generator<'_, C> {
             94 => Step::Reopen,
             95 | 96 => Step::Space(Some(self.choices.below(6))),
             _ => Step::Maintain,
+        }
+    }
+
+    fn follow(&mut self) -> Step {
+        let consumer = if self.choices.chance(60) { "x" } else { "y" };
+        let projection = if self.choices.chance(60) { "p" } else { "q" };
+        match self.choices.below(20) {
+            0..5 => Step::Consume(consumer, 1 + self.choices.below(5)),
+            5..9 => Step::Checkpoint(consumer),
+            9..13 => Step::Fold(projection, false),
+            13..15 => Step::Fold(projection, true),
+            15 | 16 => Step::Snapshot(projection),
+            17 => Step::Rebuild(projection),
+            18 => {
+                let durability = if self.choices.chance(50) { Durability::Sync } else { Durability::Buffered };
+                Step::Await(self.batch(durability))
+            }
+            _ => Step::Reopen,
         }
     }
 

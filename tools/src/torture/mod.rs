@@ -7,7 +7,7 @@
 //!                shrink ◄───────────────────────────────────────── violation
 //! ```
 //!
-//! The promises that are checked at every opening are [`Rule`]s, O1 to O10.
+//! The promises that are checked at every opening are [`Rule`]s, O1 to O12.
 //! The model is a list of batches; it knows nothing of files. A story is data with
 //! a text form, so that a finding is one line that can be pasted into a test.
 //!
@@ -23,6 +23,8 @@
 mod aftermath;
 mod caught;
 pub mod exhaustive;
+mod followers;
+mod following;
 pub mod generate;
 pub mod model;
 pub mod oracle;
@@ -37,7 +39,8 @@ mod tell;
 mod violation;
 
 pub(crate) use caught::tell_caught;
+pub use followers::Followers;
 pub use story::Story;
-pub use tally::{Count, Tally};
+pub use tally::{Count, FollowerCounts, Tally};
 pub use tell::{open, options, tell, tell_on};
 pub use violation::{Rule, Violation};

@@ -8,6 +8,7 @@ use std::ops::Range;
 
 use annals::{AppendError, Appended, BatchBuilder, Durability, EventId, EventStore, ExpectedVersion, NewEvent};
 
+use super::followers::Followers;
 use super::violation::{Rule, Violation, ensure};
 
 /// One batch. Its number is in every payload, so that no two batches look alike.
@@ -168,6 +169,8 @@ pub struct Model {
     dropped: Vec<u64>,
     /// A sync has failed: what was only written may be gone already.
     pub sync_failed: bool,
+    /// Who follows the log.
+    pub followers: Followers,
 }
 
 impl Model {

@@ -3,6 +3,7 @@
 use annals::storage::sim::SimDisk;
 use annals::{EventStore, OpenError, Position, ReadError, RecordedEvent};
 
+use super::followers;
 use super::model::{Batch, End, Model};
 use super::oracle;
 use super::tally::Tally;
@@ -58,7 +59,9 @@ fn judge(disk: &SimDisk, path: &str, model: &Model, tally: &mut Tally) -> Result
                     Err(_) => tally.rot.mattered += 1,
                 }
             }
-            read_on(&store, &events, tally)
+            read_on(&store, &events, tally)?;
+            tally.rot.mattered += followers::check_rotten(&store, model)?;
+            Ok(())
         }
         Err(OpenError::Io { action, path, source }) => Err(Violation::new(
             Rule::DamageIsTold,

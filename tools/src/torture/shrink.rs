@@ -3,6 +3,8 @@
 //! Greedy: whatever can be left out is left out, until nothing can be. Leaving
 //! out a step moves the operations behind it, so the trouble is looked for a little earlier, too.
 
+use std::time::{Duration, Instant};
+
 use super::caught::tell_caught;
 use super::story::{Ending, Step, Story, Trouble};
 use super::tally::Tally;
@@ -10,14 +12,16 @@ use super::violation::{Rule, Violation};
 
 /// How many times a story is told at most.
 const MOST: u32 = 20_000;
+/// For how long at most: one that waits for what never comes takes seconds.
+const LONGEST: Duration = Duration::from_secs(30);
 
 /// The shortest story found that breaks the rule, and how it does.
 pub(super) fn shrink(story: &Story, violation: &Violation) -> (Story, Violation) {
     let mut best = (story.clone(), violation.clone());
-    let mut left = MOST;
+    let (mut left, began) = (MOST, Instant::now());
     let mut smaller = candidates(&best.0);
     while let Some(candidate) = smaller.next() {
-        if left == 0 {
+        if left == 0 || began.elapsed() > LONGEST {
             break;
         }
         left -= 1;
@@ -93,7 +97,11 @@ fn shorten_step(step: &Step, add: &mut dyn FnMut(Step)) {
                 add(Step::Group(fewer));
             }
         }
-        Step::ConflictBehind(batch) | Step::RefusedBehind(batch) => add(Step::Commit(batch.clone())),
+        Step::ConflictBehind(batch) | Step::RefusedBehind(batch) | Step::Await(batch) => {
+            add(Step::Commit(batch.clone()));
+        }
+        Step::Consume(name, count) if *count > 1 => add(Step::Consume(name, count - 1)),
+        Step::Fold(name, true) => add(Step::Fold(name, false)),
         _ => {}
     }
     for index in 0..step.batches().len() {

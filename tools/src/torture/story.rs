@@ -22,6 +22,10 @@
 //! | `reader` | another opens it read-only, and looks |
 //! | `conflict a`, `fail-if a` | an append that must be refused: wrong version, failing condition |
 //! | `conflict-behind sync a1`, `refused-behind sync a1 key ids` | in one group with a durable batch that makes the others wrong |
+//! | `consume x 3`, `checkpoint x` | consumer `x` is given up to 3 events; it keeps how far it has come |
+//! | `fold p`, `stumble p` | projection `p` catches up; so it does, and its handler fails once on the way |
+//! | `snapshot p`, `rebuild p` | it takes a snapshot; it starts over |
+//! | `await sync a1` | a batch, while a subscription waits at the end of the log |
 //! | `space 3`, `space all` | 3 pages of 4 KiB are left on the disk; plenty are |
 //!
 //! | trouble | |
@@ -90,6 +94,18 @@ pub enum Step {
     FailIf(&'static str),
     /// A group of which the later ones cannot be, because of the first.
     RefusedBehind(Batch),
+    /// This consumer is given so many events.
+    Consume(&'static str, u64),
+    /// This consumer keeps how far it has come.
+    Checkpoint(&'static str),
+    /// This projection catches up; if it is said so, its handler fails once on the way.
+    Fold(&'static str, bool),
+    /// This projection takes a snapshot.
+    Snapshot(&'static str),
+    /// This projection starts over.
+    Rebuild(&'static str),
+    /// One batch, while a subscription waits for it.
+    Await(Batch),
     /// Closed, and opened again.
     Reopen,
     /// This many pages of 4 KiB are left on the disk; with `None` plenty.
@@ -154,7 +170,7 @@ impl Step {
     /// The batches that are told of.
     pub fn batches(&self) -> &[Batch] {
         match self {
-            Step::Commit(batch) | Step::ConflictBehind(batch) | Step::RefusedBehind(batch) => {
+            Step::Commit(batch) | Step::ConflictBehind(batch) | Step::RefusedBehind(batch) | Step::Await(batch) => {
                 std::slice::from_ref(batch)
             }
             Step::Group(batches) => batches,
@@ -164,7 +180,7 @@ impl Step {
 
     pub(super) fn batches_mut(&mut self) -> &mut [Batch] {
         match self {
-            Step::Commit(batch) | Step::ConflictBehind(batch) | Step::RefusedBehind(batch) => {
+            Step::Commit(batch) | Step::ConflictBehind(batch) | Step::RefusedBehind(batch) | Step::Await(batch) => {
                 std::slice::from_mut(batch)
             }
             Step::Group(batches) => batches,
@@ -215,6 +231,12 @@ impl fmt::Display for Step {
             Step::ConflictBehind(batch) => write!(f, "conflict-behind {}", Told(batch)),
             Step::FailIf(stream) => write!(f, "fail-if {stream}"),
             Step::RefusedBehind(batch) => write!(f, "refused-behind {}", Told(batch)),
+            Step::Consume(name, count) => write!(f, "consume {name} {count}"),
+            Step::Checkpoint(name) => write!(f, "checkpoint {name}"),
+            Step::Fold(name, stumbles) => write!(f, "{} {name}", if *stumbles { "stumble" } else { "fold" }),
+            Step::Snapshot(name) => write!(f, "snapshot {name}"),
+            Step::Rebuild(name) => write!(f, "rebuild {name}"),
+            Step::Await(batch) => write!(f, "await {}", Told(batch)),
             Step::Reopen => write!(f, "reopen"),
             Step::Space(None) => write!(f, "space all"),
             Step::Space(Some(pages)) => write!(f, "space {pages}"),
@@ -338,6 +360,15 @@ fn parse_life(text: &str, next: &mut u64) -> Result<Life, NoStory> {
             "fail-if" => Step::FailIf(stream(rest)?),
             "conflict-behind" => Step::ConflictBehind(parse_batch(rest, next)?),
             "refused-behind" => Step::RefusedBehind(parse_batch(rest, next)?),
+            "consume" => {
+                let (name, count) = rest.split_once(' ').ok_or_else(|| none(item))?;
+                Step::Consume(stream(name)?, number(count)?)
+            }
+            "checkpoint" => Step::Checkpoint(stream(rest)?),
+            "fold" | "stumble" => Step::Fold(stream(rest)?, word == "stumble"),
+            "snapshot" => Step::Snapshot(stream(rest)?),
+            "rebuild" => Step::Rebuild(stream(rest)?),
+            "await" => Step::Await(parse_batch(rest, next)?),
             "space" if rest == "all" => Step::Space(None),
             "space" => Step::Space(Some(number(rest)?)),
             _ => Step::Commit(parse_batch(item, next)?),
@@ -430,6 +461,9 @@ mod tests {
             "disk 1: group sync a1 + buffered b2 key, again 2, reopen, maintain, reader, close / space 3, space all, kill",
         );
         check_same("disk 1: conflict a, fail-if b, conflict-behind sync a1, refused-behind sync a1 key ids, kill");
+        check_same(
+            "disk 1: consume x 3, checkpoint x, fold p, stumble q, snapshot p, rebuild q, await buffered a1 key, kill",
+        );
         check_same("disk 1: stop 1, eio 2, full 3, short 4, short-full 5, read-eio 6, read-stale 7, lose least");
         check_same("disk 1: sync a1, rot 4711");
         for end in ["most", "random 5", "all-but 7", "only 8", "torn 9.2"] {

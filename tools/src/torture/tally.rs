@@ -28,6 +28,23 @@ impl Count {
     }
 }
 
+/// What those did who follow the log.
+#[derive(Clone, Copy, Debug, Default, Eq, PartialEq, Serialize)]
+pub struct FollowerCounts {
+    /// Events that consumers were given.
+    pub given: u64,
+    /// Checkpoints that were kept.
+    pub checkpoints: u64,
+    /// Snapshots that were kept.
+    pub snapshots: u64,
+    /// Handlers that failed, and whose projection went on.
+    pub stumbled: u64,
+    /// Checkpoints and snapshots from which somebody could go on after the end of a life.
+    pub resumed: u64,
+    /// Subscriptions that waited for an append, and were woken by it.
+    pub woken: u64,
+}
+
 /// What was done, and how often.
 #[derive(Clone, Debug, Default, Eq, PartialEq, Serialize)]
 pub struct Tally {
@@ -67,6 +84,8 @@ pub struct Tally {
     pub finished_rolls: u64,
     /// Stores whose making a recovery finished.
     pub finished_creations: u64,
+    /// Who followed the log.
+    pub followers: FollowerCounts,
 }
 
 impl Tally {
@@ -132,6 +151,13 @@ impl Tally {
         self.torn_tails += other.torn_tails;
         self.finished_rolls += other.finished_rolls;
         self.finished_creations += other.finished_creations;
+        let FollowerCounts { given, checkpoints, snapshots, stumbled, resumed, woken } = other.followers;
+        self.followers.given += given;
+        self.followers.checkpoints += checkpoints;
+        self.followers.snapshots += snapshots;
+        self.followers.stumbled += stumbled;
+        self.followers.resumed += resumed;
+        self.followers.woken += woken;
     }
 }
 

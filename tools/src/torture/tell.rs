@@ -10,6 +10,8 @@ use annals::{
 };
 
 use super::aftermath::aftermath;
+use super::followers;
+use super::following::{Following, Hindered, wait_for};
 use super::model::{Batch, End, Model};
 use super::oracle;
 use super::rot::rot;
@@ -115,6 +117,7 @@ enum Opened {
 }
 
 /// A life that is over, or about to be.
+#[expect(clippy::struct_excessive_bools, reason = "each is true or not, whatever the others are")]
 pub(super) struct Told {
     disk: SimDisk,
     pub(super) model: Model,
@@ -134,6 +137,10 @@ pub(super) struct Told {
     reads_fail: bool,
     /// Every batch that was told of so far, to ask for it again.
     known: Vec<Batch>,
+    /// Whether the disk is, or may become, nearly full.
+    may_be_full: bool,
+    /// Those who follow the log.
+    following: Following,
 }
 
 /// Lives one life on `disk`, whose life before ended so and left the model.
@@ -173,6 +180,8 @@ pub(super) fn live(
         met: Vec::new(),
         reads_fail,
         known,
+        may_be_full: was_full,
+        following: Following::default(),
     };
     let faults = life.troubles.len();
     told.open(before, faults, tally)?;
@@ -185,11 +194,14 @@ pub(super) fn live(
     }
     told.look_at_failed()?;
     if life.ending == Ending::Close && !disk.is_stopped() {
-        told.store = None;
+        told.let_go();
         tally.closes += 1;
     }
     told.met = disk.faults_met();
     told.model.sync_failed |= told.met.iter().any(|line| is_failed_sync(line));
+    if told.met.iter().any(|line| line.contains(" sync_dir snap") && !line.ends_with("ShortWrite")) {
+        told.model.followers.doubt_snapshots();
+    }
     let was_told = told.poisoned || told.was_full || told.opened != Opened::AtOnce;
     let harmless = told.met.iter().all(|line| line.ends_with("ShortWrite"));
     let excused = was_full || disk.is_stopped();
@@ -247,7 +259,7 @@ impl Told {
     /// Opens the store and checks it. Faults may keep it from opening, each once.
     fn open(&mut self, before: End, faults: usize, tally: &mut Tally) -> Result<(), Violation> {
         // Only sees that the disk is not locked any more.
-        self.store = None;
+        self.let_go();
         let mut left = faults;
         let store = loop {
             match open(&self.disk) {
@@ -279,6 +291,9 @@ impl Told {
         };
         tally.recovered(&self.model, shown, before, store.recovery_report());
         self.model.recovered(shown);
+        if !self.reads_fail && !self.disk.is_stopped() {
+            tally.followers.resumed += followers::check(&store, &mut self.model)?;
+        }
         self.opened = if left == faults && self.opened != Opened::Again { Opened::AtOnce } else { Opened::Again };
         self.poisoned = false;
         self.store = Some(store);
@@ -344,15 +359,59 @@ impl Told {
                 self.refused(refused, |error| matches!(error, AppendError::ConditionFailed { .. }))
             }
             Step::RefusedBehind(batch) => self.refused_behind(&store, batch),
+            Step::Await(batch) if self.reads_fail => self.commit(&store, batch, faults),
+            Step::Await(batch) => {
+                let disk = self.disk.clone();
+                wait_for(&store, &disk, &mut tally.followers, || self.commit(&store, batch, faults))
+            }
+            Step::Consume(..) | Step::Checkpoint(_) | Step::Fold(..) | Step::Snapshot(_) | Step::Rebuild(_) => {
+                self.follow(&store, step, tally)
+            }
             Step::Reopen => {
                 drop(store);
-                self.store = None;
+                self.let_go();
                 // Closing tells nobody that its sync has failed.
                 self.model.sync_failed |= self.disk.faults_met().iter().any(|line| is_failed_sync(line));
                 self.open(End::Kill, faults, tally)
             }
             Step::Space(pages) => {
                 self.disk.set_capacity(pages.map(|pages| self.disk.used() + pages * 4096));
+                Ok(())
+            }
+        }
+    }
+
+    /// Everybody lets go of the store.
+    fn let_go(&mut self) {
+        self.following = Following::default();
+        self.store = None;
+    }
+
+    /// Somebody who follows the log does something.
+    fn follow(&mut self, store: &EventStore, step: &Step, tally: &mut Tally) -> Result<(), Violation> {
+        // Of what cannot be read, nothing is learned.
+        if self.reads_fail {
+            return Ok(());
+        }
+        let Told { following, model, .. } = self;
+        let counts = &mut tally.followers;
+        let done = match *step {
+            Step::Consume(name, count) => following.consume(store, model, name, count, counts),
+            Step::Checkpoint(name) => following.checkpoint(store, model, name, counts),
+            Step::Fold(name, stumbles) => following.fold(store, model, name, stumbles, counts),
+            Step::Snapshot(name) => following.snapshot(store, model, name, counts),
+            Step::Rebuild(name) => following.rebuild(store, model, name, counts),
+            _ => Ok(()),
+        };
+        match done {
+            Ok(()) => Ok(()),
+            Err(Hindered::Broken(violation)) => Err(violation),
+            Err(Hindered::Refused { why, poisoned }) => {
+                let met = self.disk.faults_met();
+                let has_failed = met.iter().any(|line| !line.ends_with("ShortWrite"));
+                let may = has_failed || self.disk.is_stopped() || self.poisoned || self.may_be_full;
+                ensure!(may, FailuresAreTold, "nothing has failed, and it is told: {why}");
+                self.poisoned |= poisoned;
                 Ok(())
             }
         }

@@ -27,11 +27,15 @@ pub enum Rule {
     FailuresAreTold,
     /// O10: what a crash leaves is never called damage.
     CrashIsNotDamage,
+    /// O11: who follows the log is given every event once, in order, and in time; a checkpoint that was kept stays.
+    FollowersMissNothing,
+    /// O12: a state is that of its position, and what resumes is what would be built anew.
+    StateIsOfItsPosition,
 }
 
 impl Rule {
     /// All of them, in order.
-    pub const ALL: [Rule; 10] = [
+    pub const ALL: [Rule; 12] = [
         Rule::AcknowledgedStays,
         Rule::WholeOrAbsent,
         Rule::DroppedStaysGone,
@@ -42,11 +46,13 @@ impl Rule {
         Rule::OpeningRepeats,
         Rule::FailuresAreTold,
         Rule::CrashIsNotDamage,
+        Rule::FollowersMissNothing,
+        Rule::StateIsOfItsPosition,
     ];
 
-    /// Its short name, `O1` to `O10`.
+    /// Its short name, `O1` to `O12`.
     pub fn name(self) -> &'static str {
-        ["O1", "O2", "O3", "O4", "O5", "O6", "O7", "O8", "O9", "O10"][self as usize]
+        ["O1", "O2", "O3", "O4", "O5", "O6", "O7", "O8", "O9", "O10", "O11", "O12"][self as usize]
     }
 
     /// What it promises, in a few words.
@@ -62,6 +68,8 @@ impl Rule {
             Rule::OpeningRepeats => "opening twice changes nothing",
             Rule::FailuresAreTold => "nothing is acknowledged after poison, and space that returns is used",
             Rule::CrashIsNotDamage => "what a crash leaves opens",
+            Rule::FollowersMissNothing => "who follows the log misses nothing",
+            Rule::StateIsOfItsPosition => "a state is that of its position",
         }
     }
 }
@@ -101,7 +109,8 @@ impl std::error::Error for Violation {}
 macro_rules! ensure {
     ($holds:expr, $rule:ident, $($seen:tt)+) => {
         if !$holds {
-            return Err($crate::torture::Violation::new($crate::torture::Rule::$rule, format!($($seen)+)));
+            let broken = $crate::torture::Violation::new($crate::torture::Rule::$rule, format!($($seen)+));
+            return Err(From::from(broken));
         }
     };
 }

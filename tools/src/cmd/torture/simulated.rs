@@ -142,5 +142,14 @@ fn say(tally: &Tally, cases: Option<Cases>, out: &mut Out) -> Result<(), Failure
         counted(tally.torn_tails, "torn tail"),
         counted(tally.finished_rolls, "roll"),
         counted(tally.finished_creations, "creation"),
+    ))?;
+    let followers = tally.followers;
+    out.say(format_args!(
+        "Those who follow were given {}, kept {} and {}, and went on from them {} times; {} woken by an append.",
+        counted(followers.given, "event"),
+        counted(followers.checkpoints, "checkpoint"),
+        counted(followers.snapshots, "snapshot"),
+        count(followers.resumed),
+        counted(followers.woken, "subscription"),
     ))
 }
