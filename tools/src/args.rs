@@ -119,6 +119,24 @@ pub(crate) enum Command {
         store: PathBuf,
     },
 
+    /// List the consumers: how far each has come, how far it is behind, and what is wrong with its checkpoint
+    #[command(after_help = CONSUMERS_HELP)]
+    Consumers {
+        /// The store
+        store: PathBuf,
+    },
+
+    /// List the projections that keep snapshots: where a restart would go on, and why not later
+    #[command(after_help = PROJECTIONS_HELP)]
+    Projections {
+        /// The store
+        store: PathBuf,
+    },
+
+    /// Show what is in a snapshot file, or whether a restart can use it
+    #[command(subcommand)]
+    Snapshot(SnapshotCommand),
+
     /// Read everything again and list whatever is wrong
     Verify {
         /// The store, or a copy of one
@@ -176,6 +194,25 @@ pub(crate) enum Command {
     DemoWriter {
         /// The demo's store
         store: PathBuf,
+    },
+}
+
+/// What to do with a snapshot file.
+#[derive(Debug, Subcommand)]
+pub(crate) enum SnapshotCommand {
+    /// Print whose it is, up to where it was folded, and its state, if that is JSON
+    Show {
+        /// The file: STORE/snap/PROJECTION/POSITION.snap
+        file: PathBuf,
+    },
+    /// Check that its bytes are whole, and that it is of the history of its log
+    #[command(after_help = SNAPSHOT_VERIFY_HELP)]
+    Verify {
+        /// The file: STORE/snap/PROJECTION/POSITION.snap
+        file: PathBuf,
+        /// The store that it has to fit to [default: the one that it lies in]
+        #[arg(long, value_name = "DIR")]
+        store: Option<PathBuf>,
     },
 }
 
@@ -303,7 +340,10 @@ A story is a few appends, retries, conflicts, flushes and rolls on a simulated d
 dies, fails, fills up or loses its power at some operation, in up to four lives of one
 store. What is left is opened and compared with what was acknowledged: nothing
 acknowledged is lost, no batch is torn, nothing that was dropped returns, every way of
-reading agrees, a retry is found if and only if it survived.
+reading agrees, a retry is found if and only if it survived. In one story of four somebody
+follows the log: consumers with checkpoints, projections with snapshots, subscriptions that
+wait. Each is given every event once; no checkpoint and no snapshot is ahead of the disk, and
+what resumes equals what is built anew.
 
 A story that breaks a promise is printed with its seed, and made as short as it can be.
 Show it again, operation by operation:
@@ -323,6 +363,31 @@ recover from that. The kills and errors at system calls need strace. What is fou
 kept, with all that was said, in --dir; otherwise nothing is left there.
 
 This tries the engine, not your data: it touches no file of yours.";
+
+const CONSUMERS_HELP: &str = "\
+The lag is how many positions of the log come after what a consumer has finished: what it would be
+given if it went on now. A checkpoint that is damaged, of another log, of a history that this log
+does not have, or beyond its end is a finding: exit code 1, and the fault says which. Most often an
+older backup was restored. The program's own remedy is to remove that consumer, which then begins
+anew.
+
+Consumers that keep their position somewhere else are not known here.";
+
+const PROJECTIONS_HELP: &str = "\
+Snapshots are hints: the log is the truth, and a projection without a usable one folds everything
+again. `goes on from` is the newest that a restart can use, `none` the beginning; the lag is how
+many positions it would have to read from there. One that is damaged, of another log or history, or
+beyond the end of the log is passed over by a restart, and a finding here: exit code 1.
+
+Whether the state itself can be decoded, and is of the schema version that its program wants, only
+that program knows. So it is with what a running projection has failed on: ask its status there.
+`left out` counts the events that a handler could not take and that were skipped by its policy;
+`annals snapshot show` lists them.";
+
+const SNAPSHOT_VERIFY_HELP: &str = "\
+A restart uses a snapshot only if its checksums match, its name and folder are those that it was
+written under, and the log has the very history that it was folded from, as far as that. This says
+so, or why not, with exit code 1. Outside of a store, and without --store, only the bytes are asked.";
 
 const GET_HELP: &str = "\
 It prints what `annals read` would print of these events. When there is none, it says so, and ends

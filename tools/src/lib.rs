@@ -3,7 +3,8 @@
 //! ```text
 //!  annals COMMAND STORE [ARGS]
 //!
-//!  args ─► cmd::{demo, import, export, get, read, tail, streams, stats, verify} ─► the engine
+//!  args ─► cmd::{demo, import, export, get, read, tail, streams, stats, consumers, verify} ─► the engine
+//!                        cmd::projections, cmd::snapshot ─► annals-projection, annals-codec
 //!                        cmd::torture ─► torture ─► the engine, on disks that fail
 //!                        cmd::dump ─► segment_file ─► annals-codec: raw bytes, no engine
 //!  out, progress ◄─ what a person or a program sees       exit ◄─ how it ends

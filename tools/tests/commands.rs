@@ -17,9 +17,23 @@ use common::{Rng, annals, command, crc32, file, lines, only_segment, ran, rows, 
 use serde_json::{Value, json};
 use tempfile::TempDir;
 
-const COMMANDS: [&str; 10] = ["demo", "import", "export", "get", "read", "tail", "streams", "stats", "verify", "dump"];
+const COMMANDS: [&str; 13] = [
+    "demo",
+    "import",
+    "export",
+    "get",
+    "read",
+    "tail",
+    "streams",
+    "stats",
+    "consumers",
+    "projections",
+    "snapshot",
+    "verify",
+    "dump",
+];
 /// Those that take a store and nothing else that must be there, and only read.
-const READERS: [&str; 6] = ["export", "read", "tail", "streams", "stats", "verify"];
+const READERS: [&str; 8] = ["export", "read", "tail", "streams", "stats", "consumers", "projections", "verify"];
 
 /// A directory with a store of 100 events in it.
 fn store() -> (TempDir, PathBuf) {

@@ -1,5 +1,6 @@
 //! One file for each command.
 
+mod consumers;
 mod demo;
 mod dump;
 mod events;
@@ -7,7 +8,9 @@ mod export;
 mod get;
 mod import;
 mod keys;
+mod projections;
 mod read;
+mod snapshot;
 mod stats;
 mod streams;
 mod tail;
@@ -16,7 +19,7 @@ mod verify;
 
 use annals::Options;
 
-use crate::args::{Args, Command};
+use crate::args::{Args, Command, SnapshotCommand};
 use crate::exit::Ended;
 use crate::out::Out;
 
@@ -49,6 +52,10 @@ fn dispatch(command: Command, out: &mut Out) -> Ended {
         Command::Tail { store, lines, follow } => tail::run(&store, lines, follow, out),
         Command::Streams { store, prefix } => streams::run(&store, &prefix, out),
         Command::Stats { store } => stats::run(&store, out),
+        Command::Consumers { store } => consumers::run(&store, out),
+        Command::Projections { store } => projections::run(&store, out),
+        Command::Snapshot(SnapshotCommand::Show { file }) => snapshot::show(&file, out),
+        Command::Snapshot(SnapshotCommand::Verify { file, store }) => snapshot::verify(&file, store.as_deref(), out),
         Command::Verify { store } => verify::run(&store, out),
         Command::Dump { files, payload } => dump::run(&files, payload, out),
     }

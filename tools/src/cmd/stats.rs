@@ -7,11 +7,11 @@ use std::path::Path;
 use annals::{Position, SegmentNumber};
 use serde::Serialize;
 
+use super::consumers;
 use crate::exit::{Ended, Exit};
 use crate::human::{bytes, count, counted, printable};
 use crate::open;
 use crate::out::{BAD, BOLD, Out};
-use crate::time;
 
 #[derive(Serialize)]
 struct Shown {
@@ -35,18 +35,8 @@ struct Shown {
     index_bytes: u64,
     /// Regions that are damaged and left out; the numbers above are without what only they know.
     gaps: Vec<Gap>,
-    consumers: Vec<Consumer>,
+    consumers: Vec<consumers::Row>,
     segment_list: Vec<Row>,
-}
-
-#[derive(Serialize)]
-struct Consumer {
-    name: String,
-    /// `null` when its file cannot be used.
-    position: Option<u64>,
-    lag: Option<u64>,
-    written_at: Option<String>,
-    fault: Option<String>,
 }
 
 #[derive(Serialize)]
@@ -89,13 +79,6 @@ pub(crate) fn run(path: &Path, out: &mut Out) -> Ended {
         to: gap.to.map(Position::get),
         fault: gap.fault.clone(),
     });
-    let consumers = stats.consumers.iter().map(|consumer| Consumer {
-        name: consumer.name.to_string(),
-        position: consumer.position.map(Position::get),
-        lag: consumer.lag,
-        written_at: consumer.written_at.map(time::show),
-        fault: consumer.fault.clone(),
-    });
     let files = derived_files(path);
     let index_of = |segment: SegmentNumber| files.get(&format!("{:020}.idx", segment.get())).copied();
     let segments = stats.segments.iter().map(|segment| Row {
@@ -122,10 +105,10 @@ pub(crate) fn run(path: &Path, out: &mut Out) -> Ended {
         indexed_segments: segments.iter().filter(|segment| segment.index_bytes.is_some()).count(),
         index_bytes: files.values().sum(),
         gaps: gaps.collect(),
-        consumers: consumers.collect(),
+        consumers: stats.consumers.iter().map(consumers::Row::of).collect(),
         segment_list: segments,
     };
-    let is_fine = shown.gaps.is_empty() && shown.consumers.iter().all(|consumer| consumer.fault.is_none());
+    let is_fine = shown.gaps.is_empty() && shown.consumers.iter().all(consumers::Row::is_fine);
     let exit = if is_fine && streams.is_ok() { Exit::Fine } else { Exit::Findings };
     if out.is_json() {
         out.object(&shown)?;
@@ -175,17 +158,7 @@ pub(crate) fn run(path: &Path, out: &mut Out) -> Ended {
     out.table(&["#segment", "#first", "#last", "#events", "#size", "#index", "state"], &rows)?;
     if !shown.consumers.is_empty() {
         out.say(format_args!(""))?;
-        let number = |number: Option<u64>| number.map_or_else(|| "unknown".to_owned(), count);
-        let rows: Vec<Vec<String>> = shown
-            .consumers
-            .iter()
-            .map(|consumer| {
-                let written_at = consumer.written_at.clone().unwrap_or_default();
-                let fault = consumer.fault.as_deref().map_or_else(String::new, |fault| printable(fault).into_owned());
-                vec![consumer.name.clone(), number(consumer.position), number(consumer.lag), written_at, fault]
-            })
-            .collect();
-        out.table(&["consumer", "#position", "#lag", "written", "fault"], &rows)?;
+        consumers::table(&shown.consumers, out)?;
     }
     if !shown.gaps.is_empty() {
         out.say(format_args!(""))?;
