@@ -5,6 +5,7 @@
 //! - [`concurrency`]: many threads at once: who waits for whom, who sees what, and that nobody hangs.
 //! - [`derived`]: what `verify` says of the files in `idx/`.
 //! - [`edges`]: where two rare things meet.
+//! - [`followers`]: subscriptions in other processes, while the writer is killed and restarted.
 //! - [`idempotency`]: requests that come again, known by their keys and the ids of their events.
 //! - [`indexes`]: the derived files: that without them, and with any others, every answer is the same.
 //! - [`limits`]: limits at their exact edge, and bad input of every kind.
@@ -35,6 +36,7 @@ mod consumers;
 mod damage;
 mod derived;
 mod edges;
+mod followers;
 mod idempotency;
 mod indexes;
 mod limits;

@@ -16,6 +16,7 @@ use annals::{
     inspect,
 };
 
+use crate::followers;
 use crate::places::*;
 
 use ExpectedVersion::Any;
@@ -35,12 +36,14 @@ fn child() {
         "write" => write(&dir, seed),
         "follow" => follow(&dir),
         "fail" => fail(&dir),
+        "subscribe" => followers::follow(&dir, seed, &annals::Query::All),
+        "subscribe to one stream" => followers::follow(&dir, seed, &followers::one_stream()),
         "no permission" => no_permission(&dir),
         other => panic!("no such role: {other}"),
     }
 }
 
-fn say(line: &str) {
+pub(crate) fn say(line: &str) {
     let mut out = std::io::stdout().lock();
     // Who is not heard any more has nothing to say.
     if writeln!(out, "@{line}").and_then(|()| out.flush()).is_err() {
@@ -52,7 +55,7 @@ fn wait_for_end_of_input() {
     let _ = std::io::stdin().lines().count();
 }
 
-fn command(role: &str, dir: &Path, seed: u64, wrapper: &[&str]) -> Command {
+pub(crate) fn command(role: &str, dir: &Path, seed: u64, wrapper: &[&str]) -> Command {
     let exe = std::env::current_exe().unwrap();
     let mut command = match wrapper.split_first() {
         Some((program, arguments)) => {
@@ -69,13 +72,13 @@ fn command(role: &str, dir: &Path, seed: u64, wrapper: &[&str]) -> Command {
 }
 
 /// A running child, killed when the test is done with it.
-struct Running {
+pub(crate) struct Running {
     child: Child,
-    lines: Receiver<String>,
+    pub(crate) lines: Receiver<String>,
 }
 
 impl Running {
-    fn start(mut command: Command) -> Running {
+    pub(crate) fn start(mut command: Command) -> Running {
         let mut child = command.spawn().unwrap();
         let (send, lines) = channel();
         let out = BufReader::new(child.stdout.take().unwrap());
@@ -90,12 +93,12 @@ impl Running {
         Running { child, lines }
     }
 
-    fn hears(&self, what: &str) -> String {
+    pub(crate) fn hears(&self, what: &str) -> String {
         soon(what, &self.lines)
     }
 
     /// Kills it, and returns what it said until then.
-    fn kill(&mut self) -> Vec<String> {
+    pub(crate) fn kill(&mut self) -> Vec<String> {
         self.child.kill().unwrap();
         self.child.wait().unwrap();
         self.lines.iter().collect()
@@ -113,7 +116,7 @@ impl Drop for Running {
     }
 }
 
-fn small() -> Options {
+pub(crate) fn small() -> Options {
     Options::new().segment_bytes(64 << 10).zero_ahead(64 << 10)
 }
 

@@ -105,7 +105,8 @@ fn say(counts: &Counts, seconds: f64, out: &mut Out) -> Result<(), Failure> {
         counted(counts.looked_up, "look-up"),
         count(counts.recognised),
         count(counts.appended_again),
-    ))
+    ))?;
+    out.say(format_args!("Snapshots spared {} of folding.", counted(counts.resumed, "event")))
 }
 
 fn broken(finding: &Finding, out: &mut Out) -> Result<Failure, Failure> {

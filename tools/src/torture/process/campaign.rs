@@ -67,6 +67,8 @@ pub struct Counts {
     pub torn: u64,
     /// Look-ups and queries that were compared with reading everything.
     pub looked_up: u64,
+    /// Events that the projection had not to fold again, because a snapshot was there.
+    pub resumed: u64,
     /// Retries that were recognised.
     pub recognised: u64,
     /// Retries of what was gone, which were appended.
@@ -251,6 +253,7 @@ fn add(counts: &mut Counts, verdict: &Verdict) {
     counts.dropped += verdict.dropped;
     counts.torn += u64::from(verdict.torn > 0);
     counts.looked_up += verdict.looked_up;
+    counts.resumed += verdict.resumed.get();
     counts.recognised += verdict.retries.0;
     counts.appended_again += verdict.retries.1;
 }

@@ -5,6 +5,7 @@ use std::io::{self, Write as _};
 use std::os::fd::AsFd as _;
 use std::path::Path;
 use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::thread;
 use std::time::Duration;
 
@@ -14,6 +15,7 @@ use annals::{
 };
 
 use super::dice::Dice;
+use super::follower;
 use super::said::{Refusal, Said};
 use super::work::{Asks, Batch, Name, batch};
 use crate::exit::{Ended, Exit, Failure};
@@ -49,15 +51,23 @@ pub(crate) fn run(dir: &Path, seed: u64, life: u32, batches: u32) -> Ended {
         tries: batches,
         next: 0,
     };
+    let are_done = AtomicBool::new(false);
+    let folding = follower::fold(&store);
     thread::scope(|scope| {
-        for other in 1..threads {
-            let worker = thread(other);
-            scope.spawn(move || worker.work());
-        }
-        // The first worker is the thread that opened the store: who counts the system calls of each
-        // thread can stop this one in the first append, and anywhere in the open.
-        thread(0).work();
+        let follows = Dice::new(seed ^ u64::from(life) << 24);
+        scope.spawn(|| follower::follow(&store, follows, &are_done, |said| mouth.say(said)));
+        thread::scope(|scope| {
+            for other in 1..threads {
+                let worker = thread(other);
+                scope.spawn(move || worker.work());
+            }
+            // The first worker is the thread that opened the store: who counts the system calls of each
+            // thread can stop this one in the first append, and anywhere in the open.
+            thread(0).work();
+        });
+        are_done.store(true, Ordering::SeqCst);
     });
+    drop(folding);
     let head = store.head();
     mouth.say(&if store.close().is_ok() { Said::Closed { head } } else { Said::NotClosed });
     Ok(Exit::Fine)

@@ -57,6 +57,8 @@ pub struct Ledger {
     was_open: bool,
     /// How many batches the judge has appended of its own.
     pub(super) judged: u32,
+    /// The checkpoints that the consumer was told are kept.
+    kept: Vec<(Arrival, Position)>,
 }
 
 /// One child.
@@ -88,6 +90,7 @@ impl Ledger {
             tracked: BTreeMap::new(),
             was_open: false,
             judged: 0,
+            kept: Vec::new(),
         }
     }
 
@@ -191,6 +194,11 @@ impl Ledger {
                 self.written = written.max(*position);
             }
             Said::NotFlushed { .. } => life.poison(at)?,
+            Said::Follows { position } => {
+                let (number, least) = (life.number, self.kept(End::Kill));
+                ensure!(*position >= least, FollowersMissNothing, "life {number} follows from {position}, not {least}");
+            }
+            Said::Kept { position } => self.kept.push((at, *position)),
             Said::Closed { head } => {
                 life.must_be_well(at, "closing")?;
                 ensure!(*head >= written, AcknowledgedStays, "closed at {head}, and {written} was acknowledged");
@@ -283,6 +291,7 @@ impl Ledger {
         let durable = self.durable(heard);
         self.was_open = self.has_been_open(End::PowerLoss { heard });
         self.written = durable;
+        self.kept.retain(|(arrived, _)| *arrived <= heard);
         for life in &mut self.lives {
             life.opened = life.opened.filter(|(arrived, _)| *arrived <= heard);
             life.flushed.retain(|(arrived, _)| *arrived <= heard);
@@ -315,6 +324,15 @@ impl Ledger {
         heard.max().unwrap_or_default().max(self.shown)
     }
 
+    /// Where the consumer must be at least after such an end.
+    pub(super) fn kept(&self, end: End) -> Position {
+        let is_heard = |arrived: Arrival| match end {
+            End::Kill => true,
+            End::PowerLoss { heard } => arrived <= heard,
+        };
+        self.kept.iter().filter(|(arrived, _)| is_heard(*arrived)).map(|(_, at)| *at).max().unwrap_or_default()
+    }
+
     /// Up to where the log must be there after such an end.
     pub(super) fn least(&self, end: End) -> Position {
         match end {
@@ -343,6 +361,8 @@ impl Ledger {
         self.tracked.clone_from(&verdict.tracked);
         self.was_open |= verdict.was_opened;
         self.judged += verdict.judged;
+        // What was found and was not acknowledged may be in the cache alone.
+        self.kept = vec![(Arrival(0), self.kept(End::Kill).min(verdict.followed))];
         for name in verdict.places.keys() {
             self.batches.entry(*name).or_default();
         }

@@ -22,6 +22,7 @@ mod campaign;
 mod child;
 mod dice;
 mod entry;
+mod follower;
 mod judge;
 mod ledger;
 mod life;

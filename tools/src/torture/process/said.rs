@@ -77,6 +77,16 @@ pub enum Said {
         /// The thread that flushed.
         thread: u16,
     },
+    /// The consumer goes on from this position.
+    Follows {
+        /// Its checkpoint.
+        position: Position,
+    },
+    /// The consumer has kept this position.
+    Kept {
+        /// Its checkpoint.
+        position: Position,
+    },
     /// The store was closed: everything that it held is durable.
     Closed {
         /// Its last position.
@@ -146,6 +156,8 @@ impl fmt::Display for Said {
             Said::Flushing { thread } => write!(out, "flushing {thread}"),
             Said::Flushed { thread, position } => write!(out, "flushed {thread} {position}"),
             Said::NotFlushed { thread } => write!(out, "not-flushed {thread}"),
+            Said::Follows { position } => write!(out, "follows {position}"),
+            Said::Kept { position } => write!(out, "kept {position}"),
             Said::Closed { head } => write!(out, "closed {head}"),
             Said::NotClosed => write!(out, "not-closed"),
             Said::Panicked { what } => write!(out, "panicked {}", one_line(what)),
@@ -196,6 +208,8 @@ impl Said {
             "flushing" => Said::Flushing { thread: word()?.parse().ok()? },
             "flushed" => Said::Flushed { thread: word()?.parse().ok()?, position: position(word())? },
             "not-flushed" => Said::NotFlushed { thread: word()?.parse().ok()? },
+            "follows" => Said::Follows { position: position(word())? },
+            "kept" => Said::Kept { position: position(word())? },
             "closed" => Said::Closed { head: position(word())? },
             "not-closed" => Said::NotClosed,
             "panicked" => Said::Panicked { what: rest.to_owned() },
@@ -223,6 +237,8 @@ mod tests {
             Said::Flushing { thread: 1 },
             Said::Flushed { thread: 1, position: Position::new(9) },
             Said::NotFlushed { thread: 1 },
+            Said::Follows { position: Position::new(4) },
+            Said::Kept { position: Position::new(7) },
             Said::Closed { head: Position::new(9) },
             Said::NotClosed,
             Said::Panicked { what: long },

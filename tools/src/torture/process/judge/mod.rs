@@ -4,6 +4,7 @@
 //!  a reader looks, before any recovery      what it is shown stays
 //!  recovery                                 log ─► against the ledger, batch by batch
 //!                                           reads ─► every look-up against the log
+//!  followers                                checkpoint and snapshot against the log
 //!  recovery once more                       changes no byte
 //!  afterwards                               retries are recognised, appends work
 //! ```
@@ -13,6 +14,7 @@
 
 mod after;
 mod bytes;
+mod follow;
 mod log;
 mod reads;
 
@@ -51,6 +53,10 @@ pub struct Verdict {
     pub kept: u64,
     /// How many had not been answered, and are not there.
     pub dropped: u64,
+    /// Where the consumer stands.
+    pub(super) followed: Position,
+    /// Where the projection begins.
+    pub resumed: Position,
     /// How many bytes recovery cut off the end.
     pub torn: u64,
     /// Whether recovery had anything to do.
@@ -95,6 +101,7 @@ fn look(dir: &Path, ledger: &Ledger, end: End) -> Result<Verdict, Violation> {
         events.len()
     );
     verdict.looked_up = reads::compare(&store, ledger, &events, &verdict.places)?;
+    (verdict.followed, verdict.resumed) = follow::compare(&store, ledger, end, &events)?;
     drop(events);
     drop(store);
 
@@ -103,6 +110,7 @@ fn look(dir: &Path, ledger: &Ledger, end: End) -> Result<Verdict, Violation> {
     verdict.unchanged = bytes::compare(&left, &bytes::of(dir)?)?;
     ensure!(store.head() == report.head, ShownStays, "opened once at {}, then at {}", report.head, store.head());
     after::go_on(&store, ledger, &mut verdict)?;
+    follow::go_on(&store)?;
     verdict.head = store.head();
     store.close().map_err(|error| Violation::new(Rule::FailuresAreTold, format!("closing after recovery: {error}")))?;
     Ok(verdict)
