@@ -62,6 +62,11 @@ impl Spread {
         Spread { median: sorted[n / 2], low: sorted[low], high: sorted[high] }
     }
 
+    /// Of a ratio, that of the other to the one.
+    pub(crate) fn inverse(self) -> Spread {
+        Spread { median: 1.0 / self.median, low: 1.0 / self.high, high: 1.0 / self.low }
+    }
+
     /// The same in another unit.
     pub(crate) fn times(self, factor: f64) -> Spread {
         Spread { median: self.median * factor, low: self.low * factor, high: self.high * factor }

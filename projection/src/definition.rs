@@ -142,7 +142,8 @@ impl<F: Fold> Projection<F> {
     ///
     /// The newest two are kept ([`keep_snapshots`](Projection::keep_snapshots)), encoded with bincode
     /// ([`json_snapshots`](Projection::json_snapshots)). Each takes a sync of the log, if there is something to sync,
-    /// and two or three of its own. 0 counts as 1.
+    /// and two or three of its own. A live projection has a thread write a copy of the state, and folds on; one that
+    /// falls due meanwhile is taken when that is done, of what the state is then. 0 counts as 1.
     pub fn snapshot_every(mut self, events: u64) -> Projection<F>
     where
         F::State: Serialize + DeserializeOwned,

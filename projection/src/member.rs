@@ -14,21 +14,22 @@ use crate::shared::{Shared, check_history, skipped};
 
 /// A projection that a pass can be made with, whatever its state is.
 pub(crate) trait TakesPart: Send + Sync {
-    /// Its part in a pass.
-    fn member(&self) -> Box<dyn Member + '_>;
+    /// Its part in a pass; in a live one snapshots are written beside it.
+    fn member(&self, is_live: bool) -> Box<dyn Member + '_>;
 
-    /// Nothing comes any more.
+    /// Nothing comes any more. What is being written is there when this returns.
     fn stop(&self);
 }
 
 impl<S: Clone + Send + Sync + 'static> TakesPart for Shared<S> {
-    fn member(&self) -> Box<dyn Member + '_> {
-        Box::new(Part::new(self))
+    fn member(&self, is_live: bool) -> Box<dyn Member + '_> {
+        Box::new(Part::new(self, is_live))
     }
 
     fn stop(&self) {
         self.signals.lock().stopped = true;
         self.changed.notify_all();
+        self.finish_snapshot();
     }
 }
 
@@ -69,6 +70,7 @@ pub(crate) trait Member {
 }
 
 /// A projection in a pass.
+#[expect(clippy::struct_excessive_bools, reason = "each is so or not, whatever the others are")]
 struct Part<'a, S> {
     shared: &'a Shared<S>,
     guard: Option<RwLockWriteGuard<'a, Progress<S>>>,
@@ -79,11 +81,14 @@ struct Part<'a, S> {
     attempts: (Position, u32),
     snapshot_at: Option<u64>,
     is_due: bool,
+    /// Whether one is due that could not be taken, because another was being written.
+    is_overdue: bool,
+    is_live: bool,
     does_filter: bool,
 }
 
 impl<'a, S: Clone + Send + Sync + 'static> Part<'a, S> {
-    fn new(shared: &'a Shared<S>) -> Part<'a, S> {
+    fn new(shared: &'a Shared<S>, is_live: bool) -> Part<'a, S> {
         Part {
             shared,
             guard: None,
@@ -92,6 +97,8 @@ impl<'a, S: Clone + Send + Sync + 'static> Part<'a, S> {
             attempts: (Position::START, 0),
             snapshot_at: None,
             is_due: false,
+            is_overdue: false,
+            is_live,
             does_filter: false,
         }
     }
@@ -200,8 +207,17 @@ impl<S: Clone + Send + Sync + 'static> Member for Part<'_, S> {
         // Shown before the lock is let go, so that who is told a position finds it.
         self.shared.tell(&progress, &mut signals);
         drop(signals);
+        let is_due = (std::mem::take(&mut self.is_due) | self.is_overdue) && self.is_active;
+        if is_due && self.is_live {
+            self.is_overdue = !self.shared.take_snapshot_aside(&progress);
+            let from = progress.position.get();
+            // Who waits for the one before looks again after each batch.
+            let next = |every: u64| if self.is_overdue { u64::MAX } else { from.saturating_add(every) };
+            self.snapshot_at = self.shared.snapshot_every().map(next);
+            return;
+        }
         drop(progress);
-        if std::mem::take(&mut self.is_due) && self.is_active {
+        if is_due {
             let taken = self.shared.take_snapshot();
             let from = taken.unwrap_or_else(|_| self.shared.signals.lock().position);
             self.snapshot_at = self.shared.snapshot_every().map(|every| from.get().saturating_add(every));
@@ -246,7 +262,7 @@ mod tests {
         }
         let counting = Projection::new("counting").when("A", |count: &mut u64, _| *count += 1);
         let shared = Shared::attach(&store, counting.define().unwrap()).unwrap();
-        let mut part = Part::new(&shared);
+        let mut part = Part::new(&shared, false);
         assert_eq!(part.begin_pass(), Some(Position::START));
         hand_out(&store, &mut part, 0);
         assert_eq!(shared.progress.read().position, Position::new(5));

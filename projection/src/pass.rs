@@ -108,7 +108,7 @@ impl Pass {
     }
 
     pub(crate) fn run(&self, until: Until) {
-        let members = self.parts.iter().map(|part| part.member()).collect();
+        let members = self.parts.iter().map(|part| part.member(until == Until::Stopped)).collect();
         Running { store: &self.store, control: &self.control, members }.run(until);
     }
 

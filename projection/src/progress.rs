@@ -15,6 +15,7 @@ use annals::{Event, EventStore, Position};
 
 use crate::definition::Definition;
 use crate::error::{Skipped, what_it_said};
+use crate::snapshot::SnapshotNotes;
 
 /// A copy may take one part in so many of the time of folding.
 const COPY_SHARE: u32 = 16;
@@ -55,6 +56,11 @@ impl<S: Clone + Send + Sync + 'static> Progress<S> {
 
     pub(crate) fn new(state: S) -> Progress<S> {
         Progress::resumed(state, Position::START, 0, Vec::new())
+    }
+
+    /// What is said beside the state in a snapshot.
+    pub(crate) fn notes(&self) -> SnapshotNotes {
+        SnapshotNotes { handled: self.handled, skipped: self.skipped.clone() }
     }
 
     /// Takes a new copy, when it is time. Asked between batches.

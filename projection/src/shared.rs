@@ -10,7 +10,8 @@
 
 use std::fmt;
 use std::panic::{AssertUnwindSafe, catch_unwind};
-use std::sync::Arc;
+use std::sync::{Arc, Weak};
+use std::thread::{self, JoinHandle};
 use std::time::Instant;
 
 use annals::{EventStore, Position};
@@ -19,7 +20,7 @@ use parking_lot::{Condvar, Mutex, RwLock};
 use crate::definition::Definition;
 use crate::error::{Fault, ProjectionError, Skipped, what_it_said};
 use crate::progress::Progress;
-use crate::snapshot::{IgnoredSnapshot, Snapshots};
+use crate::snapshot::{IgnoredSnapshot, Kept, Plan, Snapshots, Taken};
 
 /// A projection that is attached to a store.
 pub(crate) struct Shared<S> {
@@ -30,6 +31,10 @@ pub(crate) struct Shared<S> {
     /// Something of the signals has changed.
     pub(crate) changed: Condvar,
     snapshots: Option<Snapshots>,
+    /// The thread that writes one beside the pass.
+    aside: Mutex<Option<JoinHandle<()>>>,
+    /// Itself, for that thread.
+    this: Weak<Shared<S>>,
     /// Held while one is taken, and while the state is put in the place of another: what is written is of this one.
     taking_snapshot: Mutex<()>,
     pub(crate) ignored: Vec<IgnoredSnapshot>,
@@ -108,13 +113,15 @@ impl<S: Clone + Send + Sync + 'static> Shared<S> {
             ..Signals::default()
         };
         let progress = RwLock::new(progress);
-        Ok(Arc::new(Shared {
+        Ok(Arc::new_cyclic(|this| Shared {
             store: store.clone(),
             definition,
             progress,
             signals: Mutex::new(signals),
             changed: Condvar::new(),
             snapshots,
+            aside: Mutex::new(None),
+            this: Weak::clone(this),
             taking_snapshot: Mutex::new(()),
             ignored,
         }))
@@ -226,11 +233,64 @@ impl<S: Clone + Send + Sync + 'static> Shared<S> {
 
     /// Writes the state to a file; where to, in the log.
     pub(crate) fn take_snapshot(&self) -> Result<Position, ProjectionError> {
-        let (Some(snapshots), Some(plan)) = (&self.snapshots, &self.definition.about.snapshots) else {
-            return Err(ProjectionError::State("the projection keeps no snapshots".to_owned()));
-        };
+        let (snapshots, plan) = self.snapshots_and_plan()?;
         let _no_other = self.taking_snapshot.lock();
-        let encode = || Snapshots::encode(plan, &self.progress.read());
+        let encode = || {
+            let progress = self.progress.read();
+            let kept = Kept { state: &progress.state, position: progress.position, notes: progress.notes() };
+            Snapshots::encode(plan, &kept)
+        };
+        self.write(snapshots, plan, encode)
+    }
+
+    /// Has a thread write a copy of the state, so that nobody waits for the disk; whether it does. It does not while it
+    /// writes another one.
+    pub(crate) fn take_snapshot_aside(&self, progress: &Progress<S>) -> bool {
+        let mut aside = self.aside.lock();
+        if aside.as_ref().is_some_and(|thread| !thread.is_finished()) {
+            return false;
+        }
+        let Some(shared) = self.this.upgrade() else { return false };
+        let Ok(state) = catch_unwind(AssertUnwindSafe(|| progress.state.clone())) else { return false };
+        let (position, notes, generation) = (progress.position, progress.notes(), self.signals.lock().generation);
+        let write = move || {
+            let Ok((snapshots, plan)) = shared.snapshots_and_plan() else { return };
+            let _no_other = shared.taking_snapshot.lock();
+            // Somebody has started over, or put another state in the place of this one.
+            if shared.signals.lock().generation != generation {
+                return;
+            }
+            let kept = Kept { state: &state, position, notes };
+            // It is told in the status when this fails.
+            let _ = shared.write(snapshots, plan, || Snapshots::encode(plan, &kept));
+        };
+        let spawned = thread::Builder::new().name("annals-snapshot".to_owned()).spawn(write);
+        let is_begun = spawned.is_ok();
+        // Who is replaced has finished.
+        *aside = spawned.ok();
+        is_begun
+    }
+
+    /// Waits for the snapshot that is being written, if there is one.
+    pub(crate) fn finish_snapshot(&self) {
+        let thread = self.aside.lock().take();
+        if let Some(thread) = thread.filter(|thread| thread.thread().id() != thread::current().id()) {
+            let _ = thread.join();
+        }
+    }
+
+    fn snapshots_and_plan(&self) -> Result<(&Snapshots, &Plan<S>), ProjectionError> {
+        let both = self.snapshots.as_ref().zip(self.definition.about.snapshots.as_ref());
+        both.ok_or_else(|| ProjectionError::State("the projection keeps no snapshots".to_owned()))
+    }
+
+    /// Encodes and writes, and says in the status what came of it.
+    fn write(
+        &self,
+        snapshots: &Snapshots,
+        plan: &Plan<S>,
+        encode: impl FnOnce() -> Result<Taken, ProjectionError>,
+    ) -> Result<Position, ProjectionError> {
         let taken = catch_unwind(AssertUnwindSafe(encode));
         let written =
             taken.unwrap_or_else(|panic| Err(ProjectionError::State(what_it_said(&*panic)))).and_then(|taken| {

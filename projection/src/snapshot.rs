@@ -173,11 +173,10 @@ impl Snapshots {
     }
 
     /// Encodes what is to be kept.
-    pub(crate) fn encode<S>(plan: &Plan<S>, progress: &Progress<S>) -> Result<Taken, ProjectionError> {
-        let notes = SnapshotNotes { handled: progress.handled, skipped: progress.skipped.clone() };
-        let notes = serde_json::to_vec(&notes).map_err(|error| ProjectionError::State(error.to_string()))?;
-        let payload = (plan.encode)(&progress.state, plan.encoding).map_err(ProjectionError::State)?;
-        Ok(Taken { position: progress.position, encoding: plan.encoding, notes, payload })
+    pub(crate) fn encode<S>(plan: &Plan<S>, kept: &Kept<'_, S>) -> Result<Taken, ProjectionError> {
+        let notes = serde_json::to_vec(&kept.notes).map_err(|error| ProjectionError::State(error.to_string()))?;
+        let payload = (plan.encode)(kept.state, plan.encoding).map_err(ProjectionError::State)?;
+        Ok(Taken { position: kept.position, encoding: plan.encoding, notes, payload })
     }
 
     /// Keeps what was encoded; then older ones go, and those that could not be used.
@@ -231,6 +230,13 @@ pub(crate) fn sound<'a>(
     }
     let notes = SnapshotNotes::decode(snapshot.notes).map_err(|error| error.to_string())?;
     Ok((snapshot, notes))
+}
+
+/// A state and all that is said beside it, to be encoded.
+pub(crate) struct Kept<'a, S> {
+    pub(crate) state: &'a S,
+    pub(crate) position: Position,
+    pub(crate) notes: SnapshotNotes,
 }
 
 /// A state that is encoded and not written yet.

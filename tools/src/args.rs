@@ -230,6 +230,32 @@ fn parse_place(text: &str) -> Result<Place, String> {
     text.parse().map(Place::Id).map_err(|_| "it is neither a position nor an id (a UUID)".to_owned())
 }
 
+/// Up to where the state of a stream is folded, and with what is there as the last.
+#[derive(Clone, Copy, Debug, Eq, PartialEq)]
+pub(crate) enum UpTo {
+    Head,
+    Version(u64),
+    Position(u64),
+    Time(i64),
+}
+
+fn parse_up_to(text: &str) -> Result<UpTo, String> {
+    let number = |text: &str| {
+        let is_number = !text.is_empty() && text.bytes().all(|byte| byte.is_ascii_digit());
+        is_number.then(|| text.parse().map_err(|_| "it is larger than any version or position".to_owned()))
+    };
+    match text.strip_prefix('@') {
+        _ if text == "head" => Ok(UpTo::Head),
+        Some(position) => {
+            number(position).unwrap_or_else(|| Err("@ is followed by a position".to_owned())).map(UpTo::Position)
+        }
+        None => match number(text) {
+            Some(version) => version.map(UpTo::Version),
+            None => time::parse_moment(text).map(UpTo::Time),
+        },
+    }
+}
+
 /// What to read, and in which order.
 #[derive(Debug, clap::Args)]
 pub(crate) struct ReadArgs {
@@ -262,6 +288,10 @@ pub(crate) struct ReadArgs {
     /// Only what comes up to this position (of one --stream: version), with it
     #[arg(long, value_name = "N")]
     pub(crate) until: Option<u64>,
+    /// Of one --stream: the events that its state was folded from then: up to a version (7), a position of the
+    /// log (@1234) or a time of recording, with it; or up to its head
+    #[arg(long, value_name = "MOMENT", value_parser = parse_up_to, conflicts_with_all = ["until", "since", "before"])]
+    pub(crate) up_to: Option<UpTo>,
     /// At most so many events
     #[arg(long, value_name = "COUNT")]
     pub(crate) limit: Option<u64>,
@@ -413,6 +443,10 @@ that the event itself gives.
 
 Different filters narrow each other: with --type A --type B --tag T --stream-prefix loan- it
 prints what is of type A or B, has tag T, and is in a stream that begins with loan-.
+
+With --stream X --up-to MOMENT it prints what `reconstruct_state` folds for that moment, which is
+one of 7 (version 7 of the stream), @1234 (position 1234 of the log), head, or a TIME; whatever is
+at that moment is among it.
 
 All of this is looked up: what matches little reads little, in either direction.";
 

@@ -6,8 +6,8 @@ use std::collections::BTreeMap;
 use std::fs;
 use std::path::{Path, PathBuf};
 
-use annals::{EventStore, ExpectedVersion, NewEvent, Options, Position};
-use annals_projection::{Handlers, OnError, Projection};
+use annals::{EventStore, ExpectedVersion, NewEvent, Options, Position, StreamVersion};
+use annals_projection::{Handlers, OnError, Projection, UpTo, reconstruct_state};
 use common::{annals, snapshot};
 use serde_json::{Value, json};
 use tempfile::TempDir;
@@ -222,4 +222,46 @@ fn a_snapshot_that_is_not_there_is_exit_code_3() {
         annals(&[&"snapshot", &action]).exits(2);
     }
     annals(&[&"snapshot", &"verify", &snapshot_file(&store, "plain", 20), &"--store", &store.join("x")]).exits(3);
+}
+
+#[test]
+fn read_shows_the_events_that_a_state_is_folded_from_up_to_any_moment() {
+    let (_dir, path) = followed();
+    let store = EventStore::open_read_only(&path).unwrap();
+    let noting = Handlers::new(Vec::new()).when("Noted", |all: &mut Vec<u64>, event| all.push(event.position.get()));
+    let check = |up_to: UpTo, moment: &str| {
+        let folded = reconstruct_state(&store, "s-1", &noting, up_to).unwrap().state;
+        let args: [&dyn AsRef<std::ffi::OsStr>; 7] =
+            [&"read", &"--json", &path, &"--stream", &"s-1", &"--up-to", &moment];
+        let rows = annals(&args).exits(0).rows();
+        let shown: Vec<u64> = rows.iter().map(|row| row["position"].as_u64().unwrap()).collect();
+        assert_eq!(shown, folded, "{moment}");
+        folded.len()
+    };
+    let all = check(UpTo::Head, "head");
+    assert_eq!(all, 8, "the stories of the other streams are left out");
+    for version in [0, 1, 5, 8, 9] {
+        let count = check(UpTo::Version(StreamVersion::new(version)), &version.to_string());
+        assert_eq!(count as u64, version.min(8));
+    }
+    // Of another stream, of this one, and beyond the head.
+    for position in [0, 1, 2, 3, 11, 24, 99] {
+        check(UpTo::Position(Position::new(position)), &format!("@{position}"));
+    }
+    let times: Vec<i64> = store.read_all(Position::START).map(|event| event.unwrap().as_event().recorded_at).collect();
+    for time in [times[0], times[13], times[13] - 1, times[23]] {
+        let moment = jiff::Timestamp::from_nanosecond(time.into()).unwrap().to_string();
+        check(UpTo::Time(time), &moment);
+    }
+    let read = |args: &[&str]| {
+        let mut all: Vec<&dyn AsRef<std::ffi::OsStr>> = vec![&"read", &path];
+        all.extend(args.iter().map(|arg| arg as &dyn AsRef<std::ffi::OsStr>));
+        annals(&all).exits(2)
+    };
+    read(&["--up-to", "3"]).says("--up-to is of one stream");
+    read(&["--up-to", "3", "--stream", "s-1", "--stream", "s-2"]).says("--up-to is of one stream");
+    for moment in ["", "@", "@x", "yesterday", "-1", "99999999999999999999"] {
+        read(&["--stream", "s-1", "--up-to", moment]);
+    }
+    read(&["--stream", "s-1", "--up-to", "3", "--until", "2"]);
 }

@@ -3,6 +3,7 @@
 mod appends;
 mod condition;
 mod disk;
+mod folding;
 pub(crate) mod growth;
 mod latency;
 pub(crate) mod memory;
@@ -40,6 +41,7 @@ pub(crate) const ALL: &[Question] = &[
     Question::new("read", "how fast is everything read?", reads::measure),
     Question::new("streams", "how fast is one stream read, of many?", streams::measure),
     Question::new("point", "how fast is one event found?", point::measure),
+    Question::new("folding", "how fast is everything folded, and how soon is an event in a state?", folding::measure),
     Question::new("open", "how long does opening take, and what does it read?", open::measure),
     Question::new("memory", "does memory grow with the number of streams?", memory::measure),
     Question::new("disk", "how many bytes does an event take on the disk?", disk::measure),

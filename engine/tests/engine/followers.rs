@@ -24,7 +24,7 @@ pub(crate) fn follow(dir: &Path, after: u64, query: &Query) {
         match item {
             Delivery::Event(event) => say(&format!("event {} {}", event.position, digest(&event))),
             Delivery::CaughtUp(at) | Delivery::Checkpoint(at) => say(&format!("passed {at}")),
-            _ => {}
+            Delivery::FellBehind { .. } => {}
         }
     }
 }

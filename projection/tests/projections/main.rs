@@ -4,6 +4,7 @@
 //! - [`deciding`]: commands, and what they append.
 //! - [`faults`]: handlers that fail or panic, and what is done about it.
 //! - [`live`]: projections that a thread keeps up to date.
+//! - [`parity`]: what users of the systems before rely on, row by row.
 //! - [`random_lives`]: random stories of crashes and restarts.
 //! - [`reconstructing`]: the state of one stream, now or as it was.
 //! - [`snapshots`]: states in files, and which of them are used.
@@ -18,6 +19,7 @@ mod crashes;
 mod deciding;
 mod faults;
 mod live;
+mod parity;
 mod random_lives;
 mod reconstructing;
 mod snapshots;

@@ -1,8 +1,11 @@
 //! Snapshots: states in files, and which of them are used.
 
+use std::sync::RwLock;
+use std::sync::atomic::{AtomicBool, Ordering};
+
 use annals::storage::sim::SimDisk;
 use annals::{Durability, EventStore, ExpectedVersion, NewEvent, Position};
-use annals_projection::{Attached, Handlers, LiveProjection, OnError, Projection, ProjectionError};
+use annals_projection::{Attached, Handlers, LiveProjection, OnError, Projection, ProjectionError, SharedPass};
 
 use crate::support::*;
 
@@ -310,9 +313,80 @@ fn a_live_projection_takes_snapshots_as_it_goes() {
     for number in 1..=110 {
         let position = append(&store, "Added", number);
         live.wait_for(position, LONG).unwrap();
+        // They are written beside it: one that fell due while the one before was written would be later.
+        while number % 25 == 0 && live.status().snapshot != Some(pos(number)) {
+            std::thread::yield_now();
+        }
     }
     drop(live);
     assert_eq!(files(&disk), [75, 100]);
+}
+
+/// A number that is encoded when somebody opens the gate.
+#[derive(Clone, Default, serde::Deserialize)]
+struct Gated(u64);
+
+static GATE: RwLock<()> = RwLock::new(());
+static IS_ENCODING: AtomicBool = AtomicBool::new(false);
+
+impl serde::Serialize for Gated {
+    fn serialize<T: serde::Serializer>(&self, serializer: T) -> Result<T::Ok, T::Error> {
+        IS_ENCODING.store(true, Ordering::SeqCst);
+        let _open = GATE.read().unwrap();
+        serializer.serialize_newtype_struct("Gated", &self.0)
+    }
+}
+
+#[test]
+fn a_snapshot_that_is_being_written_holds_up_no_projection_of_the_pass() {
+    let disk = SimDisk::new(1);
+    let store = open(&disk);
+    let gated = || Projection::new("gated").when("Added", |gated: &mut Gated, _| gated.0 += 1).snapshot_every(10);
+    let closed = GATE.write().unwrap();
+    let mut pass = SharedPass::new(&store);
+    let (slow, quick) = (pass.add(gated()).unwrap(), pass.add(seen("quick")).unwrap());
+    pass.start().unwrap();
+    add(&store, 1..=10);
+    while !IS_ENCODING.load(Ordering::SeqCst) {
+        std::thread::yield_now();
+    }
+    // Another one falls due meanwhile, and waits.
+    add(&store, 11..=34);
+    quick.wait_for(pos(34), LONG).unwrap();
+    slow.wait_for(pos(34), LONG).unwrap();
+    assert_eq!((slow.state().0, quick.state().positions.len()), (34, 34));
+    assert_eq!(slow.status().snapshot, None);
+    drop(closed);
+    while slow.status().snapshot != Some(pos(10)) {
+        std::thread::yield_now();
+    }
+    // With the next event it is taken, of what the state is then.
+    let last = append(&store, "Added", 35);
+    slow.wait_for(last, LONG).unwrap();
+    drop((slow, quick));
+    assert_eq!(disk.paths().iter().filter(|path| path.starts_with("snap/gated/")).count(), 2);
+    let resumed = gated().attach(&store).unwrap();
+    assert_eq!((resumed.position(), resumed.state().0), (pos(35), 35));
+}
+
+#[test]
+fn who_starts_over_while_a_snapshot_is_written_finds_none_of_the_old_state() {
+    for round in 0..50 {
+        let disk = SimDisk::new(round);
+        let store = open(&disk);
+        add(&store, 1..=20);
+        let live = LiveProjection::start(&store, every(5)).unwrap();
+        live.wait_for(pos(20), LONG).unwrap();
+        live.rebuild().unwrap();
+        live.wait_for(pos(20), LONG).unwrap();
+        drop(live);
+        for at in files(&disk) {
+            let snapshot = disk.read_file(&path(at)).unwrap();
+            let snapshot = annals_codec::Snapshot::decode(&snapshot).unwrap();
+            let state: Seen = annals_codec::payload::from_bincode(snapshot.payload).unwrap();
+            assert_eq!(state, seen_of(1..=at), "round {round}");
+        }
+    }
 }
 
 #[test]

@@ -8,7 +8,7 @@
 use annals::{EventStore, Position, Query, QueryItem, ReadError, Reader, RecordedEvent, StreamId, StreamVersion};
 
 use super::events::Printing;
-use crate::args::ReadArgs;
+use crate::args::{ReadArgs, UpTo};
 use crate::exit::{Ended, Failure, note};
 use crate::open;
 use crate::out::Out;
@@ -16,6 +16,9 @@ use crate::out::Out;
 pub(crate) fn run(args: &ReadArgs, out: &mut Out) -> Ended {
     let query = query(args);
     query.check().map_err(|error| Failure::usage("there can be no such event").because(&error))?;
+    if args.up_to.is_some() && (args.stream.len() != 1 || !args.stream_prefix.is_empty()) {
+        return Err(Failure::usage("--up-to is of one stream").next("name it with --stream"));
+    }
     let store = open::for_reading(&args.store)?;
     for stream in &args.stream {
         if store.stream_version(stream).is_ok_and(|version| version == StreamVersion::EMPTY) {
@@ -65,14 +68,24 @@ impl Range {
             [stream] if args.stream_prefix.is_empty() => {
                 let stream = StreamId::new(stream)?;
                 let after = args.after.map(|version| after_version(store, &stream, StreamVersion::new(version)));
-                let until = args.until.map(|version| up_to_version(store, &stream, StreamVersion::new(version)));
+                let version = args.until.or(match args.up_to {
+                    Some(UpTo::Version(version)) => Some(version),
+                    _ => None,
+                });
+                let until = version.map(|version| up_to_version(store, &stream, StreamVersion::new(version)));
                 (after.transpose()?, until.transpose()?)
             }
             _ => (args.after.map(Position::new), args.until.map(Position::new)),
         };
         let after = after.unwrap_or(store.oldest().before());
-        let recorded = (args.since.is_some() || args.before.is_some())
-            .then(|| (args.since.unwrap_or(i64::MIN), args.before.unwrap_or(i64::MAX)));
+        let (until, before) = match args.up_to {
+            Some(UpTo::Position(position)) => (Some(Position::new(position)), args.before),
+            // Nothing is later than the last moment.
+            Some(UpTo::Time(time)) => (until, Some(time.saturating_add(1))),
+            _ => (until, args.before),
+        };
+        let recorded = (args.since.is_some() || before.is_some())
+            .then(|| (args.since.unwrap_or(i64::MIN), before.unwrap_or(i64::MAX)));
         Ok(Range { after, until: until.unwrap_or(head).min(head), recorded })
     }
 

@@ -89,6 +89,14 @@ pub(super) const ALL: &[HotPath] = &[
     path("read-position", 2_000, several_segments, reads::position),
     path("read-id", 1_000, several_segments, reads::id),
     path("read-type-1-in-10", 400, several_segments, reads::one_type),
+    per_event(
+        STREAMS * STREAM_EVENTS,
+        counting(Counts::Instructions, path("follow-all", 2, several_segments, reads::follow)),
+    ),
+    per_event(
+        STREAMS * STREAM_EVENTS,
+        counting(Counts::Instructions, path("fold-by-type", 2, several_segments, reads::fold)),
+    ),
     path("follow-no-news", 200, several_segments, reads::no_news),
     path("open", 10, opens::all_sealed, opens::open),
     path("open-read-only", 10, opens::all_sealed, opens::read_only),

@@ -2,8 +2,9 @@
 
 use std::path::Path;
 
-use annals::{Durability, EventStore, Position, QueryItem, Reader, StreamVersion};
+use annals::{Delivery, Durability, EventStore, Position, Query, QueryItem, Reader, StreamVersion, Subscription};
 use annals_benches::shop::Dice;
+use annals_projection::Projection;
 
 use super::{LARGE, RARE, RARE_TYPE, STREAM_EVENTS, STREAMS, open, streams};
 
@@ -83,6 +84,30 @@ pub(super) fn one_type(dir: &Path, times: u64) {
         let found = take(&mut store.read(query, Position::START).expect("a query"), left);
         assert!(found == left || found == EVENTS / RARE);
         left -= found;
+    }
+}
+
+/// A projection that counts by type folds everything.
+pub(super) fn fold(dir: &Path, times: u64) {
+    let store = read_before(dir);
+    for _ in 0..times {
+        let counting = Projection::new("counting").when(RARE_TYPE, |count: &mut u64, _| *count += 1);
+        let counting = counting.when("Shipped", |count: &mut u64, event| *count += event.data.len() as u64);
+        let mut counting = counting.attach(&store).expect("a name and a store");
+        assert_eq!(counting.catch_up().expect("a whole log"), Position::new(EVENTS));
+        std::hint::black_box(*counting.state());
+    }
+}
+
+/// A subscription gives everything that is there.
+pub(super) fn follow(dir: &Path, times: u64) {
+    let store = read_before(dir);
+    for _ in 0..times {
+        let mut subscription = store.subscribe(Position::START, Query::All).expect("the beginning");
+        while let Some(item) = subscription.try_next().expect("a whole log") {
+            std::hint::black_box(matches!(item, Delivery::Event(event) if event.data.is_empty()));
+        }
+        assert_eq!(Subscription::position(&subscription), Position::new(EVENTS));
     }
 }
 

@@ -80,9 +80,8 @@ pub(super) fn follow(store: &EventStore, mut dice: Dice, are_done: &AtomicBool, 
             Some(Delivery::CaughtUp(at) | Delivery::Checkpoint(at)) => {
                 assert_eq!(at, last, "the consumer was given everything up to there");
             }
-            Some(Delivery::FellBehind { .. }) => {}
             None if was_done => return,
-            None => {}
+            None | Some(Delivery::FellBehind { .. }) => {}
         }
         if left == 0 {
             left = 1 + dice.below(30);
