@@ -17,6 +17,7 @@
 //! - [`Mark`]: what tells one history from another; [`Checkpoint`]: how far a consumer of one has
 //!   come; [`Snapshot`]: a state that was folded from one;
 //! - [`Digest`]: 32 bytes that stand for any number of them;
+//! - [`Manifest`]: what a copy of a store consists of;
 //! - [`index`]: what is derived from a sealed segment, to search it.
 
 // For `testing`, which the golden tests include from outside.
@@ -33,6 +34,7 @@ mod frame;
 mod ids;
 pub mod index;
 mod made;
+mod manifest;
 mod mark;
 mod meta;
 mod name;
@@ -60,6 +62,7 @@ pub use floor::{
 pub use frame::{FRAME_ALIGN, FRAME_HEADER_LEN, Frame, FrameFault, FrameHeader, FrameKind, Seed, padded};
 pub use ids::{Epoch, EventId, LogId, ParseIdError, Position, SegmentNumber, StreamVersion};
 pub use made::{IdMaker, MadeIds};
+pub use manifest::{ListedFile, Manifest, ManifestFault};
 pub use mark::Mark;
 pub use meta::{META_FILE_LEN, META_SLOT_LEN, MetaFault, StoreMeta};
 pub use name::{

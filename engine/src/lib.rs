@@ -45,6 +45,7 @@ mod append;
 mod background;
 mod bell;
 mod clock;
+mod copy;
 mod error;
 mod event;
 mod follow;
@@ -53,6 +54,7 @@ pub mod inspect;
 mod log;
 mod news;
 mod options;
+mod parallel;
 #[cfg(feature = "planted-bugs")]
 pub mod planted;
 #[cfg(not(feature = "planted-bugs"))]
@@ -82,6 +84,8 @@ pub use append::condition::{AppendCondition, ConditionClause};
 pub use append::queue::Ticket;
 pub use append::{Appended, ExpectedVersion, Outcome};
 pub use clock::{Clock, SystemClock};
+pub use copy::restore::{restore, restore_on};
+pub use copy::{BackupOptions, BackupReport, CopyError, RestoreReport};
 pub use error::{AppendError, Damage, KeepError, OpenError, QueryError, ReadError, SubscribeError};
 pub use event::{NewEvent, RecordedEvent};
 pub use options::{Durability, Options};

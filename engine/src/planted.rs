@@ -75,12 +75,14 @@ pub enum Bug {
     SnapshotNewerThanLog,
     /// What a handler has changed before it failed stays, and the position does not move.
     StateWithoutPosition,
+    /// A backup gets its manifest before the files that it lists have their names.
+    ManifestBeforeFiles,
 }
 
 impl Bug {
     /// All of them.
     #[cfg(feature = "planted-bugs")]
-    pub const ALL: [Bug; 30] = [
+    pub const ALL: [Bug; 31] = [
         Bug::NoFdatasync,
         Bug::AcknowledgedBeforeSync,
         Bug::NoDirectorySync,
@@ -111,6 +113,7 @@ impl Bug {
         Bug::SnapshotAheadOfDisk,
         Bug::SnapshotNewerThanLog,
         Bug::StateWithoutPosition,
+        Bug::ManifestBeforeFiles,
     ];
 }
 

@@ -20,7 +20,7 @@ pub(crate) struct Args {
 }
 
 const AFTER_HELP: &str = "\
-All commands but `import`, `demo` and `keys --destroy` only read. They work while another process
+All commands but `import`, `restore`, `demo` and `keys --destroy` leave the store alone. They work while another process
 writes to the store, and on a copy of it.
 
 Exit codes:
@@ -137,9 +137,32 @@ pub(crate) enum Command {
     #[command(subcommand)]
     Snapshot(SnapshotCommand),
 
+    /// Copy a store into a directory, also while it is written; into the same one again: only what is new
+    #[command(after_help = BACKUP_HELP)]
+    Backup {
+        /// The store
+        store: PathBuf,
+        /// The directory of the backup: a new one, an empty one, or that of an earlier backup
+        dir: PathBuf,
+        /// Copy everything, also where a link would do
+        #[arg(long)]
+        copy: bool,
+        /// Leave out the checkpoints of consumers
+        #[arg(long)]
+        no_consumers: bool,
+    },
+
+    /// Make a store of a backup, in a directory that is new or empty
+    Restore {
+        /// The backup
+        backup: PathBuf,
+        /// Where the store is to be
+        dir: PathBuf,
+    },
+
     /// Read everything again and list whatever is wrong
     Verify {
-        /// The store, or a copy of one
+        /// The store, or a backup of one, whose files are compared with their digests
         store: PathBuf,
     },
 
@@ -449,6 +472,16 @@ one of 7 (version 7 of the stream), @1234 (position 1234 of the log), head, or a
 at that moment is among it.
 
 All of this is looked up: what matches little reads little, in either direction.";
+
+const BACKUP_HELP: &str = "\
+It holds all that was durable when it began, at one position, and nothing else. Sealed segments get a
+second name there if the file system allows it, and are copied otherwise; whatever is still appended to
+is copied. A link helps against a mistake and not against a disk that fails: for that, give a directory
+on another disk.
+
+Each file is read when it is taken, and nothing is backed up that is damaged. The manifest, BACKUP,
+has the digest of every file (as sha256sum prints it) and is written last: where it is, the backup is
+whole. `annals verify DIR` checks it, `annals restore DIR STORE` makes a store of it.";
 
 const IMPORT_HELP: &str = "\
 A line is an object like

@@ -181,3 +181,32 @@ fn a_snapshot_newer_than_the_log_that_is_used_is_found() {
 fn a_state_that_changes_without_its_position_is_found() {
     check_found("StateWithoutPosition", 1, 1_000, &["O12"]);
 }
+
+/// What the named test says in a process of its own, in which this bug was planted.
+fn run_planted(bug: &str, test: &str) -> String {
+    let exe = std::env::current_exe().expect("this test has a program");
+    let run = Command::new(exe)
+        .args(["--ignored", "--exact", test, "--nocapture"])
+        .env("PLANT", bug)
+        .output()
+        .expect("it runs");
+    assert!(!run.status.success(), "{bug} was not found");
+    String::from_utf8_lossy(&run.stderr).into_owned()
+}
+
+#[test]
+#[ignore = "run by the tests below, each with a bug planted"]
+fn backups_that_are_interrupted_everywhere() {
+    let name = std::env::var("PLANT").expect("a bug to plant");
+    let bug = annals::planted::Bug::ALL.into_iter().find(|bug| format!("{bug:?}") == name).expect("a bug");
+    annals::planted::plant(bug);
+    if let Err(violation) = annals_cli::torture::copies::explore(1) {
+        panic!("found: {violation}");
+    }
+}
+
+#[test]
+fn a_manifest_before_its_files_is_found() {
+    let told = run_planted("ManifestBeforeFiles", "backups_that_are_interrupted_everywhere");
+    assert!(told.contains("found: O1") || told.contains("found: O10"), "{told}");
+}

@@ -80,12 +80,14 @@ pub fn verify_on(storage: &dyn Storage, mut progress: impl FnMut(u64, u64)) -> R
             index_files: 0,
             unused_files: Vec::new(),
             anchor: None,
+            backup: None,
             findings: Vec::new(),
             unfinished_bytes: 0,
         },
         order: Order::default(),
     };
     pass.floor(storage, &facts);
+    pass.manifest(storage);
     for (index, segment) in facts.segments.iter().enumerate() {
         let successor = facts.segments.get(index + 1);
         match pass.segment(storage, &facts, segment, successor, &mut files, &mut |done| progress(done, all)) {

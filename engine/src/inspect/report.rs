@@ -1,6 +1,6 @@
 //! What verification says: each thing that is not as it should be, and what was read.
 
-use annals_codec::{LogId, Position, SegmentNumber};
+use annals_codec::{LogId, Mark, Position, SegmentNumber};
 
 use super::floor::Anchor;
 
@@ -88,6 +88,9 @@ pub struct VerifyReport {
     pub unused_files: Vec<String>,
     /// What the log goes on from, where older events were removed.
     pub anchor: Option<Anchor>,
+    /// Of a backup: the position that it ends at, and which history that is of; its files were compared with
+    /// their digests.
+    pub backup: Option<Mark>,
     /// Everything that is not as it should be.
     pub findings: Vec<Finding>,
     /// The unfinished batch at the end, in bytes, if there is one: normal after a

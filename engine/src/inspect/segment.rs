@@ -7,11 +7,13 @@ use annals_codec::{Commit, Event, HeaderFault, Position, SegmentNumber};
 
 use super::order::{Order, OrderSink};
 use super::{Finding, FindingKind, VerifyReport};
+use crate::copy;
 use crate::error::{Doing, OpenError};
 use crate::index::check::{self, FileCheck};
 use crate::log::recover::decide::Plan;
 use crate::log::recover::survey::{Content, Facts, SegmentFacts, doubtful};
 use crate::log::source::FileSource;
+use crate::parallel;
 use crate::storage::Storage;
 
 pub(super) struct Pass {
@@ -55,6 +57,20 @@ impl Pass {
             }
         }
         Ok(())
+    }
+
+    /// What a backup says that it consists of.
+    pub(super) fn manifest(&mut self, storage: &dyn Storage) {
+        let Some((manifest, faults)) = copy::check::check(storage, parallel::cores()) else { return };
+        self.report.backup = manifest.map(|manifest| manifest.mark);
+        self.report.findings.extend(faults.into_iter().map(|fault| Finding {
+            kind: FindingKind::Files,
+            segment: None,
+            file: Some(storage.describe(&fault.path)),
+            offset: None,
+            position: None,
+            message: format!("{}: {}", fault.path, fault.what),
+        }));
     }
 
     fn find(&mut self, kind: FindingKind, segment: &SegmentFacts, offset: u64, position: Position, message: String) {

@@ -12,6 +12,10 @@ pub(crate) const INDEXES: &str = "idx";
 pub(crate) const CONSUMERS: &str = "consumers";
 /// Where states are kept that were folded from events, by whoever folds them.
 pub(crate) const STATES: &str = "snap";
+pub(crate) const LOCK: &str = "LOCK";
+/// The manifest of a backup, and what stands in its place while that is taken.
+pub(crate) const BACKUP: &str = "BACKUP";
+pub(crate) const UNFINISHED: &str = "BACKUP.unfinished";
 /// What ends in this is the garbage of a crash, and removed at the next open.
 pub(crate) const TEMPORARY: &str = ".tmp";
 
@@ -88,6 +92,11 @@ pub(crate) fn parse_segment(name: &str) -> Option<(SegmentNumber, Position)> {
 /// The store's own directory may hold files of others, and theirs are not ours to remove.
 pub(crate) fn is_temporary(dir: &str, name: &str) -> bool {
     name.strip_suffix(TEMPORARY).is_some_and(|of| !dir.is_empty() || [META, WATERMARK, FLOOR].contains(&of))
+}
+
+/// Whether this is in a directory that a backup was only begun in.
+pub(crate) fn is_of_a_new_backup(name: &str) -> bool {
+    name == LOCK || name.strip_suffix(TEMPORARY) == Some(UNFINISHED)
 }
 
 /// The path where bytes cut from a segment are kept. The name tells them apart

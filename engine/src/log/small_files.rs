@@ -95,6 +95,14 @@ pub(crate) fn list_whole(storage: &dyn Storage, dir: &str) -> io::Result<Vec<Str
     Ok(found)
 }
 
+/// Reads a whole file, as long as it is; `None` when it does not exist.
+pub(crate) fn read_file(storage: &dyn Storage, path: &str) -> io::Result<Option<Vec<u8>>> {
+    match storage.open(path, Access::Read) {
+        Err(error) if error.kind() == io::ErrorKind::NotFound => Ok(None),
+        opened => read_whole(storage, path, opened?.len()? as usize),
+    }
+}
+
 /// Reads a whole small file; `None` when it does not exist.
 pub(crate) fn read_whole(storage: &dyn Storage, path: &str, most: usize) -> io::Result<Option<Vec<u8>>> {
     let file = match storage.open(path, Access::Read) {

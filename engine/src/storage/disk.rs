@@ -18,7 +18,7 @@ use std::os::unix::fs::FileExt;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
-use super::{Access, File, LockError, LockGuard, Mapping, Provenance, Storage};
+use super::{Access, File, LockError, LockGuard, Mapping, Provenance, Storage, Take};
 
 /// The file whose lock is the store's.
 const LOCK: &str = "LOCK";
@@ -119,9 +119,64 @@ impl Storage for DiskStorage {
         sync_dir(&self.path(dir))
     }
 
+    fn take_from(&self, from: &dyn Storage, path: &str, to: &str, how: Take) -> io::Result<bool> {
+        let (Some(from), to) = (from.local_path(path), self.path(to)) else { return Ok(false) };
+        let taken = match how {
+            Take::Link => fs::hard_link(from, to),
+            // The kernel's own way, which on some file systems copies nothing before a byte is written.
+            Take::Copy => fs::copy(from, to).map(drop),
+        };
+        match taken {
+            // Another file system, one without links, or somebody else's file.
+            Err(error) if how == Take::Link && is_not_to_be_had(&error) => Ok(false),
+            done => done.map(|()| true),
+        }
+    }
+
+    fn local_path(&self, path: &str) -> Option<PathBuf> {
+        Some(self.path(path))
+    }
+
     fn describe(&self, path: &str) -> String {
         self.path(path).display().to_string()
     }
+}
+
+/// Whether there is nothing at a place, or an empty directory.
+pub(crate) fn is_vacant(dir: &Path) -> io::Result<bool> {
+    match fs::read_dir(dir) {
+        Ok(mut entries) => Ok(entries.next().is_none()),
+        Err(error) if error.kind() == io::ErrorKind::NotFound => Ok(true),
+        Err(error) if error.kind() == io::ErrorKind::NotADirectory => Ok(false),
+        Err(error) => Err(error),
+    }
+}
+
+/// A directory beside another one, hidden, for what is to become it.
+pub(crate) fn beside(dir: &Path, what: &str) -> io::Result<PathBuf> {
+    let dir = std::path::absolute(dir)?;
+    let name = dir.file_name().ok_or(io::ErrorKind::InvalidInput)?;
+    Ok(dir.with_file_name(format!(".{}.{what}", name.to_string_lossy())))
+}
+
+/// Removes a directory with all that is in it; fine if there is none.
+pub(crate) fn remove_tree(dir: &Path) -> io::Result<()> {
+    match fs::remove_dir_all(dir) {
+        Err(error) if error.kind() == io::ErrorKind::NotFound => Ok(()),
+        done => done,
+    }
+}
+
+/// Gives a directory its name, in the place of an empty one if there is one, durably.
+pub(crate) fn rename_dir(from: &Path, to: &Path) -> io::Result<()> {
+    fs::rename(from, to)?;
+    sync_dir(&to.join(".."))
+}
+
+/// Whether a link was refused for what it is, and not for what is wrong with the disk.
+fn is_not_to_be_had(error: &io::Error) -> bool {
+    let kinds = [io::ErrorKind::CrossesDevices, io::ErrorKind::PermissionDenied, io::ErrorKind::TooManyLinks];
+    kinds.contains(&error.kind()) || error.kind() == io::ErrorKind::Unsupported
 }
 
 /// Creates the store's directory with everything above it that is missing, all durable.

@@ -26,6 +26,7 @@ pub(crate) mod sim;
 
 use std::fmt::Debug;
 use std::io;
+use std::path::PathBuf;
 use std::sync::Arc;
 
 pub use map::Mapping;
@@ -68,6 +69,20 @@ pub trait Storage: Send + Sync + Debug {
     /// Makes the names in `dir` durable.
     fn sync_dir(&self, dir: &str) -> io::Result<()>;
 
+    /// Gives a file of another storage, or of this one, a place here as well, if that can be had at less than the price
+    /// of reading and writing it; `Ok(false)` where it cannot, and nothing was done. Nothing may be at `to`. What is taken
+    /// by [`Take::Copy`] is not durable before its [`File::sync`].
+    fn take_from(&self, from: &dyn Storage, path: &str, to: &str, how: Take) -> io::Result<bool> {
+        let _ = (from, path, to, how);
+        Ok(false)
+    }
+
+    /// Where a file is for the operating system, if it is one of its files.
+    fn local_path(&self, path: &str) -> Option<PathBuf> {
+        let _ = path;
+        None
+    }
+
     /// The place as a person would name it, for messages.
     fn describe(&self, path: &str) -> String;
 
@@ -75,6 +90,15 @@ pub trait Storage: Send + Sync + Debug {
     fn fill_random(&self, bytes: &mut [u8]) -> io::Result<()> {
         getrandom::fill(bytes).map_err(io::Error::from)
     }
+}
+
+/// How a file is taken from one storage to another.
+#[derive(Clone, Copy, Debug, Eq, PartialEq)]
+pub enum Take {
+    /// As a second name of the same bytes.
+    Link,
+    /// As bytes of its own, if perhaps shared by the file system until one of them is written.
+    Copy,
 }
 
 /// What a file is opened for.

@@ -181,7 +181,7 @@ impl EventStore {
         Ok(infos.collect())
     }
 
-    fn read_checkpoint(&self, name: &FileName) -> Result<Option<Checkpoint>, KeepError> {
+    pub(super) fn read_checkpoint(&self, name: &FileName) -> Result<Option<Checkpoint>, KeepError> {
         let storage = &*self.inner.storage;
         let path = path_of(name);
         let bytes = read_whole(storage, &path, Checkpoint::FILE_LEN).map_err(failed(storage, "read", name))?;

@@ -12,8 +12,8 @@ use annals_codec::{FileName, IntoName};
 use super::{EventStore, Role};
 use crate::error::KeepError;
 use crate::log::names;
-use crate::log::small_files::{create_dirs, list_whole, read_whole, write_whole};
-use crate::storage::{Access, Storage};
+use crate::log::small_files::{create_dirs, list_whole, read_file, write_whole};
+use crate::storage::Storage;
 use crate::sync::Mutex;
 
 /// The folders of a store that somebody writes.
@@ -123,7 +123,7 @@ fn dir_of(area: &FileName, name: &FileName) -> Result<String, KeepError> {
 /// Whether an area is not one of the store's own.
 fn is_free(area: &FileName) -> Result<(), KeepError> {
     let own = [names::SEGMENTS, names::INDEXES, names::QUARANTINE, names::CONSUMERS, names::META, names::WATERMARK];
-    if own.iter().chain(&["LOCK", names::FLOOR]).any(|own| area.eq_ignore_ascii_case(own)) {
+    if own.iter().chain(&[names::LOCK, names::FLOOR, names::BACKUP]).any(|own| area.eq_ignore_ascii_case(own)) {
         return Err(KeepError::InUse { what: area.to_string() });
     }
     Ok(())
@@ -174,12 +174,7 @@ impl Folder {
     pub fn read(&self, name: impl IntoName<FileName>) -> Result<Option<Vec<u8>>, KeepError> {
         let name = name.into_name()?;
         let path = format!("{}/{name}", self.dir);
-        let read = || match self.storage().open(&path, Access::Read) {
-            Err(error) if error.kind() == io::ErrorKind::NotFound => Ok(None),
-            // As long as it really is: nothing is believed of it yet.
-            opened => read_whole(self.storage(), &path, opened?.len()? as usize),
-        };
-        read().map_err(self.failed("read", &name))
+        read_file(self.storage(), &path).map_err(self.failed("read", &name))
     }
 
     /// Writes a file as a whole, in the place of the one of that name, if there is one. When this returns it

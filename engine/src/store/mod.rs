@@ -1,5 +1,6 @@
 //! The store: what a program opens, appends to, and reads from.
 
+pub(crate) mod backup;
 mod batch;
 pub(crate) mod consumer;
 mod decide;

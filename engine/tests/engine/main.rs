@@ -1,6 +1,7 @@
 //! The engine's tests from outside: one binary, so that it links once.
 //!
 //! - [`places`]: where these tests keep their stores, and a disk whose syncs can be held up.
+//! - [`backup`]: copies of a store: taken while it is used, checked, restored, and never taken for the original.
 //! - [`cases`]: the table of cases, row by row: what the public API means.
 //! - [`concurrency`]: many threads at once: who waits for whom, who sees what, and that nobody hangs.
 //! - [`derived`]: what `verify` says of the files in `idx/`.
@@ -29,6 +30,7 @@
 #![allow(missing_docs, reason = "the names of tests are sentences")]
 #![allow(unreachable_pub, reason = "a test binary has no outside")]
 
+mod backup;
 mod cases;
 mod concurrency;
 mod conditions;

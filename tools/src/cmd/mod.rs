@@ -1,5 +1,6 @@
 //! One file for each command.
 
+mod backup;
 mod consumers;
 mod demo;
 mod dump;
@@ -17,7 +18,7 @@ mod tail;
 mod torture;
 mod verify;
 
-use annals::Options;
+use annals::{BackupOptions, Options};
 
 use crate::args::{Args, Command, SnapshotCommand};
 use crate::exit::Ended;
@@ -56,6 +57,11 @@ fn dispatch(command: Command, out: &mut Out) -> Ended {
         Command::Projections { store } => projections::run(&store, out),
         Command::Snapshot(SnapshotCommand::Show { file }) => snapshot::show(&file, out),
         Command::Snapshot(SnapshotCommand::Verify { file, store }) => snapshot::verify(&file, store.as_deref(), out),
+        Command::Backup { store, dir, copy, no_consumers } => {
+            let options = BackupOptions::new().copy(copy).consumers(!no_consumers);
+            backup::backup(&store, &dir, &options, out)
+        }
+        Command::Restore { backup, dir } => backup::restore(&backup, &dir, out),
         Command::Verify { store } => verify::run(&store, out),
         Command::Dump { files, payload } => dump::run(&files, payload, out),
     }

@@ -34,6 +34,8 @@ struct Shown {
     index_files: u64,
     /// Files in `idx/` that are of no segment of the log: they harm nobody.
     unused_files: Vec<String>,
+    /// Of a backup, the position it ends at.
+    backup: Option<u64>,
     findings: Vec<Found>,
 }
 
@@ -73,6 +75,7 @@ pub(crate) fn run(path: &Path, out: &mut Out) -> Ended {
         unfinished_bytes: report.unfinished_bytes,
         index_files: report.index_files,
         unused_files: report.unused_files,
+        backup: report.backup.map(|mark| mark.position.get()),
         findings,
     };
     if out.is_json() {
@@ -115,6 +118,12 @@ impl Shown {
         }
         if self.clean {
             out.say(format_args!("{GOOD}clean{GOOD:#}: {read}; the log ends at position {}.", count(self.head)))?;
+            if let Some(position) = self.backup {
+                let position = count(position);
+                out.say(format_args!(
+                    "A backup up to position {position}: every file has the digest in its manifest."
+                ))?;
+            }
         } else {
             let findings = counted(self.findings.len() as u64, "finding");
             out.say(format_args!("{BAD}{findings}{BAD:#}; whole: {read}."))?;

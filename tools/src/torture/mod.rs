@@ -17,11 +17,13 @@
 //! | [`exhaustive`] | every operation of short stories, in every way, and again in the recovery | nothing but the engine |
 //! | [`process`] | processes die, system calls fail | processes, threads, the kernel, your disk |
 //! | [`power`] | the power, below a file system | all of that but the disk |
+//! | [`copies`] | every operation of a backup | nothing but the engine |
 //!
 //! What each promise rests on, and what is not covered, is in `engine/RELIABILITY.md`.
 
 mod aftermath;
 mod caught;
+pub mod copies;
 pub mod exhaustive;
 mod followers;
 mod following;

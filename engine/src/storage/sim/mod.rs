@@ -51,7 +51,7 @@
 //!
 //! # Not simulated
 //!
-//! Mapping ([`File::map`] is `None`), permissions, links, directories that are
+//! Mapping ([`File::map`] is `None`), permissions, writing through one of two links, directories that are
 //! removed or renamed, bytes of one file turning up in another, a disk that
 //! lies about a sync, and time.
 
@@ -69,7 +69,7 @@ use std::sync::Arc;
 
 use rustix::io::Errno;
 
-use super::{Access, File, LockError, LockGuard, Mapping, Provenance, Storage};
+use super::{Access, File, LockError, LockGuard, Mapping, Provenance, Storage, Take};
 use crate::sync::atomic::{AtomicBool, Ordering};
 use crate::sync::{Mutex, MutexGuard};
 use content::PAGE;
@@ -90,7 +90,7 @@ const LOCK: &str = "LOCK";
 /// the [module's text](self).
 ///
 /// Operations that change or sync the disk are numbered from 0: `write_at`,
-/// `set_len`, `allocate`, `sync`, `create`, `create_dir`, `rename`, `remove` and
+/// `set_len`, `allocate`, `sync`, `create`, `create_dir`, `rename`, `remove`, `take_from` and
 /// `sync_dir`, also those that fail. Reads (`open`, `list`, `read_at`,
 /// `read_from_disk`) have a count of their own.
 #[derive(Clone)]
@@ -712,6 +712,29 @@ impl Storage for SimDisk {
         }
         state.names.sync(dir);
         Ok(())
+    }
+
+    /// The bytes are those of a file whose bytes are final and durable, or it would not be linked. What is on another
+    /// disk is on this one then; nobody writes through either name, so nobody can tell.
+    fn take_from(&self, from: &dyn Storage, path: &str, to: &str, how: Take) -> io::Result<bool> {
+        if how == Take::Copy {
+            return Ok(false);
+        }
+        let file = from.open(path, Access::Read)?;
+        let mut bytes = vec![0; file.len()? as usize];
+        let read = file.read_at(0, &mut bytes)?;
+        bytes.truncate(read);
+        let mut state = self.state();
+        let stamp = state.begin_whole(|| format!("link {to}"))?;
+        if state.names.is_dir(to) || state.find(to).is_some() {
+            return Err(io::ErrorKind::AlreadyExists.into());
+        }
+        if !state.names.is_dir(parent(to)) {
+            return Err(state.names.missing(to));
+        }
+        let node = state.add(Inode::planted(&bytes));
+        state.names.edit(stamp, [(to.into(), Some(node))]);
+        Ok(true)
     }
 
     fn describe(&self, path: &str) -> String {

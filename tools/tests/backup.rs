@@ -1,0 +1,64 @@
+//! `annals backup`, `annals restore`, and `annals verify` of a backup.
+
+mod common;
+
+use std::fs;
+
+use annals::{EventStore, ExpectedVersion, NewEvent, Options};
+use common::annals;
+use tempfile::TempDir;
+
+fn append(dir: &std::path::Path, events: u64) {
+    let store = EventStore::open(dir, &Options::new().segment_bytes(64 << 10).background(false)).unwrap();
+    for number in 0..events {
+        let event = NewEvent::new("Told", format!("{number} {}", "x".repeat(900)));
+        store.append("a", ExpectedVersion::Any, event).unwrap();
+    }
+}
+
+#[test]
+fn a_store_is_backed_up_verified_and_restored_by_the_command() {
+    let dir = TempDir::new().unwrap();
+    let [store, backup, again] = ["store", "backup", "again"].map(|name| dir.path().join(name));
+    append(&store, 150);
+    let row = annals(&[&"backup", &store, &backup, &"--json"]).exits(0).row();
+    assert_eq!((row["position"].as_u64(), row["reused"].as_u64()), (Some(150), Some(0)), "{row}");
+    append(&store, 150);
+    let row = annals(&[&"backup", &store, &backup, &"--json"]).exits(0).row();
+    assert_eq!(row["position"], 300);
+    assert!(row["reused"].as_u64() > Some(0), "{row}");
+
+    let ran = annals(&[&"verify", &backup]).exits(0);
+    assert!(ran.stdout.contains("A backup up to position 300"), "{}", ran.stdout);
+    let ran = annals(&[&"restore", &backup, &again]).exits(0);
+    assert!(ran.stdout.contains("up to position 300"), "{}", ran.stdout);
+    let [one, other] = [&store, &again].map(|dir| annals(&[&"export", dir]).exits(0).stdout);
+    assert!(one == other, "the same events, byte for byte");
+    annals(&[&"restore", &backup, &again]).exits(3).says("is not empty");
+
+    let manifest = fs::read_to_string(backup.join("BACKUP")).unwrap();
+    fs::write(backup.join("BACKUP"), manifest.replace("position 300", "position 301")).unwrap();
+    annals(&[&"restore", &backup, &dir.path().join("third")]).exits(1).says("the manifest is damaged");
+    let ran = annals(&[&"verify", &backup]).exits(1);
+    assert!(ran.stdout.contains("the manifest is damaged"), "{}", ran.stdout);
+}
+
+#[test]
+fn digests_of_a_manifest_are_those_that_sha256sum_prints() {
+    let dir = TempDir::new().unwrap();
+    let (store, backup) = (dir.path().join("store"), dir.path().join("backup"));
+    append(&store, 100);
+    annals(&[&"backup", &store, &backup]).exits(0);
+    let manifest = fs::read_to_string(backup.join("BACKUP")).unwrap();
+    let mut checked = 0;
+    for line in manifest.lines().filter(|line| line.starts_with("file ") || line.starts_with("sealed ")) {
+        let words: Vec<&str> = line.split(' ').collect();
+        let Ok(sum) = std::process::Command::new("sha256sum").arg(backup.join(words[words.len() - 1])).output() else {
+            eprintln!("skipped: there is no sha256sum");
+            return;
+        };
+        assert!(String::from_utf8_lossy(&sum.stdout).starts_with(words[1]), "{line}");
+        checked += 1;
+    }
+    assert!(checked >= 4, "{manifest}");
+}

@@ -1,0 +1,13 @@
+//! Backups on the simulated disk, interrupted at every operation.
+
+use annals_cli::torture::copies::{Copies, explore};
+
+#[test]
+fn a_backup_that_is_interrupted_anywhere_is_the_older_one_the_newer_one_or_clearly_none() {
+    for seed in 1..=2 {
+        let done = explore(seed).unwrap_or_else(|violation| panic!("seed {seed}: {violation}"));
+        println!("seed {seed}: {done:?}");
+        let Copies { older, newer, none, .. } = done;
+        assert!(older > 0 && newer > 0 && none > 0, "all three of them were met: {done:?}");
+    }
+}
