@@ -7,6 +7,7 @@
 //! check; recovery, `verify` and `dump` all ask it, so they cannot disagree.
 
 use crate::commit::{Chain, Commit};
+use crate::digest::Digest;
 use crate::frame::Frame;
 use crate::ids::{Epoch, Position};
 
@@ -19,6 +20,9 @@ pub struct Tail {
     pub position: Position,
     /// The chain after the last batch; `None` behind a gap, where it is not known.
     pub chain: Option<u32>,
+    /// The hash chain after the last batch, in a segment whose markers carry it. Behind a gap, that before it,
+    /// until the next batch.
+    pub hash: Option<Digest>,
     /// The epoch of the last batch.
     pub epoch: Epoch,
     /// The highest durable offset that a marker has stated.
@@ -69,6 +73,9 @@ pub enum BatchFault {
         /// As computed.
         computed: u32,
     },
+    /// The segment's header says that markers carry the hash chain, and this one does not.
+    #[error("the marker lacks the hash chain that the header speaks of")]
+    NoHash,
     /// The durable offset goes back, or reaches into the batch itself.
     #[error("the durable offset {stated} is not between {least} and {most}")]
     DurableOffset {
@@ -161,10 +168,15 @@ impl Batches {
         if let Some(computed) = computed.filter(|&computed| computed != commit.chain) {
             return Err(BatchFault::Chain { stated: commit.chain, computed });
         }
+        if self.tail.hash.is_some() && commit.hash.is_none() {
+            return Err(BatchFault::NoHash);
+        }
         self.tail = Tail {
             offset: offset + frame.header.padded_len(),
             position: commit.last,
             chain: Some(commit.chain),
+            // Where the header speaks of none, one that is there says nothing.
+            hash: self.tail.hash.and(commit.hash),
             epoch: commit.epoch,
             durable_offset: commit.durable_offset,
         };
@@ -198,6 +210,7 @@ mod tests {
         offset: 4096,
         position: Position::new(10),
         chain: Some(0xABCD),
+        hash: None,
         epoch: Epoch::new(5),
         durable_offset: 4096,
     };
@@ -296,6 +309,17 @@ mod tests {
             }),
             epoch(5, 4)
         );
+    }
+
+    #[test]
+    fn a_marker_without_a_hash_makes_no_batch_where_the_header_speaks_of_one() {
+        let (before, after) = (Digest::from_bytes([1; 32]), Digest::from_bytes([2; 32]));
+        let hashed = Tail { hash: Some(before), ..TAIL };
+        assert_eq!(check_from(hashed, &good()), Err(BatchFault::NoHash));
+        let mut batch = good();
+        batch.marker.hash = Some(after);
+        assert_eq!(check_from(hashed, &batch).unwrap().hash, Some(after));
+        assert_eq!(check(&batch).unwrap().hash, None, "nothing says what it would go on from");
     }
 
     #[test]

@@ -22,6 +22,7 @@
 //!   of the batch, and this body's fields before it: a batch that is missing,
 //!   repeated or out of order breaks it.
 
+use crate::digest::Digest;
 use crate::frame::{self, FRAME_HEADER_LEN, Frame, FrameKind, Seed};
 use crate::ids::{Epoch, Position};
 use crate::name::{IdempotencyKey, NameError, SourceName};
@@ -30,14 +31,13 @@ use crate::wire;
 const FIXED_LEN: usize = 44;
 /// How many bytes of the body come before the chain, and go into it.
 const CHAINED_LEN: usize = 28;
-const HASH_LEN: usize = 32;
 const HAS_HASH: u16 = 1;
 const UPSTREAM_LEN: usize = 8;
 
 /// The lengths that the frame of a marker can have, without padding, in bytes.
 pub(crate) const FRAME_LENS: std::ops::RangeInclusive<u32> = {
     let least = FRAME_HEADER_LEN + FIXED_LEN;
-    let most = least + HASH_LEN + IdempotencyKey::MAX_LEN + UPSTREAM_LEN + SourceName::MAX_LEN;
+    let most = least + Digest::LEN + IdempotencyKey::MAX_LEN + UPSTREAM_LEN + SourceName::MAX_LEN;
     least as u32..=most as u32
 };
 
@@ -69,7 +69,7 @@ pub struct Commit<'a> {
     /// The chain at the end of this batch.
     pub chain: u32,
     /// The hash chain at the end of this batch, when the store keeps one.
-    pub hash: Option<[u8; HASH_LEN]>,
+    pub hash: Option<Digest>,
     /// The request's idempotency key, when it had one.
     pub key: Option<&'a str>,
     /// The tracking record, when the batch has one.
@@ -183,7 +183,8 @@ impl<'a> Commit<'a> {
             rest = tail;
             Ok::<&'a [u8], CommitFault>(part)
         };
-        let hash = if flags & HAS_HASH == 0 { None } else { Some(wire::array_at(take(HASH_LEN)?, 0)) };
+        let hash =
+            if flags & HAS_HASH == 0 { None } else { Some(Digest::from_bytes(wire::array_at(take(Digest::LEN)?, 0))) };
         let key = match wire::u16_at(fixed, 34) {
             0 => None,
             len => Some(IdempotencyKey::check_bytes(take(len as usize)?)?),
@@ -223,7 +224,7 @@ impl<'a> Commit<'a> {
 
     /// The length of the frame that holds this marker, padding included, in bytes.
     pub fn frame_len(&self) -> u64 {
-        let optional = self.hash.map_or(0, |hash| hash.len())
+        let optional = self.hash.map_or(0, |_| Digest::LEN)
             + self.key.map_or(0, str::len)
             + self.tracking.map_or(0, |tracking| UPSTREAM_LEN + tracking.source.len());
         frame::padded((FRAME_HEADER_LEN + FIXED_LEN + optional) as u64)
@@ -251,7 +252,7 @@ impl<'a> Commit<'a> {
         wire::set_u16(&mut fixed, 34, short(self.key.map_or(0, str::len)));
         wire::set_u16(&mut fixed, 36, short(self.tracking.map_or(0, |tracking| UPSTREAM_LEN + tracking.source.len())));
         out.extend_from_slice(&fixed);
-        out.extend_from_slice(self.hash.as_ref().map_or(&[], |hash| hash.as_slice()));
+        out.extend_from_slice(self.hash.as_ref().map_or(&[], |hash| hash.as_bytes().as_slice()));
         out.extend_from_slice(self.key.unwrap_or_default().as_bytes());
         if let Some(tracking) = self.tracking {
             wire::put_u64(out, tracking.upstream);
@@ -278,7 +279,7 @@ mod tests {
         let longest = (&LONGEST[..128], LONGEST);
         let mut markers = Vec::new();
         for count in [0, 1, 7] {
-            for hash in [None, Some([0xCD; 32])] {
+            for hash in [None, Some(Digest::from_bytes([0xCD; 32]))] {
                 for key in [None, Some("request-1"), Some(longest.0)] {
                     for source in [None, Some("upstream"), Some(longest.1)] {
                         let mut commit = Commit::new(Epoch::new(0x0001_0002), Position::new(40), count);

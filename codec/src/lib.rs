@@ -18,6 +18,7 @@
 //!   come; [`Snapshot`]: a state that was folded from one;
 //! - [`Digest`]: 32 bytes that stand for any number of them;
 //! - [`Manifest`]: what a copy of a store consists of;
+//! - [`merkle`]: the tree over batches, and proofs that need no store;
 //! - [`index`]: what is derived from a sealed segment, to search it.
 
 // For `testing`, which the golden tests include from outside.
@@ -31,11 +32,14 @@ mod digest;
 mod event;
 mod floor;
 mod frame;
+mod hash_chain;
+mod hash_check;
 mod ids;
 pub mod index;
 mod made;
 mod manifest;
 mod mark;
+pub mod merkle;
 mod meta;
 mod name;
 #[cfg(feature = "payload")]
@@ -60,6 +64,8 @@ pub use floor::{
     floor_records,
 };
 pub use frame::{FRAME_ALIGN, FRAME_HEADER_LEN, Frame, FrameFault, FrameHeader, FrameKind, Seed, padded};
+pub use hash_chain::{BatchHasher, chain_after, chain_start, event_digest, payload_digest};
+pub use hash_check::{ChainBreak, ChainCheck, ChainPoint};
 pub use ids::{Epoch, EventId, LogId, ParseIdError, Position, SegmentNumber, StreamVersion};
 pub use made::{IdMaker, MadeIds};
 pub use manifest::{ListedFile, Manifest, ManifestFault};

@@ -80,7 +80,7 @@ impl Manifest {
     /// Writes it.
     pub fn encode(&self) -> String {
         let mut text = String::new();
-        let hash = self.mark.hash.map_or_else(|| "-".to_owned(), |hash| Digest::from_bytes(hash).to_string());
+        let hash = self.mark.hash.map_or_else(|| "-".to_owned(), |hash: Digest| hash.to_string());
         let (segment, base) = self.floor;
         let Mark { log_id, position, chain, .. } = self.mark;
         let taken = self.taken_at;
@@ -121,7 +121,7 @@ impl Manifest {
         let chain = lines.expect(|line| hex(line.strip_prefix("chain ")?))?;
         let hash = lines.expect(|line| match line.strip_prefix("hash ")? {
             "-" => Some(None),
-            hash => hash.parse().ok().map(|hash: Digest| Some(*hash.as_bytes())),
+            hash => hash.parse().ok().map(Some),
         })?;
         let floor = lines.expect(|line| {
             let (segment, base) = line.strip_prefix("floor ")?.split_once(' ')?;
@@ -211,7 +211,7 @@ mod tests {
     fn a_manifest_reads_back_as_it_was_written() {
         let mut manifest = manifest();
         assert_eq!(Manifest::decode(manifest.encode().as_bytes()), Ok(manifest.clone()));
-        manifest.mark.hash = Some([3; 32]);
+        manifest.mark.hash = Some(Digest::from_bytes([3; 32]));
         manifest.files.clear();
         assert_eq!(Manifest::decode(manifest.encode().as_bytes()), Ok(manifest));
     }

@@ -14,6 +14,7 @@
 //! - `chain` is that of the marker of the batch that contains the position; 0 before the first event.
 //! - Flag 1: a hash chain follows. Where both of two marks have one, it has to agree too.
 
+use crate::digest::Digest;
 use crate::ids::{LogId, Position};
 use crate::wire;
 
@@ -29,7 +30,7 @@ pub struct Mark {
     /// The chain at the end of the batch that contains it.
     pub chain: u32,
     /// The hash chain there, when the store keeps one.
-    pub hash: Option<[u8; 32]>,
+    pub hash: Option<Digest>,
 }
 
 impl Mark {
@@ -61,7 +62,7 @@ impl Mark {
         wire::set_u32(&mut bytes, 24, self.chain);
         if let Some(hash) = self.hash {
             wire::set_u32(&mut bytes, 28, HAS_HASH);
-            bytes[32..].copy_from_slice(&hash);
+            bytes[32..].copy_from_slice(hash.as_bytes());
         }
         bytes
     }
@@ -72,7 +73,7 @@ impl Mark {
         let hash: [u8; 32] = wire::array_at(bytes, 32);
         let hash = match wire::u32_at(bytes, 28) {
             0 if hash == [0; 32] => None,
-            HAS_HASH => Some(hash),
+            HAS_HASH => Some(Digest::from_bytes(hash)),
             _ => return None,
         };
         Some(Mark {
@@ -95,7 +96,7 @@ mod tests {
             log_id: LogId::from_bytes(std::array::from_fn(|_| rng.next() as u8)),
             position: Position::new(rng.next() >> 1),
             chain: rng.next() as u32,
-            hash: rng.chance().then(|| std::array::from_fn(|_| rng.next() as u8)),
+            hash: rng.chance().then(|| Digest::from_bytes(std::array::from_fn(|_| rng.next() as u8))),
         }
     }
 
@@ -120,10 +121,10 @@ mod tests {
     #[test]
     fn marks_agree_when_all_agrees_that_both_have() {
         let plain = Mark { hash: None, ..mark(2) };
-        let hashed = Mark { hash: Some([1; 32]), ..plain };
+        let hashed = Mark { hash: Some(Digest::from_bytes([1; 32])), ..plain };
         assert!(plain.agrees_with(&hashed) && hashed.agrees_with(&plain) && hashed.agrees_with(&hashed));
         for other in [
-            Mark { hash: Some([2; 32]), ..plain },
+            Mark { hash: Some(Digest::from_bytes([2; 32])), ..plain },
             Mark { chain: !plain.chain, ..hashed },
             Mark { position: plain.position.plus(1), ..hashed },
             Mark { log_id: LogId::from_bytes([0; 16]), ..hashed },

@@ -273,6 +273,7 @@ pub fn first_tail(header: &SegmentHeader) -> Tail {
         offset: SEGMENT_HEADER_LEN as u64,
         position: header.base,
         chain: Some(header.chain),
+        hash: header.chain_hash,
         epoch: header.epoch,
         durable_offset: 0,
     }
@@ -692,6 +693,7 @@ fn whole_batch<S: Source>(
         offset: marker.batch_start,
         position: marker.first.before(),
         chain: None,
+        hash: tail.hash,
         epoch: marker.epoch,
         durable_offset: tail.durable_offset,
     };

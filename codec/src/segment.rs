@@ -4,7 +4,8 @@
 //!    0 magic 8           8 major 2, minor 2   12 header length 4   16 incompatible 4   20 compatible 4
 //!   24 log id 16        40 segment number 8   48 base position 8   56 epoch 4          60 reserved 4
 //!   64 salt 16          80 created_at 8       88 predecessor's length 8                96 its chain 4
-//!  100 reserved 4      104 chain hash at base 32                  136 zero             4092 CRC 4
+//!  100 hash function 1 101 reserved 3        104 chain hash at base 32
+//!  136 zero           4092 CRC 4
 //! ```
 //!
 //! What is always true:
@@ -14,9 +15,12 @@
 //! - The header is synced before the file gets its name: a bad header under a
 //!   `.seg` name is damage, never an interrupted write.
 //! - The base position is that of the last event *before* this segment.
+//! - Where a hash function is named, every marker of the segment carries the hash
+//!   chain, which goes on from that in the header. Such a header has minor version 1.
 
 use std::ops::Range;
 
+use crate::digest::Digest;
 use crate::frame::Seed;
 use crate::ids::{Epoch, LogId, Position, SegmentNumber};
 use crate::wire;
@@ -26,8 +30,14 @@ pub const SEGMENT_HEADER_LEN: usize = 4096;
 
 /// The major version of the format that this crate writes and reads.
 pub const FORMAT_MAJOR: u16 = 1;
-/// The minor version of the format that this crate writes; it reads every minor version.
+/// The minor version of the format that this crate writes, but for the header of a segment whose markers carry
+/// a hash chain; it reads every minor version.
 pub const FORMAT_MINOR: u16 = 0;
+
+/// The minor version of a header that names a hash function: the highest one known.
+const MINOR_WITH_HASH: u16 = 1;
+/// The number of SHA-256 among hash functions. There is no other yet.
+const SHA_256: u8 = 1;
 
 /// The first 8 bytes of every segment. The first has its high bit set and the
 /// last are CR-free, so transfers that mangle text are noticed (as in PNG).
@@ -57,8 +67,8 @@ pub struct SegmentHeader {
     pub predecessor_len: u64,
     /// The chain at the end of the segment before it; 0 for the first.
     pub chain: u32,
-    /// The hash chain at its base; zero when the store keeps none.
-    pub chain_hash: [u8; 32],
+    /// The hash chain at its base; `None` when its markers carry none.
+    pub chain_hash: Option<Digest>,
 }
 
 /// Why the first bytes of a file are not the header of a segment that can be read.
@@ -100,7 +110,7 @@ impl SegmentHeader {
         let mut out = Vec::with_capacity(SEGMENT_HEADER_LEN);
         out.extend_from_slice(&SEGMENT_MAGIC);
         wire::put_u16(&mut out, FORMAT_MAJOR);
-        wire::put_u16(&mut out, FORMAT_MINOR);
+        wire::put_u16(&mut out, if self.chain_hash.is_some() { MINOR_WITH_HASH } else { FORMAT_MINOR });
         wire::put_u32(&mut out, SEGMENT_HEADER_LEN as u32);
         wire::put_u32(&mut out, 0);
         wire::put_u32(&mut out, 0);
@@ -113,8 +123,8 @@ impl SegmentHeader {
         wire::put_i64(&mut out, self.created_at);
         wire::put_u64(&mut out, self.predecessor_len);
         wire::put_u32(&mut out, self.chain);
-        wire::put_u32(&mut out, 0);
-        out.extend_from_slice(&self.chain_hash);
+        wire::put_u32(&mut out, self.chain_hash.map_or(0, |_| u32::from(SHA_256)));
+        out.extend_from_slice(self.chain_hash.map_or([0; Digest::LEN], |hash| *hash.as_bytes()).as_slice());
         out.resize(CRC_AT, 0);
         let crc = crc32fast::hash(&out);
         wire::put_u32(&mut out, crc);
@@ -145,6 +155,17 @@ impl SegmentHeader {
         if bits != 0 {
             return Err(HeaderFault::Features { bits });
         }
+        // A later minor version may have given the reserved bytes a meaning that this one can do without.
+        let minor = wire::u16_at(bytes, 10);
+        let is_later = minor > MINOR_WITH_HASH;
+        let hash: [u8; Digest::LEN] = wire::array_at(bytes, 104);
+        let chain_hash = match bytes[100] {
+            0 if hash == [0; Digest::LEN] || is_later => None,
+            SHA_256 if minor >= MINOR_WITH_HASH => Some(Digest::from_bytes(hash)),
+            // Another function: events can be read without it.
+            2.. if is_later => None,
+            _ => return Err(HeaderFault::Field),
+        };
         let header = SegmentHeader {
             log_id: LogId::from_bytes(wire::array_at(bytes, 24)),
             number: SegmentNumber::new(wire::count_at(bytes, 40).ok_or(HeaderFault::Field)?),
@@ -154,12 +175,10 @@ impl SegmentHeader {
             created_at: wire::i64_at(bytes, 80),
             predecessor_len: wire::u64_at(bytes, 88),
             chain: wire::u32_at(bytes, 96),
-            chain_hash: wire::array_at(bytes, 104),
+            chain_hash,
         };
-        // A later minor version may have given the reserved bytes a meaning that this one can do without.
         let is_zero = |range: Range<usize>| bytes[range].iter().all(|&byte| byte == 0);
-        let reserved_is_zero = is_zero(60..64) && is_zero(100..104) && is_zero(136..CRC_AT);
-        let is_later = wire::u16_at(bytes, 10) > FORMAT_MINOR;
+        let reserved_is_zero = is_zero(60..64) && is_zero(101..104) && is_zero(136..CRC_AT);
         if wire::u32_at(bytes, 12) != SEGMENT_HEADER_LEN as u32 || !(reserved_is_zero || is_later) {
             return Err(HeaderFault::Field);
         }
@@ -182,13 +201,17 @@ mod tests {
             created_at: rng.next().cast_signed(),
             predecessor_len: rng.next(),
             chain: rng.next() as u32,
-            chain_hash: std::array::from_fn(|_| rng.next() as u8),
+            chain_hash: rng.chance().then(|| Digest::from_bytes(std::array::from_fn(|_| rng.next() as u8))),
         }
     }
 
     /// A header with one field replaced and a good checksum.
     fn forged(at: usize, bytes: &[u8]) -> Result<SegmentHeader, HeaderFault> {
-        let (mut header, _) = random_header(&mut Rng::new(1)).encode();
+        forged_from(&random_header(&mut Rng::new(1)), at, bytes)
+    }
+
+    fn forged_from(header: &SegmentHeader, at: usize, bytes: &[u8]) -> Result<SegmentHeader, HeaderFault> {
+        let (mut header, _) = header.encode();
         header[at..at + bytes.len()].copy_from_slice(bytes);
         let crc = crc32fast::hash(&header[..CRC_AT]);
         wire::set_u32(&mut header, CRC_AT, crc);
@@ -241,16 +264,35 @@ mod tests {
 
     #[test]
     fn reserved_bytes_are_zero_in_this_minor_version_and_free_in_later_ones() {
-        for at in [60, 100, 136, CRC_AT - 1] {
+        for at in [60, 101, 136, CRC_AT - 1] {
             assert_eq!(forged(at, &[1]), Err(HeaderFault::Field), "byte {at}");
         }
-        assert!(forged(10, &[1, 0]).is_ok());
         let (mut later, _) = random_header(&mut Rng::new(6)).encode();
-        later[10] = 1;
+        later[10] = 2;
         later[200] = 1;
         let crc = crc32fast::hash(&later[..CRC_AT]);
         wire::set_u32(&mut later, CRC_AT, crc);
         assert!(SegmentHeader::decode(&later).is_ok());
+    }
+
+    #[test]
+    fn a_hash_function_is_named_in_minor_version_1_and_an_unknown_one_is_passed_over_in_later_ones() {
+        let some = Some(Digest::from_bytes([9; 32]));
+        let plain = SegmentHeader { chain_hash: None, ..random_header(&mut Rng::new(1)) };
+        let hashed = SegmentHeader { chain_hash: some, ..plain };
+        let minor = |header: &SegmentHeader| wire::u16_at(&header.encode().0, 10);
+        assert_eq!((minor(&plain), minor(&hashed)), (0, 1));
+        assert_eq!(SegmentHeader::decode(&hashed.encode().0).unwrap().0, hashed);
+        let chain_hash = |header, at, bytes: &[u8]| forged_from(header, at, bytes).map(|header| header.chain_hash);
+        assert_eq!(chain_hash(&plain, 100, &[1]), Err(HeaderFault::Field), "version 1.0 names none");
+        assert_eq!(chain_hash(&plain, 104, &[1]), Err(HeaderFault::Field), "a chain of no function");
+        assert_eq!(chain_hash(&hashed, 100, &[2]), Err(HeaderFault::Field), "version 1.1 knows one");
+        assert_eq!(chain_hash(&hashed, 10, &[2]), Ok(some));
+        let mut later = hashed.encode().0;
+        (later[10], later[100]) = (2, 2);
+        let crc = crc32fast::hash(&later[..CRC_AT]);
+        wire::set_u32(&mut later, CRC_AT, crc);
+        assert_eq!(SegmentHeader::decode(&later).unwrap().0.chain_hash, None, "events can be read without it");
     }
 
     #[test]

@@ -8,8 +8,8 @@ use std::convert::Infallible;
 
 use annals_codec::scan::{self, Scan, Sink, Source};
 use annals_codec::{
-    Chain, Commit, ContentType, Epoch, Event, EventId, LogId, Position, Seal, Seed, SegmentHeader, SegmentNumber,
-    StreamVersion, Tag, Tags, Trailer, push_tag,
+    BatchHasher, Chain, Commit, ContentType, Digest, Epoch, Event, EventId, LogId, Position, Seal, Seed, SegmentHeader,
+    SegmentNumber, StreamVersion, Tag, Tags, Trailer, chain_after, push_tag,
 };
 
 /// A small random generator (xorshift64*): the same numbers for the same seed, for ever.
@@ -128,6 +128,8 @@ pub(crate) struct Writer {
     pub(crate) epoch: Epoch,
     pub(crate) position: Position,
     pub(crate) chain: u32,
+    /// The hash chain so far, if the header says that markers carry it.
+    pub(crate) hash: Option<Digest>,
     /// What the next markers say was durable.
     pub(crate) durable_offset: u64,
     /// Where each batch ends; the first entry is where the first one begins.
@@ -148,7 +150,7 @@ pub(crate) fn header() -> SegmentHeader {
         created_at: 1_000,
         predecessor_len: 0,
         chain: 0,
-        chain_hash: [0; 32],
+        chain_hash: None,
     }
 }
 
@@ -163,6 +165,7 @@ impl Writer {
             epoch: header.epoch,
             position: header.base,
             chain: header.chain,
+            hash: header.chain_hash,
             durable_offset: 0,
             ends: vec![start],
             markers: Vec::new(),
@@ -186,17 +189,23 @@ impl Writer {
 
     /// Writes one batch; `adjust` may change the marker before it is encoded.
     pub(crate) fn batch_with(&mut self, events: &[Parts], adjust: impl FnOnce(&mut Commit<'_>)) {
-        let (start, mut chain) = (self.end(), Chain::default());
+        let (start, mut chain, mut hasher) = (self.end(), Chain::default(), BatchHasher::new(self.header.log_id));
         for parts in events {
             self.position = self.position.plus(1);
             self.offsets.push((self.end() / 8) as u32);
             self.times.push(parts.recorded_at);
-            chain.push(parts.event(self.position).encode(&mut self.bytes, self.seed, self.epoch));
+            let event = parts.event(self.position);
+            chain.push(event.encode(&mut self.bytes, self.seed, self.epoch));
+            hasher.event(&event);
         }
         let mut commit = Commit::new(self.epoch, self.position, events.len() as u32);
         commit.durable_offset = self.durable_offset;
         commit.batch_bytes = (self.end() - start) as u32;
         adjust(&mut commit);
+        if let Some(hash) = &mut self.hash {
+            *hash = chain_after(hash, &hasher.close(&commit));
+            commit.hash = Some(*hash);
+        }
         self.markers.push(self.end());
         self.chain = commit.encode(&mut self.bytes, self.seed, self.chain, &mut chain);
         self.ends.push(self.end());

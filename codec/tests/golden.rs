@@ -32,9 +32,9 @@ use annals_codec::index::{
 };
 use annals_codec::scan::{self, Scan, Sink, Stop};
 use annals_codec::{
-    Commit, ContentType, Epoch, Event, FLOOR_HEADER_LEN, Floor, FloorHeader, FloorKind, FloorRecord, FloorSection,
-    FloorWriter, IdMaker, LogId, META_FILE_LEN, META_SLOT_LEN, Position, SegmentHeader, SegmentNumber, StoreMeta, Tag,
-    Tracking, WATERMARK_FILE_LEN, WATERMARK_SLOT_LEN, Watermark, push_tag,
+    ChainCheck, ChainPoint, Commit, ContentType, Digest, Epoch, Event, FLOOR_HEADER_LEN, Floor, FloorHeader, FloorKind,
+    FloorRecord, FloorSection, FloorWriter, IdMaker, LogId, META_FILE_LEN, META_SLOT_LEN, Position, SegmentHeader,
+    SegmentNumber, StoreMeta, Tag, Tracking, WATERMARK_FILE_LEN, WATERMARK_SLOT_LEN, Watermark, chain_start, push_tag,
 };
 use testing::{Parts, Writer};
 
@@ -55,6 +55,21 @@ fn event(n: u32, stream: &str, version: u64, event_type: &str, data: &[u8]) -> P
     }
 }
 
+/// An event with every optional part.
+fn full(n: u32) -> Parts {
+    let mut full = event(n, "order-7", 1, "OrderPlaced", br#"{"total":"9.90"}"#);
+    full.occurred_at = Some(START - SECOND);
+    full.correlation_id = Some([0xC0; 16]);
+    full.causation_id = Some([0xCA; 16]);
+    full.schema_version = 3;
+    full.content_type = ContentType::JSON.number();
+    full.metadata = Some(b"by tests".to_vec());
+    for tag in ["customer:42", "express"] {
+        push_tag(&mut full.tags, &Tag::new(tag).unwrap());
+    }
+    full
+}
+
 /// Segment 0: every optional part of events and markers, sealed.
 fn sealed() -> Writer {
     let mut writer = Writer::new(SegmentHeader {
@@ -66,23 +81,13 @@ fn sealed() -> Writer {
         created_at: START,
         predecessor_len: 0,
         chain: 0,
-        chain_hash: [0; 32],
+        chain_hash: None,
     });
-    let mut full = event(1, "order-7", 1, "OrderPlaced", br#"{"total":"9.90"}"#);
-    full.occurred_at = Some(START - SECOND);
-    full.correlation_id = Some([0xC0; 16]);
-    full.causation_id = Some([0xCA; 16]);
-    full.schema_version = 3;
-    full.content_type = ContentType::JSON.number();
-    full.metadata = Some(b"by tests".to_vec());
-    for tag in ["customer:42", "express"] {
-        push_tag(&mut full.tags, &Tag::new(tag).unwrap());
-    }
     let mut empty = event(2, "order-7", 2, "OrderPaid", b"");
     empty.metadata = Some(Vec::new());
-    writer.batch_with(&[full, empty], |commit| {
+    writer.batch_with(&[full(1), empty], |commit| {
         commit.key = Some("request-1");
-        commit.hash = Some([0x5A; 32]);
+        commit.hash = Some(Digest::from_bytes([0x5A; 32]));
     });
     writer.sync();
     writer.batch_with(&[], |commit| commit.tracking = Some(Tracking { source: "shop", upstream: 77 }));
@@ -103,11 +108,33 @@ fn active() -> Writer {
         created_at: START + 100 * SECOND,
         predecessor_len: before.end(),
         chain: before.chain,
-        chain_hash: [0; 32],
+        chain_hash: None,
     });
     writer.batch(&[event(101, "note-1", 1, "Noted", b"hello")]);
     writer.sync();
     writer.batch(&[event(102, "note-1", 2, "Noted", b"again"), event(103, "note-2", 1, "Noted", b"and again")]);
+    writer
+}
+
+/// A segment of format 1.1, whose markers carry the hash chain: the events of segment 0, and a batch without any.
+fn hashed() -> Writer {
+    let before = active();
+    let mut writer = Writer::new(SegmentHeader {
+        log_id: LOG,
+        number: SegmentNumber::new(2),
+        base: before.position,
+        epoch: Epoch::new(3),
+        salt: *b"salt of number 2",
+        created_at: START + 300 * SECOND,
+        predecessor_len: before.end(),
+        chain: before.chain,
+        chain_hash: Some(chain_start(LOG, before.position)),
+    });
+    writer.batch_with(&[full(1), event(2, "order-7", 2, "OrderPaid", b"")], |commit| commit.key = Some("request-1"));
+    writer.sync();
+    writer.batch_with(&[], |commit| commit.tracking = Some(Tracking { source: "shop", upstream: 77 }));
+    writer.batch(&[event(3, "$audit", 1, "Checked", b"\x00\xFF")]);
+    writer.seal();
     writer
 }
 
@@ -124,7 +151,7 @@ fn indexed() -> Writer {
         created_at: START + 200 * SECOND,
         predecessor_len: before.end(),
         chain: before.chain,
-        chain_hash: [0; 32],
+        chain_hash: None,
     });
     let maker = IdMaker::new(0x0123_4567_89AB_CDEF);
     let tagged = |n: u32, stream, version, event_type, tags: &[&str]| {
@@ -316,7 +343,7 @@ impl Sink for Dump {
         )
         .unwrap();
         if let Some(hash) = commit.hash {
-            writeln!(out, "      hash {}", LogId::from_bytes(*hash.first_chunk().unwrap())).unwrap();
+            writeln!(out, "      hash {hash}").unwrap();
         }
         if let Some(key) = commit.key {
             writeln!(out, "      key {key}").unwrap();
@@ -503,6 +530,17 @@ fn a_torn_segment_of_version_1_is_judged_unfinished_for_ever() {
 #[test]
 fn a_damaged_segment_of_version_1_is_judged_damaged_for_ever() {
     check_file("damaged", &damaged_file(), dump_segment);
+}
+
+#[test]
+fn a_segment_with_a_hash_chain_of_version_1_1_stays_what_it_is() {
+    check_file("hashed", &hashed().bytes, |bytes| {
+        let (header, seed) = SegmentHeader::decode(bytes).unwrap();
+        let start = ChainPoint { position: header.base, hash: header.chain_hash.unwrap() };
+        let (mut chain, mut source) = (ChainCheck::new(header.log_id, start), bytes);
+        let Ok(_) = scan::scan(&mut source, seed, scan::first_tail(&header), &mut chain);
+        format!("{}{:?}\n{:?}\n", dump_segment(bytes), chain.breaks(), chain.end())
+    });
 }
 
 #[test]

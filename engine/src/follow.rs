@@ -9,7 +9,9 @@ use std::io;
 use std::sync::Arc;
 
 use annals_codec::scan::{self, SealedEnd, Source, Stop};
-use annals_codec::{Position, SEGMENT_HEADER_LEN, SegmentHeader, SegmentNumber, Tail, WATERMARK_FILE_LEN, Watermark};
+use annals_codec::{
+    Digest, Position, SEGMENT_HEADER_LEN, SegmentHeader, SegmentNumber, Tail, WATERMARK_FILE_LEN, Watermark,
+};
 
 use crate::error::{Damage, ReadError};
 use crate::index::IndexedSegment;
@@ -136,6 +138,11 @@ impl Follower {
             let segments = view.segments[removed..].to_vec();
             view.with(segments, self.loader.gaps.clone()).on(Some(floor))
         });
+    }
+
+    /// The last position that was taken in, and the hash chain there.
+    pub(crate) fn tip(&self) -> (Position, Option<Digest>) {
+        (self.tail.position, self.tail.hash)
     }
 
     fn show(&self, published: &Published) {
@@ -295,6 +302,7 @@ pub(crate) fn behind(watermark: &Watermark) -> Tail {
         offset: watermark.offset,
         position: watermark.position,
         chain: None,
+        hash: None,
         epoch: watermark.epoch,
         durable_offset: 0,
     }

@@ -76,8 +76,8 @@ mod sync;
 mod view;
 
 pub use annals_codec::{
-    ContentType, Epoch, Event, EventId, EventType, FileName, IdempotencyKey, IntoName, LogId, Mark, NameError,
-    NameProblem, ParseIdError, Position, SegmentNumber, SourceName, StreamId, StreamVersion, Tag, Tags,
+    ChainPoint, ContentType, Digest, Epoch, Event, EventId, EventType, FileName, IdempotencyKey, IntoName, LogId, Mark,
+    NameError, NameProblem, ParseIdError, Position, SegmentNumber, SourceName, StreamId, StreamVersion, Tag, Tags,
 };
 
 pub use append::condition::{AppendCondition, ConditionClause};
@@ -96,6 +96,7 @@ pub use retain::{Guard, Holder, HolderKind, Retention, TruncateError, Truncation
 pub use stats::{ConsumerInfo, SegmentStats, Stats, StreamInfo};
 pub use store::consumer::Consumer;
 pub use store::folder::Folder;
+pub use store::tip::ChainTip;
 pub use store::{BatchBuilder, EventStore};
 pub use subscription::spawned::{Spawned, SpawnedStatus};
 #[cfg(feature = "async")]

@@ -77,12 +77,14 @@ pub enum Bug {
     StateWithoutPosition,
     /// A backup gets its manifest before the files that it lists have their names.
     ManifestBeforeFiles,
+    /// The header of a new segment begins a hash chain of its own, and does not go on with that before it.
+    ChainAnchorLost,
 }
 
 impl Bug {
     /// All of them.
     #[cfg(feature = "planted-bugs")]
-    pub const ALL: [Bug; 31] = [
+    pub const ALL: [Bug; 32] = [
         Bug::NoFdatasync,
         Bug::AcknowledgedBeforeSync,
         Bug::NoDirectorySync,
@@ -114,6 +116,7 @@ impl Bug {
         Bug::SnapshotNewerThanLog,
         Bug::StateWithoutPosition,
         Bug::ManifestBeforeFiles,
+        Bug::ChainAnchorLost,
     ];
 }
 

@@ -6,7 +6,7 @@
 
 use annals_codec::index::KeyHash;
 use annals_codec::{
-    Checkpoint, Commit, ContentType, Epoch, Event, EventId, Floor, LogId, Mark, Position, Seal, Seed, SegmentHeader,
+    Checkpoint, Commit, ContentType, Digest, Epoch, Event, EventId, Floor, LogId, Mark, Position, Seal, Seed, SegmentHeader,
     SegmentNumber, Snapshot, SourceName, StoreMeta, StreamVersion, Tags, Tracking, Trailer, Watermark,
 };
 
@@ -139,7 +139,7 @@ pub(crate) fn commit(frame: &[u8]) -> Option<Commit<'_>> {
     commit.durable_offset = number(frame, 36, 8);
     commit.batch_bytes = number(frame, 44, 4) as u32;
     commit.chain = number(frame, 48, 4) as u32;
-    commit.hash = hash.map(|bytes| array(bytes, 0));
+    commit.hash = hash.map(|bytes| Digest::from_bytes(array(bytes, 0)));
     commit.key = match key {
         Some(key) => Some(name(key, 128)?),
         None => None,
@@ -190,11 +190,19 @@ pub(crate) fn trailer(bytes: &[u8; 40], seed: u32) -> Option<Trailer> {
 pub(crate) fn header(bytes: &[u8]) -> Option<(SegmentHeader, Seed)> {
     let bytes = bytes.get(..4096)?;
     let checksum = crc(0, &bytes[..4092]);
-    let no_surprise = all_zero(&bytes[60..64]) && all_zero(&bytes[100..104]) && all_zero(&bytes[136..4092]);
+    let no_surprise = all_zero(&bytes[60..64]) && all_zero(&bytes[101..104]) && all_zero(&bytes[136..4092]);
+    // Minor version 1 gave a meaning to byte 100, and no reader knows what a later one does with it.
+    let (minor, hash) = (number(bytes, 10, 2), &bytes[104..136]);
+    let chain_hash = match bytes[100] {
+        0 if all_zero(hash) || minor > 1 => None,
+        1 if minor >= 1 => Some(Digest::from_bytes(array(hash, 0))),
+        2.. if minor > 1 => None,
+        _ => return None,
+    };
     let is_good = bytes[..8] == *b"\x89ANNSEG\n"
         && number(bytes, 4092, 4) == u64::from(checksum)
         && number(bytes, 8, 2) == 1
-        && (no_surprise || number(bytes, 10, 2) > 0)
+        && (no_surprise || minor > 1)
         && number(bytes, 12, 4) == 4096
         && number(bytes, 16, 4) == 0;
     let header = SegmentHeader {
@@ -206,7 +214,7 @@ pub(crate) fn header(bytes: &[u8]) -> Option<(SegmentHeader, Seed)> {
         created_at: number(bytes, 80, 8).cast_signed(),
         predecessor_len: number(bytes, 88, 8),
         chain: number(bytes, 96, 4) as u32,
-        chain_hash: array(bytes, 104),
+        chain_hash,
     };
     is_good.then_some((header, Seed::new(checksum)))
 }
@@ -366,7 +374,7 @@ fn floor_places(records: &[u8]) -> Option<(Vec<(u32, u32)>, [u64; 2])> {
 fn mark(bytes: &[u8]) -> Option<Mark> {
     let hash = match number(bytes, 28, 4) {
         0 => all_zero(&bytes[32..64]).then_some(None)?,
-        1 => Some(array(bytes, 32)),
+        1 => Some(Digest::from_bytes(array(bytes, 32))),
         _ => return None,
     };
     let (log_id, chain) = (LogId::from_bytes(array(bytes, 0)), number(bytes, 24, 4) as u32);

@@ -8,6 +8,7 @@
 //! - every event that the scan reports is there by the letter of the format and encodes to the very bytes at its
 //!   offset, and every batch meets each condition for its existence, once more without the code under test;
 //! - the totals are those of what was reported;
+//! - where markers carry the hash chain, it is that of the events in every batch that the scan reports;
 //! - a source that gives as little as it may leads to the same judgement;
 //! - batches below the first damaged byte are all there, and no verdict is
 //!   clean when the watermark lies behind what was kept;
@@ -16,7 +17,9 @@
 use std::convert::Infallible;
 
 use annals_codec::scan::{self, Scan, Sink, Stop, Totals, Verdict};
-use annals_codec::{Commit, Epoch, Event, Position, SEGMENT_HEADER_LEN, Seed, Tail};
+use annals_codec::{
+    ChainCheck, ChainPoint, Commit, Epoch, Event, Position, SEGMENT_HEADER_LEN, Seed, SegmentHeader, Tail, chain_start,
+};
 
 use crate::letter;
 use crate::script::Script;
@@ -25,7 +28,10 @@ use crate::testing::{Miser, Parts, Writer, header};
 /// Runs the script, and judges what is left of the segment.
 pub fn check(input: &[u8]) {
     let mut script = Script::new(input);
-    let mut writer = Writer::new(header());
+    // Every other script writes a segment whose markers carry the hash chain.
+    let plain = header();
+    let chain_hash = (input.len() % 2 == 1).then(|| chain_start(plain.log_id, plain.base));
+    let mut writer = Writer::new(SegmentHeader { chain_hash, ..plain });
     let (intact, end) = script.write(&mut writer);
     let mut bytes = writer.bytes.clone();
     let untouched = script.damage(&mut bytes);
@@ -189,12 +195,14 @@ impl Sink for Recoder<'_> {
             "the batch at {start}: {commit:?}"
         );
         assert_eq!(commit.chain, letter::crc(0, &chained), "the batch at {start}");
+        assert!(self.last.hash.is_none() || commit.hash.is_some(), "the batch at {start} has no hash");
         assert!(start >= self.last.offset, "the batch at {start} lies over the one before");
 
         self.last = Tail {
             offset: offset + frame.len().next_multiple_of(8) as u64,
             position: commit.last,
             chain: Some(commit.chain),
+            hash: self.last.hash.and(commit.hash),
             epoch: commit.epoch,
             durable_offset: commit.durable_offset,
         };
@@ -223,6 +231,13 @@ fn judge(writer: &Writer, bytes: &[u8], whole: usize, durable_offset: u64) {
     );
     assert!(recoder.pending.is_empty(), "what was not committed was taken back");
     assert!(scan.totals.batches >= whole as u64, "{whole} batches were not touched: {scan:?}");
+
+    if let Some(hash) = first.hash {
+        let mut chain = ChainCheck::new(writer.header.log_id, ChainPoint { position: first.position, hash });
+        let mut source = bytes;
+        let Ok::<Scan, Infallible>(again) = scan::scan(&mut source, writer.seed, first, &mut chain);
+        assert_eq!((chain.breaks(), Some(chain.end().hash)), (&[][..], again.tail.hash));
+    }
 
     for seed in 0..2 {
         let mut miser = Miser::new(bytes, seed, seed as usize * 300);

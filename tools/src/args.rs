@@ -55,6 +55,9 @@ pub(crate) enum Command {
         /// The size at which a segment ends and the next one begins [default: 67108864]
         #[arg(long, value_name = "BYTES")]
         segment_bytes: Option<u64>,
+        /// Keep a hash chain, which makes a change to the past show; see `annals tip`
+        #[arg(long)]
+        hash_chain: bool,
     },
 
     /// Print all events as lines of JSON that `import` takes
@@ -164,7 +167,28 @@ pub(crate) enum Command {
     Verify {
         /// The store, or a backup of one, whose files are compared with their digests
         store: PathBuf,
+        /// Also whether it is an unbroken continuation of what this witness saw (a file that `annals tip --json`
+        /// has printed); give several to narrow down where it is not
+        #[arg(long, value_name = "FILE")]
+        witness: Vec<PathBuf>,
+        /// Each witness has to be signed by the owner of this key
+        #[arg(long, value_name = "KEY", requires = "witness")]
+        public_key: Option<String>,
     },
+
+    /// Print the end of the hash chain: a witness of all that is in the log, to be kept elsewhere
+    #[command(after_help = TIP_HELP)]
+    Tip {
+        /// The store
+        store: PathBuf,
+        /// Sign it with the key in this file (`annals witness new-key`)
+        #[arg(long, value_name = "FILE")]
+        sign: Option<PathBuf>,
+    },
+
+    /// Check a signed witness without the store, or make a key to sign witnesses with
+    #[command(subcommand)]
+    Witness(WitnessCommand),
 
     /// List the keys of a ring, or destroy one, so that what it encrypted cannot be read any more
     #[command(after_help = KEYS_HELP)]
@@ -236,6 +260,24 @@ pub(crate) enum SnapshotCommand {
         /// The store that it has to fit to [default: the one that it lies in]
         #[arg(long, value_name = "DIR")]
         store: Option<PathBuf>,
+    },
+}
+
+/// What is done with witnesses and the keys (Ed25519) that sign them.
+#[derive(Debug, Subcommand)]
+pub(crate) enum WitnessCommand {
+    /// Make a key: the secret half goes to a file that must not exist, the public half is printed
+    NewKey {
+        /// The file for the secret half
+        file: PathBuf,
+    },
+    /// Whether a witness was signed by the owner of a key, and was not changed since
+    Check {
+        /// A file that `annals tip --sign FILE --json` has printed
+        witness: PathBuf,
+        /// The public half of the key
+        #[arg(long, value_name = "KEY")]
+        public_key: String,
     },
 }
 
@@ -482,6 +524,19 @@ on another disk.
 Each file is read when it is taken, and nothing is backed up that is damaged. The manifest, BACKUP,
 has the digest of every file (as sha256sum prints it) and is written last: where it is, the backup is
 whole. `annals verify DIR` checks it, `annals restore DIR STORE` makes a store of it.";
+
+const TIP_HELP: &str = "\
+A store keeps a hash chain when it was opened with that option (`annals import --hash-chain`). The
+hash at its end stands for every event, in order: nobody can make another history that has it. So
+  annals tip STORE --json > tip.json
+and keep the file where nobody who can write to the store can. Later,
+  annals verify STORE --witness tip.json
+proves that the log still holds all that it held then, unchanged, or names the first position where
+it does not. Without a witness, a tail that was cut off, or a chain that somebody computed anew,
+cannot be told.
+
+A witness that is signed (--sign) can be kept anywhere and by anybody: who has the public key tells with
+`annals witness check`, without the store, that it says what it said when it was signed.";
 
 const IMPORT_HELP: &str = "\
 A line is an object like

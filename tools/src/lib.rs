@@ -3,7 +3,7 @@
 //! ```text
 //!  annals COMMAND STORE [ARGS]
 //!
-//!  args ─► cmd::{demo, import, export, get, read, tail, streams, stats, consumers, verify} ─► the engine
+//!  args ─► cmd::{demo, import, export, get, read, tail, streams, stats, consumers, tip, verify} ─► the engine
 //!                        cmd::projections, cmd::snapshot ─► annals-projection, annals-codec
 //!                        cmd::torture ─► torture ─► the engine, on disks that fail
 //!                        cmd::dump ─► segment_file ─► annals-codec: raw bytes, no engine
@@ -32,8 +32,10 @@ mod out;
 mod payload;
 mod progress;
 mod segment_file;
+mod signing;
 mod time;
 pub mod torture;
+mod witness;
 
 use std::ffi::OsString;
 use std::process::ExitCode;

@@ -151,6 +151,11 @@ fn keys_that_are_not_indexed_are_found() {
 }
 
 #[test]
+fn a_chain_whose_anchor_is_lost_at_a_roll_is_found() {
+    check_found("ChainAnchorLost", 1, 2_000, &["O5"]);
+}
+
+#[test]
 fn an_index_that_is_believed_unchecked_is_found() {
     check_found("IndexUnchecked", 1, 1_000, &["O5", "O7", "O10"]);
 }

@@ -15,6 +15,7 @@ use std::process::Stdio;
 
 use annals::{Event, EventStore, Options, Position, QueryItem, StreamVersion};
 use annals_projection::{Fold, HandlerError, Projection};
+use common::attacker::{Attack, Hashes, copy};
 use common::{annals, command, wait_for};
 use flate2::read::GzDecoder;
 use serde::{Deserialize, Serialize};
@@ -42,10 +43,14 @@ fn real_log() -> Option<RealLog> {
     }
 }
 
-fn lines_of(log: &RealLog) -> Vec<Value> {
+fn text_of(log: &RealLog) -> String {
     let mut text = String::new();
     GzDecoder::new(fs::File::open(&log.packed).unwrap()).read_to_string(&mut text).unwrap();
-    common::rows(&text)
+    text
+}
+
+fn lines_of(log: &RealLog) -> Vec<Value> {
+    common::rows(&text_of(log))
 }
 
 #[test]
@@ -496,4 +501,48 @@ fn a_projection_of_it_comes_to_the_publishers_totals_also_after_a_kill_in_the_mi
     let asked = resumed.state().clone();
     resumed.rebuild().unwrap();
     assert_eq!(*resumed.state(), asked, "resumed equals rebuilt");
+}
+
+#[test]
+fn whoever_changes_its_past_is_found_with_a_witness_and_the_position_is_named() {
+    let Some(log) = real_log() else { return };
+    let dir = TempDir::new().unwrap();
+    let store = dir.path().join("store");
+    let text = text_of(&log);
+    let half = text.match_indices('\n').nth(99_999).unwrap().0 + 1;
+    let take = |lines: &str, name: &str| {
+        let lines = common::file(dir.path(), name, lines);
+        annals(&[&"import", &"--hash-chain", &"--segment-bytes", &"8388608", &"--batch", &"100", &store, &lines])
+            .exits(0);
+        common::file(dir.path(), &format!("{name}.json"), annals(&[&"tip", &store, &"--json"]).exits(0).stdout)
+    };
+    let witnesses = (take(&text[..half], "first"), take(&text[half..], "second"));
+    let verify = |store: &Path, exit| {
+        let (early, end): (&Path, &Path) = (&witnesses.0, &witnesses.1);
+        annals(&[&"verify", &"--json", &store, &"--witness", &early, &"--witness", &end]).exits(exit).row()
+    };
+    let whole = verify(&store, 0);
+    assert_eq!((&whole["head"], &whole["witnesses"], &whole["clean"]), (&json!(262_200), &json!(2), &json!(true)));
+    assert!(whole["segments"].as_u64().unwrap() > 5);
+
+    let attacked = dir.path().join("attacked");
+    let strike = |attack: Attack, hashes| {
+        _ = fs::remove_dir_all(&attacked);
+        copy(&store, &attacked);
+        let first = attack.strike(&attacked, 200_000, hashes);
+        let row = verify(&attacked, 1);
+        let findings = row["findings"].as_array().unwrap();
+        assert!(findings.iter().all(|finding| finding["kind"] == "chain"), "{attack:?}: {findings:?}");
+        let position = findings.iter().filter_map(|finding| finding["position"].as_u64()).min().unwrap();
+        (first, position, row["head"].as_u64().unwrap())
+    };
+    for attack in Attack::ALL {
+        let (first, position, _) = strike(attack, Hashes::Kept);
+        assert_eq!((first, position), (199_901, 199_901), "{attack:?}");
+    }
+    // The whole chain computed anew: it is between the witnesses. And one batch less shows at the end.
+    let (_, position, _) = strike(Attack::EditedPayload, Hashes::Recomputed);
+    assert_eq!(position, 100_001);
+    let (_, position, head) = strike(Attack::DroppedMiddle, Hashes::Recomputed);
+    assert_eq!((position, head), (262_101, 262_100));
 }

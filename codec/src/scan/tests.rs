@@ -61,6 +61,7 @@ fn a_whole_segment_is_clean_and_holds_what_was_written() {
             offset: writer.end(),
             position: Position::new(7),
             chain: Some(writer.chain),
+            hash: None,
             epoch: Epoch::new(1),
             durable_offset: writer.ends[4],
         }

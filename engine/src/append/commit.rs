@@ -12,7 +12,9 @@
 use std::ops::Range;
 use std::sync::Arc;
 
-use annals_codec::{FRAME_ALIGN, IdMaker, Position, StreamId, StreamVersion};
+use annals_codec::{
+    BatchHasher, Digest, FRAME_ALIGN, IdMaker, Position, StreamId, StreamVersion, chain_after, event_digest,
+};
 
 use super::group::Encoded;
 use super::labels::Labels;
@@ -49,6 +51,7 @@ pub(crate) struct Writer {
     /// Where the heads stand of the streams of the request that was checked last.
     places: Vec<Place>,
     encoded: Encoded,
+    hasher: BatchHasher,
     labels: Labels,
 }
 
@@ -80,6 +83,7 @@ impl std::fmt::Debug for CommitState {
 impl Writer {
     pub(crate) fn new(log: ActiveLog, heads: Heads, index: Arc<MemoryIndex>, recorded_at: i64, salt: u64) -> Writer {
         Writer {
+            hasher: BatchHasher::new(log.log_id()),
             log,
             heads,
             index,
@@ -215,6 +219,7 @@ impl CommitState {
             last: writer.encoded.last,
             batches: writer.encoded.batches,
             chain: writer.encoded.chain,
+            hash: writer.encoded.hash,
             recorded_at: writer.encoded.recorded_at,
         };
         let start = writer.log.written();
@@ -302,11 +307,12 @@ impl CommitState {
     #[cold]
     fn make_room(&self, writer: &mut Writer, request: &Request) -> Result<(), AppendError> {
         let events = request.events.len() as u64;
-        if writer.log.fits(request.bytes, events) {
+        let is_as_wanted = writer.log.hashes_as_wanted();
+        if is_as_wanted && writer.log.fits(request.bytes, events) {
             return Ok(());
         }
         let room = room_for(request.bytes, events);
-        if writer.log.is_empty() && !writer.log.is_sealed() {
+        if is_as_wanted && writer.log.is_empty() && !writer.log.is_sealed() {
             let segment = writer.log.enlarge(room).map_err(not_written)?;
             self.show_instead(writer, &segment);
             return Ok(());
@@ -370,6 +376,16 @@ impl CommitState {
         }
         self.sync(&mut writer)?;
         Ok(writer.log.position())
+    }
+
+    /// Makes everything acknowledged durable; the position of its end, and the hash chain there.
+    pub(crate) fn durable_tip(&self) -> Result<(Position, Option<Digest>), AppendError> {
+        let mut writer = self.writer.lock();
+        if let Some(cause) = self.poison.cause() {
+            return Err(AppendError::Poisoned { cause: Arc::clone(cause) });
+        }
+        self.sync(&mut writer)?;
+        Ok((writer.log.position(), writer.log.hash()))
     }
 
     /// Makes everything written durable.
@@ -458,7 +474,8 @@ impl Writer {
 
     /// Encodes the request that was just [checked](Writer::check) straight into the group's buffer.
     fn encode(&mut self, request: &Request, clock: &dyn Clock) -> Appended {
-        let Writer { log, heads, index, encoded, ids, places, .. } = self;
+        let Writer { log, heads, index, encoded, ids, places, hasher, .. } = self;
+        let mut payloads = request.payloads.iter();
         if !request.events.is_empty() {
             self.recorded_at = self.recorded_at.max(clock.now());
         }
@@ -492,6 +509,9 @@ impl Writer {
                 encoded.offsets.push((encoded.end() / FRAME_ALIGN) as u32);
                 let crc = event.encode(&mut encoded.bytes, log.seed(), log.epoch());
                 encoded.checksums.push(crc);
+                if let Some(payload) = payloads.next() {
+                    hasher.push(&event_digest(&event, payload));
+                }
             }
         }
         if request.may_be_retry() {
@@ -501,6 +521,10 @@ impl Writer {
         marker.epoch = log.epoch();
         marker.durable_offset = if planted::has(Bug::MarkerAheadOfDisk) { log.written() } else { log.durable() };
         marker.batch_bytes = (encoded.bytes.len() - batch_start) as u32;
+        if let Some(hash) = &mut encoded.hash {
+            *hash = chain_after(hash, &hasher.close(&marker));
+            marker.hash = Some(*hash);
+        }
         encoded.chain = marker.encode(&mut encoded.bytes, log.seed(), encoded.chain, &mut encoded.checksums);
         encoded.batches += 1;
         if !request.events.is_empty() {

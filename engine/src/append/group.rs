@@ -2,7 +2,7 @@
 //!
 //! Later requests of the group are checked against it, as if it were in the log already.
 
-use annals_codec::{Chain, Event, EventId, FRAME_ALIGN, Frame, IdempotencyKey, Position, SourceName};
+use annals_codec::{Chain, Digest, Event, EventId, FRAME_ALIGN, Frame, IdempotencyKey, Position, SourceName};
 use hashbrown::HashMap;
 
 use super::request::Request;
@@ -28,6 +28,8 @@ pub(super) struct Encoded {
     pub(super) base: Position,
     pub(super) last: Position,
     pub(super) chain: u32,
+    /// The hash chain after the group so far, where the segment keeps one.
+    pub(super) hash: Option<Digest>,
     pub(super) recorded_at: Option<(i64, i64)>,
     pub(super) checksums: Chain,
     /// Where in the segment its bytes begin.
@@ -102,6 +104,7 @@ impl Encoded {
         self.base = log.position();
         self.last = log.position();
         self.chain = log.chain();
+        self.hash = log.hash();
         self.recorded_at = None;
         self.checksums.clear();
         self.start = log.written();

@@ -3,7 +3,9 @@
 //! The checks of arguments and limits happen here, in the caller's own thread,
 //! before anything is queued: a bad request costs nobody else anything.
 
-use annals_codec::{Commit, Epoch, IdempotencyKey, NameError, Position, SourceName, StreamId, Tracking};
+use annals_codec::{
+    Commit, Digest, Epoch, IdempotencyKey, NameError, Position, SourceName, StreamId, Tracking, payload_digest,
+};
 use hashbrown::HashSet;
 use smallvec::SmallVec;
 
@@ -29,6 +31,9 @@ pub(crate) struct Request {
     pub(crate) bytes: u64,
     /// How many of the events have ids of the caller's.
     pub(crate) given_ids: usize,
+    /// The digest of data and metadata of each event, where the store keeps a hash chain: computed by the caller,
+    /// while others commit.
+    pub(crate) payloads: Vec<Digest>,
 }
 
 impl Request {
@@ -58,6 +63,7 @@ impl Request {
             durability,
             bytes: 0,
             given_ids: 0,
+            payloads: Vec::new(),
         }
     }
 
@@ -70,6 +76,7 @@ impl Request {
         for condition in &self.conditions {
             condition.check()?;
         }
+        let keeps_hashes = options.hash_chain == Some(true);
         let (mut bytes, mut given_ids) = (0, 0);
         for (stream, event) in &self.events {
             if let Some(invalid) = &event.invalid {
@@ -85,13 +92,19 @@ impl Request {
             bytes += len;
             given_ids += usize::from(event.id.is_some());
         }
-        bytes += self.marker(Position::new(self.events.len() as u64)).frame_len();
+        let mut marker = self.marker(Position::new(self.events.len() as u64));
+        marker.hash = keeps_hashes.then_some(Digest::from_bytes([0; Digest::LEN]));
+        bytes += marker.frame_len();
         if bytes > options.max_batch_bytes {
             return Err(AppendError::BatchTooLarge { bytes, limit: options.max_batch_bytes });
         }
         (self.bytes, self.given_ids) = (bytes, given_ids);
         if given_ids > 1 {
             self.check_ids()?;
+        }
+        if keeps_hashes {
+            let payload = |event: &NewEvent| payload_digest(&event.data, event.metadata.as_deref());
+            self.payloads = self.events.iter().map(|(_, event)| payload(event)).collect();
         }
         Ok(())
     }

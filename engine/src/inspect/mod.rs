@@ -8,6 +8,7 @@
 //! What is derived from segments, the files in `idx/`, is made once more in the same scan and
 //! compared byte for byte. What is wrong there is a finding too, though no answer depends on it.
 
+mod chain;
 mod floor;
 mod order;
 mod report;
@@ -18,6 +19,8 @@ use std::sync::Arc;
 
 use annals_codec::Position;
 
+pub use self::chain::ChainStretch;
+use self::chain::LogChain;
 pub use self::floor::Anchor;
 use self::order::Order;
 pub use self::report::{Finding, FindingKind, VerifyReport};
@@ -27,6 +30,7 @@ use crate::index::check::FileCheck;
 use crate::log::recover::survey_beside_writer;
 use crate::storage::Storage;
 use crate::storage::disk::DiskStorage;
+use crate::store::tip::ChainTip;
 
 /// Verifies the store in `dir`: every file, frame, checksum, batch and chain.
 ///
@@ -57,12 +61,42 @@ pub fn verify(dir: impl AsRef<Path>, progress: impl FnMut(u64, u64)) -> Result<V
     verify_on(&*storage, progress)
 }
 
+/// Verifies the store in `dir`, and whether it is an unbroken continuation of what these witnesses saw.
+///
+/// Each of them that the log does not agree with is a finding of kind [`FindingKind::Chain`]; it names the
+/// first position that differs, as far as the chain and the other witnesses can tell.
+///
+/// # Errors
+///
+/// As [`verify`].
+pub fn verify_against(
+    dir: impl AsRef<Path>,
+    witnesses: &[ChainTip],
+    progress: impl FnMut(u64, u64),
+) -> Result<VerifyReport, OpenError> {
+    let storage: Arc<dyn Storage> = Arc::new(DiskStorage::new(dir.as_ref()));
+    verify_with(&*storage, witnesses, progress)
+}
+
 /// Verifies the store on any storage.
 ///
 /// # Errors
 ///
 /// As [`verify`].
-pub fn verify_on(storage: &dyn Storage, mut progress: impl FnMut(u64, u64)) -> Result<VerifyReport, OpenError> {
+pub fn verify_on(storage: &dyn Storage, progress: impl FnMut(u64, u64)) -> Result<VerifyReport, OpenError> {
+    verify_with(storage, &[], progress)
+}
+
+/// Verifies the store on any storage against witnesses, as [`verify_against`].
+///
+/// # Errors
+///
+/// As [`verify`].
+pub fn verify_with(
+    storage: &dyn Storage,
+    witnesses: &[ChainTip],
+    mut progress: impl FnMut(u64, u64),
+) -> Result<VerifyReport, OpenError> {
     let mut files = FileCheck::new(storage);
     let (facts, decided) = survey_beside_writer(storage)?;
     if facts.meta.is_none() && facts.segments.is_empty() {
@@ -81,10 +115,12 @@ pub fn verify_on(storage: &dyn Storage, mut progress: impl FnMut(u64, u64)) -> R
             unused_files: Vec::new(),
             anchor: None,
             backup: None,
+            chain: Vec::new(),
             findings: Vec::new(),
             unfinished_bytes: 0,
         },
         order: Order::default(),
+        chain: LogChain::new(witnesses),
     };
     pass.floor(storage, &facts);
     pass.manifest(storage);
@@ -98,5 +134,7 @@ pub fn verify_on(storage: &dyn Storage, mut progress: impl FnMut(u64, u64)) -> R
     }
     pass.filters(storage, &mut files);
     pass.relations(decided)?;
-    Ok(pass.report)
+    let Pass { mut report, chain, .. } = pass;
+    report.chain = chain.end(report.log_id, report.head, &mut report.findings);
+    Ok(report)
 }

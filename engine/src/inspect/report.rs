@@ -2,6 +2,7 @@
 
 use annals_codec::{LogId, Mark, Position, SegmentNumber};
 
+use super::chain::ChainStretch;
 use super::floor::Anchor;
 
 /// What kind of thing was found.
@@ -24,6 +25,8 @@ pub enum FindingKind {
     Order,
     /// The file `floor`, which keeps what is known of removed events, is damaged.
     Floor,
+    /// The hash chain does not agree with the events, or with a witness.
+    Chain,
     /// An index file, or a filter over several, is not what its segments give. No answer depends on it: it
     /// can be deleted, and is made anew.
     Index,
@@ -41,6 +44,7 @@ impl FindingKind {
             FindingKind::Lost => "lost",
             FindingKind::Order => "order",
             FindingKind::Floor => "floor",
+            FindingKind::Chain => "chain",
             FindingKind::Index => "index",
         }
     }
@@ -91,6 +95,9 @@ pub struct VerifyReport {
     /// Of a backup: the position that it ends at, and which history that is of; its files were compared with
     /// their digests.
     pub backup: Option<Mark>,
+    /// The stretches of the log that a hash chain covers, in order; none, if the store keeps none. Without a witness
+    /// they show that nothing in them was changed by somebody who did not compute all that follows anew.
+    pub chain: Vec<ChainStretch>,
     /// Everything that is not as it should be.
     pub findings: Vec<Finding>,
     /// The unfinished batch at the end, in bytes, if there is one: normal after a

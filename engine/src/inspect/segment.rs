@@ -5,6 +5,7 @@ use annals_codec::index::{IndexBuilder, IndexIdentity};
 use annals_codec::scan::{self, Fault, Sink, Source, Stop};
 use annals_codec::{Commit, Event, HeaderFault, Position, SegmentNumber};
 
+use super::chain::{LogChain, SegmentChain};
 use super::order::{Order, OrderSink};
 use super::{Finding, FindingKind, VerifyReport};
 use crate::copy;
@@ -19,6 +20,7 @@ use crate::storage::Storage;
 pub(super) struct Pass {
     pub(super) report: VerifyReport,
     pub(super) order: Order,
+    pub(super) chain: LogChain,
 }
 
 impl Pass {
@@ -130,6 +132,7 @@ impl Pass {
             (Err(_), Content::Last(Some(last))) => (last.seed, last.start),
             (Err(_), _) => {
                 files.pass_over(segment.number);
+                self.chain.finish(segment, None, &mut self.report.findings);
                 return Ok(());
             }
         };
@@ -139,9 +142,11 @@ impl Pass {
         let mut source = Counted { source, before, furthest: 0, progress };
         let (mut look, mut sealed, mut is_whole) = (Look::First, None, true);
         let mut index = files.has_index(segment.number).then(|| IndexBuilder::new(tail.position));
+        let header = segment.header.as_ref().ok().map(|(header, _)| header);
+        let mut chain = header.and_then(|header| SegmentChain::new(header, self.chain.witnesses()));
         loop {
             let order = OrderSink { order: &mut self.order, first_fault: None, faults: 0 };
-            let mut sink = Both { order, index: index.as_mut() };
+            let mut sink = All { order, index: index.as_mut(), chain: chain.as_mut() };
             let found = scan::scan(&mut source, seed, tail, &mut sink).doing("read", || segment.display.clone())?;
             // One that is out of order puts all that follow out of order too: the first one tells.
             if let Some((offset, position, message)) = sink.order.first_fault {
@@ -188,10 +193,14 @@ impl Pass {
             look = Look::First;
             // Behind a gap events would get wrong numbers.
             (is_whole, index) = (false, None);
+            if let Some(chain) = &mut chain {
+                chain.gap();
+            }
             self.find(kind_of(&bad.fault), segment, bad.at, next, bad.fault.to_string());
             let Some(resume) = bad.resume else { break };
             tail = resume;
         }
+        self.chain.finish(segment, header.zip(chain), &mut self.report.findings);
         self.report.bytes += segment.len;
         let whole = sealed.filter(|_| is_whole);
         let expected = whole.zip(index).zip(segment.header.as_ref().ok());
@@ -227,15 +236,20 @@ enum Look {
 }
 
 /// The sinks of one scan.
-struct Both<'a> {
+struct All<'a> {
     order: OrderSink<'a>,
+    /// Where markers carry the hash chain.
+    chain: Option<&'a mut SegmentChain>,
     /// Where there is an index to compare with.
     index: Option<&'a mut IndexBuilder>,
 }
 
-impl Sink for Both<'_> {
+impl Sink for All<'_> {
     fn event(&mut self, offset: u64, event: &Event<'_>) {
         self.order.event(offset, event);
+        if let Some(chain) = &mut self.chain {
+            chain.event(offset, event);
+        }
         if let Some(index) = &mut self.index {
             index.event(offset, event);
         }
@@ -243,6 +257,9 @@ impl Sink for Both<'_> {
 
     fn commit(&mut self, offset: u64, commit: &Commit<'_>) {
         self.order.commit(offset, commit);
+        if let Some(chain) = &mut self.chain {
+            chain.commit(offset, commit);
+        }
         if let Some(index) = &mut self.index {
             index.commit(offset, commit);
         }
@@ -250,6 +267,9 @@ impl Sink for Both<'_> {
 
     fn discard(&mut self) {
         self.order.discard();
+        if let Some(chain) = &mut self.chain {
+            chain.discard();
+        }
         if let Some(index) = &mut self.index {
             index.discard();
         }

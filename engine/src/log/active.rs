@@ -20,8 +20,8 @@ use std::sync::Arc;
 
 use annals_codec::scan::Totals;
 use annals_codec::{
-    Epoch, LogId, Position, SEGMENT_HEADER_LEN, Seal, Seed, SegmentHeader, SegmentNumber, StoreMeta, Watermark,
-    seal_room,
+    Digest, Epoch, LogId, Position, SEGMENT_HEADER_LEN, Seal, Seed, SegmentHeader, SegmentNumber, StoreMeta, Watermark,
+    chain_start, seal_room,
 };
 
 use crate::log::names;
@@ -77,6 +77,8 @@ pub(crate) struct LogState {
     pub(crate) written: u64,
     pub(crate) position: Position,
     pub(crate) chain: u32,
+    /// The hash chain, if the segment's markers carry it.
+    pub(crate) hash: Option<Digest>,
     pub(crate) totals: Totals,
     /// The highest epoch that any file speaks of.
     pub(crate) epoch: Epoch,
@@ -107,6 +109,9 @@ pub(crate) struct ActiveLog {
     allocated: u64,
     position: Position,
     chain: u32,
+    /// The hash chain so far, if the segment's markers carry it, and whether they should.
+    hash: Option<Digest>,
+    hash_chain: bool,
     totals: Totals,
     /// The highest epoch so far, and whether it is ours.
     epoch: Epoch,
@@ -128,6 +133,8 @@ pub(crate) struct Group<'a> {
     pub(crate) batches: u64,
     /// The chain after it.
     pub(crate) chain: u32,
+    /// The hash chain after it, if the segment's markers carry it.
+    pub(crate) hash: Option<Digest>,
     /// The least and greatest `recorded_at` of its events, if it has any.
     pub(crate) recorded_at: Option<(i64, i64)>,
 }
@@ -137,7 +144,7 @@ impl ActiveLog {
         storage: Arc<dyn Storage>,
         poison: Arc<Poison>,
         prepared: PreparedSlot,
-        segment_bytes: u64,
+        (segment_bytes, hash_chain): (u64, bool),
         state: LogState,
     ) -> ActiveLog {
         let frontier = Frontier::new(Arc::clone(&state.file), state.written, state.capacity);
@@ -161,6 +168,8 @@ impl ActiveLog {
             allocated: state.written,
             position: state.position,
             chain: state.chain,
+            hash: state.hash,
+            hash_chain,
             totals: state.totals,
             epoch: state.epoch,
             epoch_begun: false,
@@ -193,6 +202,20 @@ impl ActiveLog {
 
     pub(crate) fn chain(&self) -> u32 {
         self.chain
+    }
+
+    /// The hash chain, if this segment's markers carry it.
+    pub(crate) fn hash(&self) -> Option<Digest> {
+        self.hash
+    }
+
+    /// Whether this segment's markers carry the hash chain if they should, and do not if they should not.
+    pub(crate) fn hashes_as_wanted(&self) -> bool {
+        self.hash.is_some() == self.hash_chain
+    }
+
+    pub(crate) fn log_id(&self) -> LogId {
+        self.meta.meta().log_id
     }
 
     /// The end of what was written to this segment.
@@ -235,7 +258,7 @@ impl ActiveLog {
 
     /// Whether `bytes` of frames with `events` events can be appended with no more ado.
     pub(crate) fn is_ready(&self, bytes: u64, events: u64) -> bool {
-        self.epoch_begun && self.fits(bytes, events)
+        self.epoch_begun && self.hashes_as_wanted() && self.fits(bytes, events)
     }
 
     /// Whether it takes appends at all, or waits for its successor.
@@ -285,6 +308,7 @@ impl ActiveLog {
         self.written = end;
         self.position = group.last;
         self.chain = group.chain;
+        self.hash = group.hash;
         self.totals.events += events;
         self.totals.batches += group.batches;
         self.totals.recorded_at = match (self.totals.recorded_at, group.recorded_at) {
@@ -458,14 +482,18 @@ impl ActiveLog {
         let predecessor_len = self.sealed_len.expect("only a sealed segment has a successor");
         let number = self.next_segment();
         let capacity = self.segment_bytes.max(room);
+        let log_id = self.log_id();
+        let before = self.hash.filter(|_| !planted::has(Bug::ChainAnchorLost));
+        let hash = self.hash_chain.then(|| before.unwrap_or_else(|| chain_start(log_id, self.position)));
         let header = NewSegment {
-            log_id: self.meta.meta().log_id,
+            log_id,
             number,
             base: self.position,
             epoch: self.epoch,
             created_at: self.totals.recorded_at.map_or(0, |(_, max)| max),
             predecessor_len,
             chain: self.chain,
+            hash,
         };
         let prepared = self.prepared.lock().take().filter(|prepared| prepared.number == number);
         let zeroed = prepared.as_ref().map_or(0, |prepared| prepared.zeroed);
@@ -478,6 +506,7 @@ impl ActiveLog {
         segment.publish(SEGMENT_HEADER_LEN as u64, self.position);
         self.segment = Arc::new(segment);
         self.file = file;
+        self.hash = hash;
         self.sealed_len = None;
         self.capacity = capacity;
         self.written = SEGMENT_HEADER_LEN as u64;
@@ -553,6 +582,8 @@ pub(crate) struct NewSegment {
     pub(crate) created_at: i64,
     pub(crate) predecessor_len: u64,
     pub(crate) chain: u32,
+    /// The hash chain at its base, if its markers are to carry it.
+    pub(crate) hash: Option<Digest>,
 }
 
 /// Why a segment was not made.
@@ -581,7 +612,7 @@ pub(crate) fn create_segment(
         created_at: new.created_at,
         predecessor_len: new.predecessor_len,
         chain: new.chain,
-        chain_hash: [0; 32],
+        chain_hash: new.hash,
     };
     let (bytes, seed) = header.encode();
     let (temporary, file) = match prepared {

@@ -248,7 +248,7 @@ impl Beside {
             recorded_at: times.map(|(_, latest)| latest).fold(known, i64::max),
             written_at: self.commit.clock.now(),
             chain: header.chain,
-            hash: (header.chain_hash != [0; 32]).then_some((SHA_256, header.chain_hash)),
+            hash: header.chain_hash.map(|hash| (SHA_256, *hash.as_bytes())),
         };
         let mut unreadable = None;
         let written = create_with(storage, names::FLOOR, |file| {

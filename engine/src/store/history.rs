@@ -89,8 +89,7 @@ impl EventStore {
             let header = first.log.header().map_err(|error| first.unreadable(0, error))?;
             let lost = || first.log.damage(0, oldest, oldest, "the header cannot be read".to_owned());
             let header = header.ok_or_else(|| ReadError::Corrupt(lost()))?;
-            let hash = Some(header.chain_hash).filter(|hash| *hash != [0; 32]);
-            return Ok(Mark { log_id, position, chain: header.chain, hash });
+            return Ok(Mark { log_id, position, chain: header.chain, hash: header.chain_hash });
         }
         mark_of(&view, log_id, position)?.ok_or(KeepError::Truncated { oldest })
     }

@@ -11,6 +11,7 @@ mod query;
 mod retain;
 mod retry;
 mod subscribe;
+pub(crate) mod tip;
 
 use std::collections::BTreeMap;
 use std::fmt;

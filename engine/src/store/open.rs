@@ -53,7 +53,8 @@ struct Recovered {
 }
 
 /// One recovery. `None` when it has to begin anew, each time with one file less.
-fn recover(storage: &Arc<dyn Storage>, segment_bytes: u64, now: i64) -> Result<Option<Recovered>, OpenError> {
+fn recover(storage: &Arc<dyn Storage>, options: &Options, now: i64) -> Result<Option<Recovered>, OpenError> {
+    let segment_bytes = options.segment_bytes;
     let mut loader = Loader::default();
     let (last, mut offsets) = (Arc::new(MemoryIndex::default()), Vec::new());
     let mut taken = IndexBuilder::new(&last).keeping(&mut offsets);
@@ -61,7 +62,8 @@ fn recover(storage: &Arc<dyn Storage>, segment_bytes: u64, now: i64) -> Result<O
     taken.finish();
     match decide(&facts, Mode::Strict)? {
         Plan::Create => {
-            let (state, report) = carry_out::create(storage, &facts, segment_bytes, now)?;
+            let (state, report) =
+                carry_out::create(storage, &facts, (segment_bytes, options.hash_chain == Some(true)), now)?;
             let files = IndexFiles::new(Arc::clone(storage), state.meta.meta().log_id, true);
             let (index, segments) = (Arc::default(), Vec::new());
             Ok(Some(Recovered { state, report, index, files, loader, segments, floor: None }))
@@ -102,7 +104,7 @@ impl Inner {
         })?;
         let now = options.clock.now();
         let recovered = loop {
-            if let Some(recovered) = recover(&storage, options.segment_bytes, now)? {
+            if let Some(recovered) = recover(&storage, options, now)? {
                 break recovered;
             }
         };
@@ -115,6 +117,7 @@ impl Inner {
 
         let mut salt = [0; 8];
         storage.fill_random(&mut salt).doing("make event ids for", || storage.describe(""))?;
+        let keeps_hashes = options.hash_chain.unwrap_or(state.hash.is_some());
         let poison = Arc::new(Poison::default());
         let prepared = PreparedSlot::default();
         let log_id = state.meta.meta().log_id;
@@ -124,7 +127,7 @@ impl Inner {
             Arc::clone(&storage),
             Arc::clone(&poison),
             Arc::clone(&prepared),
-            options.segment_bytes,
+            (options.segment_bytes, keeps_hashes),
             state,
         );
         let writer = Writer::new(log, Heads::new(Arc::clone(&published)), index, loader.recorded_at, u64_at(&salt, 0));
@@ -158,7 +161,7 @@ impl Inner {
         let background = options.background.then(|| Background::start(&beside)).flatten();
         let side = WriterSide { queue, commit, beside, background, indexer };
         let role = Role::Writer(side);
-        Ok(Inner::new(log_id, options.clone(), report, published, storage, role))
+        Ok(Inner::new(log_id, options.clone().hash_chain(keeps_hashes), report, published, storage, role))
     }
 
     /// Opens a store for reading.

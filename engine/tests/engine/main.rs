@@ -7,6 +7,7 @@
 //! - [`derived`]: what `verify` says of the files in `idx/`.
 //! - [`edges`]: where two rare things meet.
 //! - [`followers`]: subscriptions in other processes, while the writer is killed and restarted.
+//! - [`hash_chain`]: the chain over rolls and openings, on and off, and what verification says of it.
 //! - [`idempotency`]: requests that come again, known by their keys and the ids of their events.
 //! - [`indexes`]: the derived files: that without them, and with any others, every answer is the same.
 //! - [`limits`]: limits at their exact edge, and bad input of every kind.
@@ -39,6 +40,7 @@ mod damage;
 mod derived;
 mod edges;
 mod followers;
+mod hash_chain;
 mod idempotency;
 mod indexes;
 mod limits;

@@ -15,12 +15,14 @@ mod snapshot;
 mod stats;
 mod streams;
 mod tail;
+mod tip;
 mod torture;
 mod verify;
+mod witness;
 
 use annals::{BackupOptions, Options};
 
-use crate::args::{Args, Command, SnapshotCommand};
+use crate::args::{Args, Command, SnapshotCommand, WitnessCommand};
 use crate::exit::Ended;
 use crate::out::Out;
 
@@ -42,8 +44,10 @@ fn dispatch(command: Command, out: &mut Out) -> Ended {
         Command::TortureWriter { store, seed, life, batches } => {
             crate::torture::process::append_until_killed(&store, seed, life, batches)
         }
-        Command::Import { store, input, source, batch, segment_bytes } => {
+        Command::Import { store, input, source, batch, segment_bytes, hash_chain } => {
             let options = segment_bytes.map_or_else(Options::new, |bytes| Options::new().segment_bytes(bytes));
+            // Without the flag, as the store is.
+            let options = if hash_chain { options.hash_chain(true) } else { options };
             import::run(&store, &options, &input, source, batch, out)
         }
         Command::Export { store, after, until, skip_damaged } => export::run(&store, after, until, skip_damaged, out),
@@ -62,7 +66,10 @@ fn dispatch(command: Command, out: &mut Out) -> Ended {
             backup::backup(&store, &dir, &options, out)
         }
         Command::Restore { backup, dir } => backup::restore(&backup, &dir, out),
-        Command::Verify { store } => verify::run(&store, out),
+        Command::Verify { store, witness, public_key } => verify::run(&store, &witness, public_key.as_deref(), out),
+        Command::Tip { store, sign } => tip::run(&store, sign.as_deref(), out),
+        Command::Witness(WitnessCommand::NewKey { file }) => witness::new_key(&file, out),
+        Command::Witness(WitnessCommand::Check { witness, public_key }) => witness::check(&witness, &public_key, out),
         Command::Dump { files, payload } => dump::run(&files, payload, out),
     }
 }

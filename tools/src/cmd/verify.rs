@@ -4,10 +4,10 @@
 //! first finding; with `--json` it lists every one.
 
 use std::fmt::Write as _;
-use std::path::Path;
+use std::path::{Path, PathBuf};
 
-use annals::inspect::{self, FindingKind};
-use annals::{Position, SegmentNumber};
+use annals::inspect::{self, ChainStretch, FindingKind};
+use annals::{ChainTip, Position, SegmentNumber};
 use serde::Serialize;
 
 use crate::exit::{Ended, Exit, Failure};
@@ -15,6 +15,8 @@ use crate::human::{bytes, count, counted, printable};
 use crate::open;
 use crate::out::{BAD, GOOD, Out};
 use crate::progress::Progress;
+use crate::signing;
+use crate::witness::Witness;
 
 /// How many findings a person is shown; a program gets them all.
 const MOST_ROWS: usize = 100;
@@ -36,7 +38,22 @@ struct Shown {
     unused_files: Vec<String>,
     /// Of a backup, the position it ends at.
     backup: Option<u64>,
+    /// The stretches of the log that a hash chain covers.
+    chain: Vec<Stretch>,
+    /// How many witnesses the log was compared with.
+    witnesses: usize,
     findings: Vec<Found>,
+}
+
+#[derive(Serialize)]
+struct Stretch {
+    /// The anchor: the position behind which it begins, and the chain there.
+    from: u64,
+    anchor: String,
+    /// Whether it was begun there, and does not go on from what is not in the log any more.
+    begins: bool,
+    to: u64,
+    hash: String,
 }
 
 #[derive(Serialize)]
@@ -49,10 +66,20 @@ struct Found {
     message: String,
 }
 
-pub(crate) fn run(path: &Path, out: &mut Out) -> Ended {
+/// What the witness in a file says; signed with this key, if there is one.
+fn witnessed(path: &Path, public_key: Option<&str>) -> Result<ChainTip, Failure> {
+    let witness = Witness::read(path)?;
+    if let Some(public_key) = public_key {
+        signing::check(&witness, path, public_key)?;
+    }
+    witness.tip(path)
+}
+
+pub(crate) fn run(path: &Path, witnesses: &[PathBuf], public_key: Option<&str>, out: &mut Out) -> Ended {
+    let witnesses = witnesses.iter().map(|path| witnessed(path, public_key)).collect::<Result<Vec<_>, _>>()?;
     open::must_be_a_directory(path)?;
     let progress = Progress::bytes(out.is_json(), "verifying", Some(0));
-    let report = inspect::verify(path, |done, total| progress.set(done, total));
+    let report = inspect::verify_against(path, &witnesses, |done, total| progress.set(done, total));
     drop(progress);
     let report = report.map_err(|error| open::failed(path, &error))?;
     let findings = report.findings.into_iter().map(|finding| Found {
@@ -76,6 +103,8 @@ pub(crate) fn run(path: &Path, out: &mut Out) -> Ended {
         index_files: report.index_files,
         unused_files: report.unused_files,
         backup: report.backup.map(|mark| mark.position.get()),
+        chain: report.chain.iter().map(Stretch::of).collect(),
+        witnesses: witnesses.len(),
         findings,
     };
     if out.is_json() {
@@ -86,7 +115,43 @@ pub(crate) fn run(path: &Path, out: &mut Out) -> Ended {
     Ok(if shown.clean { Exit::Fine } else { Exit::Findings })
 }
 
+impl Stretch {
+    fn of(stretch: &ChainStretch) -> Stretch {
+        Stretch {
+            from: stretch.from.position.get(),
+            anchor: stretch.from.hash.to_string(),
+            begins: stretch.is_start,
+            to: stretch.to.position.get(),
+            hash: stretch.to.hash.to_string(),
+        }
+    }
+}
+
 impl Shown {
+    /// What the hash chain was checked from, and what that proves.
+    fn print_chain(&self, out: &mut Out) -> Result<(), Failure> {
+        for stretch in &self.chain {
+            let from = if stretch.begins { "begun there" } else { "going on from what is no longer in the log" };
+            out.say(format_args!(
+                "Hash chain from position {} ({from}, anchor {}…) to {}.",
+                count(stretch.from),
+                &stretch.anchor[..16],
+                count(stretch.to)
+            ))?;
+        }
+        match self.witnesses {
+            _ if !self.clean => Ok(()),
+            0 if self.chain.is_empty() => Ok(()),
+            0 => out.say(format_args!(
+                "Without a witness (`annals tip`), a tail that was cut off or a chain computed anew cannot be told."
+            )),
+            more => out.say(format_args!(
+                "The log is an unbroken continuation of what {} saw.",
+                counted(more as u64, "witness")
+            )),
+        }
+    }
+
     fn print(&self, out: &mut Out) -> Result<(), Failure> {
         if !self.clean {
             let number = |number: Option<u64>| number.map_or_else(String::new, |number| number.to_string());
@@ -136,6 +201,7 @@ impl Shown {
                 out.say(format_args!("{what} what is wrong in idx/, and the next writer makes it anew."))?;
             }
         }
+        self.print_chain(out)?;
         if let [first, more @ ..] = &*self.unused_files {
             let more = if more.is_empty() { String::new() } else { format!(" and {} more", count(more.len() as u64)) };
             let first = printable(first);

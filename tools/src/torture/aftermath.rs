@@ -1,7 +1,8 @@
 //! After the last life of a story: everything that is promised of what is left, looked at once more.
 
+use annals::inspect::{self, FindingKind};
 use annals::storage::sim::{PowerLoss, SimDisk};
-use annals::{AppendError, Durability, EventStore, Outcome};
+use annals::{AppendError, ChainTip, Durability, EventStore, Outcome};
 
 use super::followers;
 use super::model::{Batch, End, Model};
@@ -26,6 +27,7 @@ pub(super) fn aftermath(disk: &SimDisk, model: &Model, end: End, tally: &mut Tal
     tally.recovered(&model, shown, end, store.recovery_report());
     model.recovered(shown);
     tally.followers.resumed += followers::check(&store, &mut model)?;
+    let witness = store.chain_tip().map_err(|error| Violation::new(Rule::ReadsAgree, format!("no tip: {error}")))?;
 
     // What was shown is durable, without a close. It needs no check of its own: the disk after it is judged below.
     let cut = disk.after_power_loss(PowerLoss::KeepLeast, 0);
@@ -70,7 +72,21 @@ pub(super) fn aftermath(disk: &SimDisk, model: &Model, end: End, tally: &mut Tal
     oracle::check(&store, &model, model.len())?;
     followers::check(&store, &mut model)?;
     model.followers.follow_to_the_end(&store, &model)?;
+    drop(store);
+    witnessed(&cut, witness.as_slice())?;
     Ok(shown)
+}
+
+/// The log goes on from what was witnessed, and its hash chain is whole.
+fn witnessed(disk: &SimDisk, witnesses: &[ChainTip]) -> Result<(), Violation> {
+    if witnesses.is_empty() && disk.seed() % 8 != 7 {
+        return Ok(());
+    }
+    let report = inspect::verify_with(disk, witnesses, |_, _| ())
+        .map_err(|error| Violation::new(Rule::CrashIsNotDamage, format!("it cannot be verified: {error}")))?;
+    let broken = report.findings.iter().find(|finding| finding.kind == FindingKind::Chain);
+    ensure!(broken.is_none(), ReadsAgree, "the hash chain: {broken:?}");
+    Ok(())
 }
 
 fn must_open(disk: &SimDisk) -> Result<EventStore, Violation> {

@@ -2,6 +2,7 @@
 
 #![allow(dead_code)] // each test file is a program of its own and uses a part of this
 
+pub(crate) mod attacker;
 pub(crate) mod segment;
 
 use std::collections::BTreeMap;

@@ -33,7 +33,7 @@ impl Segment {
             created_at: 1_317_422_324_546_000_000,
             predecessor_len: 0,
             chain: 0,
-            chain_hash: [0; 32],
+            chain_hash: None,
         };
         let (bytes, seed) = header.encode();
         let durable = SEGMENT_HEADER_LEN as u64;

@@ -8,7 +8,9 @@ use std::io;
 use std::sync::Arc;
 
 use annals_codec::scan::{SealedEnd, Source, Totals};
-use annals_codec::{Epoch, LogId, Position, SEGMENT_HEADER_LEN, SegmentNumber, StoreMeta, Watermark, seal_room};
+use annals_codec::{
+    Epoch, LogId, Position, SEGMENT_HEADER_LEN, SegmentNumber, StoreMeta, Watermark, chain_start, seal_room,
+};
 
 use super::decide::{Cut, Usable};
 use super::survey::{Facts, SegmentFacts};
@@ -49,7 +51,7 @@ fn remove_temporaries(storage: &dyn Storage, facts: &Facts) -> Result<Vec<String
 pub(crate) fn create(
     storage: &Arc<dyn Storage>,
     facts: &Facts,
-    segment_bytes: u64,
+    (segment_bytes, hash_chain): (u64, bool),
     now: i64,
 ) -> Result<(LogState, RecoveryReport), OpenError> {
     let removed_temporaries = remove_temporaries(&**storage, facts)?;
@@ -57,14 +59,17 @@ pub(crate) fn create(
     storage.create_dir(names::SEGMENTS).doing("create", here(names::SEGMENTS))?;
     let mut log_id = [0; 16];
     storage.fill_random(&mut log_id).doing("make a log id for", here(""))?;
+    let log_id = LogId::from_bytes(log_id);
+    let hash = hash_chain.then(|| chain_start(log_id, Position::START));
     let new = NewSegment {
-        log_id: LogId::from_bytes(log_id),
+        log_id,
         number: SegmentNumber::FIRST,
         base: Position::START,
         epoch: Epoch::default(),
         created_at: now,
         predecessor_len: 0,
         chain: 0,
+        hash,
     };
     let place = create_segment(&**storage, &new, None).map_err(|error| cannot_create(&**storage, error))?;
     let (meta, watermark) = finish_creation(&**storage, &place, new.log_id, now, None)?;
@@ -79,6 +84,7 @@ pub(crate) fn create(
         written: SEGMENT_HEADER_LEN as u64,
         position: Position::START,
         chain: 0,
+        hash,
         totals: Totals::default(),
         epoch: Epoch::default(),
         sealed_len: None,
@@ -218,6 +224,7 @@ pub(crate) fn carry_out(
         written,
         position: plan.end.position,
         chain: plan.end.chain,
+        hash: plan.end.hash,
         totals,
         epoch: plan.end.epoch,
         sealed_len,
@@ -320,6 +327,7 @@ fn finish_roll(
         created_at: now,
         predecessor_len: sealed.trailer.file_len,
         chain: sealed.seal.chain,
+        hash: plan.end.hash,
     };
     match create_segment(storage, &new, None) {
         Ok(successor) => {
@@ -385,6 +393,7 @@ fn renew(storage: &dyn Storage, last: &SegmentFacts) -> Result<Option<SegmentPla
         created_at: header.created_at,
         predecessor_len: header.predecessor_len,
         chain: header.chain,
+        hash: header.chain_hash,
     };
     match create_segment(storage, &new, None) {
         Ok(place) => Ok(Some(place)),

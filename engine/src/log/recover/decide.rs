@@ -17,7 +17,7 @@
 
 use annals_codec::scan::{SealedEnd, Stop, Totals, Verdict};
 use annals_codec::{
-    Epoch, Floor, FloorFault, HeaderFault, LogId, MetaFault, Position, SegmentNumber, StoreMeta, Watermark,
+    Digest, Epoch, Floor, FloorFault, HeaderFault, LogId, MetaFault, Position, SegmentNumber, StoreMeta, Watermark,
 };
 
 use super::survey::{Content, Facts, LastFacts, SegmentFacts, WatermarkFact};
@@ -69,6 +69,8 @@ pub(crate) struct LogEnd {
     pub(crate) offset: u64,
     pub(crate) position: Position,
     pub(crate) chain: u32,
+    /// The hash chain, if the segment's markers carry it.
+    pub(crate) hash: Option<Digest>,
     /// The highest epoch that any file speaks of.
     pub(crate) epoch: Epoch,
     pub(crate) totals: Totals,
@@ -192,6 +194,7 @@ pub(crate) fn decide(facts: &Facts, mode: Mode) -> Result<Plan, OpenError> {
             offset: scan.tail.offset,
             position: scan.tail.position,
             chain: scan.tail.chain.unwrap_or(0),
+            hash: scan.tail.hash,
             epoch: epochs.into_iter().max().unwrap_or_default(),
             totals: scan.totals,
         },

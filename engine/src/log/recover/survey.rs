@@ -106,7 +106,7 @@ pub(crate) enum Content {
     /// A segment with a successor, judged by its end alone.
     Older(Option<SealedEnd>),
     /// The last segment, scanned as a whole; `None` when nothing says with which seed.
-    Last(Option<LastFacts>),
+    Last(Option<Box<LastFacts>>),
 }
 
 #[derive(Debug)]
@@ -208,7 +208,8 @@ pub(crate) fn survey(storage: &dyn Storage, purpose: Purpose, sink: &mut dyn Sin
             let start = start_of(&header, *number, *base, seed_of_last.as_ref());
             Content::Last(match start {
                 Some((seed, tail)) => {
-                    Some(scan_last(&file, len, seed, tail, (vouched, purpose), sink).doing("read", doing)?)
+                    let scanned = scan_last(&file, len, seed, tail, (vouched, purpose), sink);
+                    Some(Box::new(scanned.doing("read", doing)?))
                 }
                 None => None,
             })
@@ -251,6 +252,7 @@ fn start_of(
                 offset: SEGMENT_HEADER_LEN as u64,
                 position: base,
                 chain: None,
+                hash: None,
                 epoch: annals_codec::Epoch::default(),
                 durable_offset: 0,
             };

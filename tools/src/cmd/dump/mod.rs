@@ -310,6 +310,7 @@ fn commit<'a>(batches: &mut Batches, at: u64, frame: &Frame<'a>) -> Row<'a> {
             offset: at + frame.header.padded_len(),
             position: commit.last,
             chain: Some(commit.chain),
+            hash: batches.tail().hash.and(commit.hash),
             epoch: commit.epoch,
             durable_offset: commit.durable_offset,
         });
@@ -320,5 +321,5 @@ fn commit<'a>(batches: &mut Batches, at: u64, frame: &Frame<'a>) -> Row<'a> {
 
 /// The state behind frames that could not be read.
 fn behind_a_gap(offset: u64, position: Position) -> Tail {
-    Tail { offset, position, chain: None, epoch: Epoch::default(), durable_offset: 0 }
+    Tail { offset, position, chain: None, hash: None, epoch: Epoch::default(), durable_offset: 0 }
 }

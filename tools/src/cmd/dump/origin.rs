@@ -94,7 +94,14 @@ impl Origin {
 }
 
 fn tail_without_header(base: Position) -> Tail {
-    Tail { offset: SEGMENT_HEADER_LEN as u64, position: base, chain: None, epoch: Epoch::default(), durable_offset: 0 }
+    Tail {
+        offset: SEGMENT_HEADER_LEN as u64,
+        position: base,
+        chain: None,
+        hash: None,
+        epoch: Epoch::default(),
+        durable_offset: 0,
+    }
 }
 
 /// The small files of the store that a segment seems to lie in; absent or unreadable ones say nothing.

@@ -52,6 +52,8 @@ pub(super) enum Holds<'a> {
         created_at: String,
         predecessor_len: u64,
         chain: u32,
+        #[serde(skip_serializing_if = "Option::is_none")]
+        hash: Option<String>,
     },
     Event {
         stream: &'a str,
@@ -75,6 +77,8 @@ pub(super) enum Holds<'a> {
         durable_offset: u64,
         batch_bytes: u32,
         chain: u32,
+        #[serde(skip_serializing_if = "Option::is_none")]
+        hash: Option<String>,
         #[serde(skip_serializing_if = "Option::is_none")]
         key: Option<&'a str>,
         #[serde(skip_serializing_if = "Option::is_none")]
@@ -160,6 +164,7 @@ impl<'a> Holds<'a> {
             created_at: time::show(header.created_at),
             predecessor_len: header.predecessor_len,
             chain: header.chain,
+            hash: header.chain_hash.map(|hash| hash.to_string()),
         }
     }
 
@@ -186,6 +191,7 @@ impl<'a> Holds<'a> {
             durable_offset: commit.durable_offset,
             batch_bytes: commit.batch_bytes,
             chain: commit.chain,
+            hash: commit.hash.map(|hash| hash.to_string()),
             key: commit.key,
             source: commit.tracking.map(|tracking| tracking.source),
             upstream: commit.tracking.map(|tracking| tracking.upstream),

@@ -37,7 +37,7 @@ fn header(number: u64, base: u64) -> SegmentHeader {
         created_at: 0,
         predecessor_len: if number == 0 { 0 } else { 5_000 },
         chain: if number == 0 { 0 } else { 77 },
-        chain_hash: [0; 32],
+        chain_hash: None,
     }
 }
 
@@ -84,6 +84,7 @@ fn last_content(ends: Ends, is_empty: bool, vouched: u64, unproven: bool) -> Con
         offset,
         position: if is_empty { Position::new(10) } else { LAST },
         chain: Some(77),
+        hash: None,
         epoch: Epoch::new(4),
         durable_offset: 0,
     };
@@ -101,7 +102,7 @@ fn last_content(ends: Ends, is_empty: bool, vouched: u64, unproven: bool) -> Con
     };
     let totals = Totals { events: 10, batches: u64::from(!is_empty), recorded_at: None };
     let scan = Scan { tail, totals, stop };
-    Content::Last(Some(LastFacts { seed: Seed::new(1), start: tail, scan, unproven, vouched }))
+    Content::Last(Some(Box::new(LastFacts { seed: Seed::new(1), start: tail, scan, unproven, vouched })))
 }
 
 fn meta(active: u64) -> StoreMeta {
