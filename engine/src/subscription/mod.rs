@@ -11,8 +11,10 @@
 //!   waits for none of them, and nothing that goes wrong in one reaches him or another.
 //! - A subscription keeps no store open. When the store is closed it gives what is left, and ends.
 //!
-//! Beside the loop: [`spawned`] has a thread call a closure, `stream` (with the feature `async`) has a task polled.
+//! Beside the loop: [`delivery`] is what it gives, [`canceller`] ends it, [`spawned`] has a thread call a closure, `stream` (with the feature `async`) has a task polled.
 
+mod canceller;
+mod delivery;
 pub(crate) mod spawned;
 #[cfg(feature = "async")]
 pub(crate) mod stream;
@@ -33,6 +35,10 @@ use crate::sync::Mutex;
 use crate::sync::atomic::{AtomicBool, Ordering};
 use crate::view::Published;
 
+pub use self::canceller::Canceller;
+pub use self::delivery::Delivery;
+use self::delivery::Notice;
+
 /// So many positions are read with one look at the log. What a query hides is told after as many, a
 /// cancelled subscription notices it, and segments that retention has removed can go.
 const WINDOW: u64 = 1 << 17;
@@ -43,27 +49,6 @@ const FALLEN_BEHIND: u64 = 1024;
 /// How often a reader in another process looks for the writer's progress while it waits: at first, and
 /// when nothing has come for a while. Each look is one small read of WATERMARK.
 const PAUSES: [Duration; 2] = [Duration::from_millis(1), Duration::from_millis(16)];
-
-/// What a [`Subscription`] gives: an event, or news of how far it has come.
-#[derive(Clone, Debug, Eq, PartialEq)]
-pub enum Delivery<E> {
-    /// An event.
-    Event(E),
-    /// Everything up to this position was given: all that there was when the subscription looked. From here on
-    /// events are live. Told when the end is reached the first time, and again after each [`FellBehind`](Delivery::FellBehind).
-    CaughtUp(Position),
-    /// The log has run far ahead of a subscription that had caught up, because whoever asks it is slow.
-    /// Nothing is left out.
-    FellBehind {
-        /// Up to where everything was given.
-        position: Position,
-        /// The head of the log.
-        head: Position,
-    },
-    /// Everything up to this position was given, and the events before it that the query does not
-    /// describe were passed. Who keeps a position to resume from keeps this one.
-    Checkpoint(Position),
-}
 
 /// Where a subscription gets its events from.
 #[derive(Clone, Debug)]
@@ -145,20 +130,6 @@ enum Found {
     Event(Place),
     Notice(Notice),
     Nothing,
-}
-
-/// A delivery that is no event.
-type Notice = Delivery<std::convert::Infallible>;
-
-impl Notice {
-    fn of<E>(self) -> Delivery<E> {
-        match self {
-            Delivery::Event(never) => match never {},
-            Delivery::CaughtUp(position) => Delivery::CaughtUp(position),
-            Delivery::FellBehind { position, head } => Delivery::FellBehind { position, head },
-            Delivery::Checkpoint(position) => Delivery::Checkpoint(position),
-        }
-    }
 }
 
 impl Subscription {
@@ -406,32 +377,5 @@ impl Iterator for Subscription {
     fn next(&mut self) -> Option<Self::Item> {
         let found = self.wait_for_it(None);
         found.and_then(|found| self.deliver_owned(found)).transpose()
-    }
-}
-
-/// Ends a [`Subscription`], also while it waits, from any thread.
-///
-/// ```
-/// use annals::{EventStore, Options, Position, Query};
-///
-/// let store = EventStore::in_memory(&Options::new())?;
-/// let mut subscription = store.subscribe(Position::START, Query::All)?;
-/// let canceller = subscription.canceller();
-/// let follower = std::thread::spawn(move || subscription.by_ref().count());
-/// canceller.cancel();
-/// assert!(follower.join().unwrap() <= 1, "at most that it has caught up");
-/// # Ok::<(), Box<dyn std::error::Error>>(())
-/// ```
-#[derive(Clone, Debug)]
-pub struct Canceller {
-    cancelled: Arc<AtomicBool>,
-    published: Arc<Published>,
-}
-
-impl Canceller {
-    /// Ends the subscription. It gives nothing more, and says nothing about it.
-    pub fn cancel(&self) {
-        self.cancelled.store(true, Ordering::SeqCst);
-        self.published.news.wake();
     }
 }

@@ -323,21 +323,6 @@ fn check_found(disk: &SimDisk, told: &(Vec<u64>, Vec<u64>), context: &str) {
     mailer.checkpoint(store.head()).unwrap_or_else(|error| panic!("{context}: {error}"));
 }
 
-fn losses(disk: &SimDisk) -> Vec<(String, SimDisk)> {
-    let mut left = vec![("kill".to_owned(), disk.after_kill())];
-    for seed in 0..4 {
-        left.push((format!("random {seed}"), disk.after_power_loss(PowerLoss::Random, seed)));
-    }
-    for loss in [PowerLoss::KeepLeast, PowerLoss::KeepMost] {
-        left.push((format!("{loss:?}"), disk.after_power_loss(loss, 1)));
-    }
-    for operation in 0..disk.operations() {
-        left.push((format!("all but {operation}"), disk.after_power_loss(PowerLoss::DropOnly(operation), 1)));
-        left.push((format!("only {operation}"), disk.after_power_loss(PowerLoss::KeepOnly(operation), 1)));
-    }
-    left
-}
-
 #[test]
 fn wherever_a_process_dies_the_checkpoint_is_found_and_never_ahead_of_the_log() {
     let whole = SimDisk::new(1);
@@ -348,7 +333,7 @@ fn wherever_a_process_dies_the_checkpoint_is_found_and_never_ahead_of_the_log() 
         let disk = SimDisk::new(1);
         disk.stop_at(stop);
         let told = story(&disk);
-        for (loss, left) in losses(&disk) {
+        for (loss, left) in disk.endings() {
             check_found(&left, &told, &format!("stop {stop}, {loss}"));
         }
     }
@@ -363,7 +348,7 @@ fn whatever_fails_the_checkpoint_that_was_acknowledged_is_found_and_never_ahead_
             let disk = SimDisk::new(1);
             disk.fail_at(fail, fault);
             let told = story(&disk);
-            for (loss, left) in losses(&disk) {
+            for (loss, left) in disk.endings() {
                 // A store that could not even be made is another matter.
                 if EventStore::open_on(Arc::new(left.fork()), &quiet()).is_err() {
                     assert_eq!(told.1, [0], "{fault:?} at {fail}, {loss}");

@@ -57,21 +57,6 @@ fn check(disk: &SimDisk, context: &str) {
     assert!(*anew.state() == seen_of(1..=head.get()), "{context}: each event once");
 }
 
-fn losses(disk: &SimDisk) -> Vec<(String, SimDisk)> {
-    let mut left = vec![("kill".to_owned(), disk.after_kill())];
-    for seed in 0..4 {
-        left.push((format!("random {seed}"), disk.after_power_loss(PowerLoss::Random, seed)));
-    }
-    for loss in [PowerLoss::KeepLeast, PowerLoss::KeepMost] {
-        left.push((format!("{loss:?}"), disk.after_power_loss(loss, 1)));
-    }
-    for operation in 0..disk.operations() {
-        left.push((format!("all but {operation}"), disk.after_power_loss(PowerLoss::DropOnly(operation), 1)));
-        left.push((format!("only {operation}"), disk.after_power_loss(PowerLoss::KeepOnly(operation), 1)));
-    }
-    left
-}
-
 #[test]
 fn wherever_a_process_dies_what_resumes_equals_what_is_built_anew() {
     let whole = SimDisk::new(1);
@@ -82,7 +67,7 @@ fn wherever_a_process_dies_what_resumes_equals_what_is_built_anew() {
         let disk = SimDisk::new(1);
         disk.stop_at(stop);
         story(&disk);
-        for (loss, left) in losses(&disk) {
+        for (loss, left) in disk.endings() {
             check(&left, &format!("stop {stop}, {loss}"));
         }
     }
@@ -119,7 +104,7 @@ fn whatever_fails_what_resumes_equals_what_is_built_anew() {
             let disk = SimDisk::new(1);
             disk.fail_at(fail, fault);
             story(&disk);
-            for (loss, left) in losses(&disk) {
+            for (loss, left) in disk.endings() {
                 // A store that could not even be made is another matter.
                 if try_open(&left.fork()).is_some() {
                     check(&left, &format!("{fault:?} at {fail}, {loss}"));

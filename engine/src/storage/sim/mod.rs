@@ -56,6 +56,7 @@
 //! lies about a sync, and time.
 
 mod content;
+mod endings;
 mod fault;
 mod inode;
 mod names;
