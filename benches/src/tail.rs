@@ -16,6 +16,11 @@ impl Times {
         result
     }
 
+    /// Takes a time that somebody else has taken, in nanoseconds.
+    pub(crate) fn push(&mut self, nanos: u64) {
+        self.0.push(nanos);
+    }
+
     pub(crate) fn len(&self) -> usize {
         self.0.len()
     }

@@ -108,12 +108,18 @@ type Handler<S> = Box<dyn Fn(&mut S, &Event<'_>) -> Result<(), HandlerError> + S
 /// ```
 pub struct Handlers<S> {
     initial: S,
-    by_type: HashMap<Box<str>, Handler<S>>,
+    /// Each with its type, in no order.
+    all: Vec<(Box<str>, Handler<S>)>,
+    /// Where in the list the handler of a type is; asked only when it is a long one.
+    by_type: HashMap<Box<str>, usize>,
 }
+
+/// A list of so many types is gone through: that is quicker than hashing one, and done for each event.
+const FEW: usize = 8;
 
 impl<S> fmt::Debug for Handlers<S> {
     fn fmt(&self, out: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let mut types: Vec<&str> = self.by_type.keys().map(|event_type| &**event_type).collect();
+        let mut types: Vec<&str> = self.types().collect();
         types.sort_unstable();
         out.debug_struct("Handlers").field("types", &types).finish_non_exhaustive()
     }
@@ -122,7 +128,7 @@ impl<S> fmt::Debug for Handlers<S> {
 impl<S> Handlers<S> {
     /// No handlers yet, and the state before every event.
     pub fn new(initial: S) -> Handlers<S> {
-        Handlers { initial, by_type: HashMap::new() }
+        Handlers { initial, all: Vec::new(), by_type: HashMap::new() }
     }
 
     /// Has events of a type change the state so. A type has one handler: the last that was given.
@@ -133,13 +139,30 @@ impl<S> Handlers<S> {
         handler: impl Fn(&mut S, &Event<'_>) -> R + Send + Sync + 'static,
     ) -> Handlers<S> {
         let handler: Handler<S> = Box::new(move |state, event| handler(state, event).into_result());
-        self.by_type.insert(Box::from(event_type.as_ref()), handler);
+        let event_type: Box<str> = Box::from(event_type.as_ref());
+        match self.by_type.get(&event_type) {
+            Some(place) => self.all[*place].1 = handler,
+            None => {
+                self.by_type.insert(event_type.clone(), self.all.len());
+                self.all.push((event_type, handler));
+            }
+        }
         self
+    }
+
+    #[inline]
+    fn of_type(&self, event_type: &str) -> Option<&Handler<S>> {
+        let place = if self.all.len() <= FEW {
+            self.all.iter().position(|(known, _)| **known == *event_type)
+        } else {
+            self.by_type.get(event_type).copied()
+        };
+        place.map(|place| &self.all[place].1)
     }
 
     /// The types that have a handler, in no order.
     pub fn types(&self) -> impl Iterator<Item = &str> {
-        self.by_type.keys().map(|event_type| &**event_type)
+        self.all.iter().map(|(event_type, _)| &**event_type)
     }
 }
 
@@ -152,13 +175,13 @@ impl<S: Clone + Send + Sync + 'static> Fold for Handlers<S> {
 
     #[inline]
     fn apply(&self, state: &mut S, event: &Event<'_>) -> Result<(), HandlerError> {
-        match self.by_type.get(event.event_type) {
+        match self.of_type(event.event_type) {
             Some(handler) => handler(state, event),
             None => Ok(()),
         }
     }
 
     fn knows(&self, event_type: &str) -> bool {
-        self.by_type.contains_key(event_type)
+        self.of_type(event_type).is_some()
     }
 }

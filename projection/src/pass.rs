@@ -9,7 +9,7 @@
 use std::sync::Arc;
 use std::time::Instant;
 
-use annals::{Canceller, Delivery, EventStore, Position, Query, Subscription};
+use annals::{Canceller, Delivery, Event, EventStore, Position, Query, Subscription};
 use parking_lot::{Condvar, Mutex};
 
 use crate::error::ProjectionError;
@@ -120,6 +120,16 @@ impl Pass {
     }
 }
 
+/// What follows from an item that was handed out.
+#[derive(Clone, Copy, Eq, PartialEq)]
+enum Handed {
+    GoOn,
+    /// Somebody wants to let go of his lock.
+    End,
+    /// Everything that there was is handed out.
+    CaughtUp,
+}
+
 /// A pass that is under way.
 struct Running<'a> {
     store: &'a EventStore,
@@ -186,40 +196,32 @@ impl Running<'_> {
                 (Until::Stopped, None) => subscription.next_item(),
                 (Until::Stopped, Some(at)) => subscription.next_within(at.saturating_duration_since(Instant::now())),
             };
-            let mut item = match first {
-                Ok(Some(item)) => Some(item),
+            // Looked at where it lies: an item is large, and this is done for each of millions.
+            let (mut left, mut caught_up, mut failed) = (BATCH, false, None);
+            let mut handed = match &first {
+                Ok(Some(item)) => {
+                    self.members.iter_mut().for_each(|member| member.begin());
+                    self.hand_out(item)
+                }
                 Ok(None) => return false,
                 Err(error) => {
-                    self.fail(&error.into());
+                    self.fail(&error.clone().into());
                     return false;
                 }
             };
-            self.members.iter_mut().for_each(|member| member.begin());
-            let (mut left, mut caught_up, mut failed) = (BATCH, false, None);
-            while let Some(delivery) = item.take() {
-                let mut is_end = false;
-                match delivery {
-                    Delivery::Event(event) => {
-                        for member in &mut self.members {
-                            is_end |= member.event(&event);
-                        }
-                    }
-                    Delivery::Checkpoint(position) => self.pass(position),
-                    Delivery::CaughtUp(position) => {
-                        self.pass(position);
-                        caught_up = true;
-                    }
-                    Delivery::FellBehind { .. } => {}
-                }
+            drop(first);
+            loop {
+                caught_up |= handed == Handed::CaughtUp;
                 left -= 1;
-                if is_end || caught_up || left == 0 {
+                if handed != Handed::GoOn || left == 0 {
                     break;
                 }
-                item = match subscription.try_next() {
-                    Ok(item) => item,
+                handed = match &subscription.try_next() {
+                    Ok(Some(item)) => self.hand_out(item),
+                    Ok(None) => break,
                     Err(error) => {
-                        failed = Some(error);
-                        None
+                        failed = Some(error.clone());
+                        break;
                     }
                 };
             }
@@ -234,6 +236,29 @@ impl Running<'_> {
             if self.active() < taking_part {
                 return false;
             }
+        }
+    }
+
+    /// Hands an item to everybody.
+    #[inline]
+    fn hand_out(&mut self, item: &Delivery<Event<'_>>) -> Handed {
+        match item {
+            Delivery::Event(event) => {
+                let mut is_end = false;
+                for member in &mut self.members {
+                    is_end |= member.event(event);
+                }
+                if is_end { Handed::End } else { Handed::GoOn }
+            }
+            Delivery::Checkpoint(position) => {
+                self.pass(*position);
+                Handed::GoOn
+            }
+            Delivery::CaughtUp(position) => {
+                self.pass(*position);
+                Handed::CaughtUp
+            }
+            Delivery::FellBehind { .. } => Handed::GoOn,
         }
     }
 

@@ -39,6 +39,29 @@ fn an_event_type_without_a_handler_is_passed_and_the_position_moves_over_it() {
 }
 
 #[test]
+fn of_many_types_each_finds_the_handler_that_was_given_for_it_last() {
+    // A short list is gone through, and a long one is not.
+    for types in [1, 7, 8, 9, 30] {
+        let store = in_memory();
+        let mut projection = Projection::new("many");
+        for round in 0..2 {
+            for number in 0..types {
+                projection = projection.when(format!("Type {number}"), move |seen: &mut Vec<(u64, u64)>, _| {
+                    seen.push((number, round));
+                });
+            }
+        }
+        for number in (0..=types).rev() {
+            append(&store, &format!("Type {number}"), number);
+        }
+        let mut projection = projection.attach(&store).unwrap();
+        projection.catch_up().unwrap();
+        let expected: Vec<(u64, u64)> = (0..types).rev().map(|number| (number, 1)).collect();
+        assert_eq!(*projection.state(), expected, "{types} types");
+    }
+}
+
+#[test]
 fn where_types_are_strict_one_that_nobody_knows_stops_it() {
     let store = in_memory();
     add(&store, [1]);
