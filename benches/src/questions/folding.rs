@@ -157,12 +157,12 @@ fn followed(events: u64) -> Times {
     let lag = Projection::new("lag").when("Shipped", move |count: &mut u64, event| {
         *count += 1;
         let appended = event.occurred_at.unwrap_or_default();
-        told.lock().expect("nobody panics").push(nanos_since(began).saturating_sub(appended as u64));
+        told.lock().expect("nobody panics").push(nanos_since(began).saturating_sub(appended.cast_unsigned()));
     });
     let live = LiveProjection::start(&store, lag).expect("a thread");
     let mut shop = Shop::new();
     for _ in 0..events {
-        let event = shop.event().occurred_at(nanos_since(began) as i64);
+        let event = shop.event().occurred_at(nanos_since(began).cast_signed());
         store.append(shop::stream(2), ExpectedVersion::Any, event).expect("an append");
     }
     live.wait_for(store.head(), PATIENCE).expect("a projection that goes on");
