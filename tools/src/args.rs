@@ -174,6 +174,15 @@ pub(crate) enum Command {
         /// Each witness has to be signed by the owner of this key
         #[arg(long, value_name = "KEY", requires = "witness")]
         public_key: Option<String>,
+        /// How much to look at
+        #[arg(long, value_enum, default_value_t = Level::All, conflicts_with = "witness")]
+        level: Level,
+        /// With --level frames: only the segments that hold events from this position on
+        #[arg(long, value_name = "POSITION")]
+        from: Option<u64>,
+        /// With --level frames: only the segments that hold events up to this position
+        #[arg(long, value_name = "POSITION")]
+        to: Option<u64>,
     },
 
     /// Print the end of the hash chain: a witness of all that is in the log, to be kept elsewhere
@@ -279,6 +288,15 @@ pub(crate) enum WitnessCommand {
         #[arg(long, value_name = "KEY")]
         public_key: String,
     },
+}
+
+/// How much `verify` looks at.
+#[derive(Clone, Copy, Debug, Eq, PartialEq, clap::ValueEnum)]
+pub(crate) enum Level {
+    /// Every checksum, batch and seal, on all cores: as fast as reading
+    Frames,
+    /// Also how events follow each other, index files, and the digests of a backup
+    All,
 }
 
 /// How one event is named.

@@ -62,3 +62,16 @@ fn digests_of_a_manifest_are_those_that_sha256sum_prints() {
     }
     assert!(checked >= 4, "{manifest}");
 }
+
+#[test]
+fn verify_can_be_asked_for_the_frames_of_some_segments_only() {
+    let dir = TempDir::new().unwrap();
+    append(dir.path(), 300);
+    let all = annals(&[&"verify", &dir.path(), &"--level", &"frames", &"--json"]).exits(0).row();
+    assert_eq!((all["events"].as_u64(), all["clean"].as_bool()), (Some(300), Some(true)), "{all}");
+    let few = [&"verify" as &dyn AsRef<std::ffi::OsStr>, &dir.path(), &"--level", &"frames", &"--json"];
+    let some = annals(&[&few[..], &[&"--from", &"100", &"--to", &"110"]].concat()).exits(0).row();
+    assert!(some["segments"].as_u64() < all["segments"].as_u64(), "{some}");
+    annals(&[&few[..], &[&"--from", &"9", &"--to", &"8"]].concat()).exits(2);
+    annals(&[&"verify", &dir.path(), &"--from", &"1"]).exits(2).says("go with --level frames");
+}

@@ -2,6 +2,7 @@
 
 mod appends;
 mod condition;
+mod copies;
 mod disk;
 mod folding;
 pub(crate) mod growth;
@@ -43,6 +44,7 @@ pub(crate) const ALL: &[Question] = &[
     Question::new("point", "how fast is one event found?", point::measure),
     Question::new("folding", "how fast is everything folded, and how soon is an event in a state?", folding::measure),
     Question::new("open", "how long does opening take, and what does it read?", open::measure),
+    Question::new("copies", "what does a backup take, and how fast is everything verified?", copies::measure),
     Question::new("memory", "does memory grow with the number of streams?", memory::measure),
     Question::new("disk", "how many bytes does an event take on the disk?", disk::measure),
     Question::new("condition", "what does a condition cost an append?", condition::measure),

@@ -10,6 +10,7 @@
 
 mod chain;
 mod floor;
+mod frames;
 mod order;
 mod report;
 mod segment;
@@ -17,12 +18,9 @@ mod segment;
 use std::path::Path;
 use std::sync::Arc;
 
-use annals_codec::Position;
-
 pub use self::chain::ChainStretch;
-use self::chain::LogChain;
 pub use self::floor::Anchor;
-use self::order::Order;
+pub use self::frames::{verify_frames, verify_frames_on};
 pub use self::report::{Finding, FindingKind, VerifyReport};
 use self::segment::Pass;
 use crate::error::OpenError;
@@ -103,25 +101,7 @@ pub fn verify_with(
         return Err(OpenError::NotFound { path: storage.describe("").into() });
     }
     let all: u64 = facts.segments.iter().map(|segment| segment.len).sum();
-    let mut pass = Pass {
-        report: VerifyReport {
-            log_id: facts.meta.as_ref().and_then(|meta| meta.as_ref().ok()).map(|meta| meta.log_id),
-            head: Position::START,
-            segments: 0,
-            events: 0,
-            batches: 0,
-            bytes: 0,
-            index_files: 0,
-            unused_files: Vec::new(),
-            anchor: None,
-            backup: None,
-            chain: Vec::new(),
-            findings: Vec::new(),
-            unfinished_bytes: 0,
-        },
-        order: Order::default(),
-        chain: LogChain::new(witnesses),
-    };
+    let mut pass = Pass::new(&facts, witnesses);
     pass.floor(storage, &facts);
     pass.manifest(storage);
     for (index, segment) in facts.segments.iter().enumerate() {

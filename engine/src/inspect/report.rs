@@ -4,6 +4,7 @@ use annals_codec::{LogId, Mark, Position, SegmentNumber};
 
 use super::chain::ChainStretch;
 use super::floor::Anchor;
+use crate::log::recover::survey::Facts;
 
 /// What kind of thing was found.
 #[derive(Clone, Copy, Debug, Eq, Hash, PartialEq)]
@@ -106,6 +107,25 @@ pub struct VerifyReport {
 }
 
 impl VerifyReport {
+    /// Nothing was read yet.
+    pub(super) fn new(facts: &Facts) -> VerifyReport {
+        VerifyReport {
+            log_id: facts.meta.as_ref().and_then(|meta| meta.as_ref().ok()).map(|meta| meta.log_id),
+            head: Position::START,
+            segments: 0,
+            events: 0,
+            batches: 0,
+            bytes: 0,
+            index_files: 0,
+            unused_files: Vec::new(),
+            anchor: None,
+            backup: None,
+            chain: Vec::new(),
+            findings: Vec::new(),
+            unfinished_bytes: 0,
+        }
+    }
+
     /// Whether nothing is wrong.
     pub fn is_clean(&self) -> bool {
         self.findings.is_empty()

@@ -16,6 +16,7 @@ use crate::log::recover::survey::{Content, Facts, SegmentFacts, doubtful};
 use crate::log::source::FileSource;
 use crate::parallel;
 use crate::storage::Storage;
+use crate::store::tip::ChainTip;
 
 pub(super) struct Pass {
     pub(super) report: VerifyReport,
@@ -24,6 +25,10 @@ pub(super) struct Pass {
 }
 
 impl Pass {
+    pub(super) fn new(facts: &Facts, witnesses: &[ChainTip]) -> Pass {
+        Pass { report: VerifyReport::new(facts), order: Order::default(), chain: LogChain::new(witnesses) }
+    }
+
     /// What only shows when the files are seen together.
     pub(super) fn relations(&mut self, decided: Result<Plan, OpenError>) -> Result<(), OpenError> {
         let damage = match decided {
@@ -276,7 +281,7 @@ impl Sink for All<'_> {
     }
 }
 
-fn kind_of(fault: &Fault) -> FindingKind {
+pub(super) fn kind_of(fault: &Fault) -> FindingKind {
     match fault {
         Fault::Batch(_) | Fault::NoCommit => FindingKind::Batch,
         Fault::Seal(_) => FindingKind::Seal,

@@ -22,8 +22,8 @@ mod witness;
 
 use annals::{BackupOptions, Options};
 
-use crate::args::{Args, Command, SnapshotCommand, WitnessCommand};
-use crate::exit::Ended;
+use crate::args::{Args, Command, Level, SnapshotCommand, WitnessCommand};
+use crate::exit::{Ended, Failure};
 use crate::out::Out;
 
 /// Runs what the arguments ask for.
@@ -66,10 +66,14 @@ fn dispatch(command: Command, out: &mut Out) -> Ended {
             backup::backup(&store, &dir, &options, out)
         }
         Command::Restore { backup, dir } => backup::restore(&backup, &dir, out),
-        Command::Verify { store, witness, public_key } => verify::run(&store, &witness, public_key.as_deref(), out),
         Command::Tip { store, sign } => tip::run(&store, sign.as_deref(), out),
         Command::Witness(WitnessCommand::NewKey { file }) => witness::new_key(&file, out),
         Command::Witness(WitnessCommand::Check { witness, public_key }) => witness::check(&witness, &public_key, out),
+        Command::Verify { store, level: Level::Frames, from, to, .. } => verify::frames(&store, from, to, out),
+        Command::Verify { from: None, to: None, store, witness, public_key, .. } => {
+            verify::run(&store, &witness, public_key.as_deref(), out)
+        }
+        Command::Verify { .. } => Err(Failure::usage("--from and --to go with --level frames")),
         Command::Dump { files, payload } => dump::run(&files, payload, out),
     }
 }

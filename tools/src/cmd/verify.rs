@@ -6,7 +6,7 @@
 use std::fmt::Write as _;
 use std::path::{Path, PathBuf};
 
-use annals::inspect::{self, ChainStretch, FindingKind};
+use annals::inspect::{self, ChainStretch, FindingKind, VerifyReport};
 use annals::{ChainTip, Position, SegmentNumber};
 use serde::Serialize;
 
@@ -75,13 +75,29 @@ fn witnessed(path: &Path, public_key: Option<&str>) -> Result<ChainTip, Failure>
     witness.tip(path)
 }
 
+/// Frames alone, of the segments that hold these positions.
+pub(crate) fn frames(path: &Path, from: Option<u64>, to: Option<u64>, out: &mut Out) -> Ended {
+    open::must_be_a_directory(path)?;
+    let bounds = [from.map_or(Position::START, Position::new), to.map_or(Position::END, Position::new)];
+    if bounds[0] > bounds[1] {
+        return Err(Failure::usage(format!("--from {} lies behind --to {}", bounds[0], bounds[1])));
+    }
+    let progress = Progress::bytes(out.is_json(), "verifying", Some(0));
+    let report = inspect::verify_frames(path, bounds[0]..=bounds[1], None, |done, total| progress.set(done, total));
+    drop(progress);
+    tell(report.map_err(|error| open::failed(path, &error))?, 0, out)
+}
+
 pub(crate) fn run(path: &Path, witnesses: &[PathBuf], public_key: Option<&str>, out: &mut Out) -> Ended {
     let witnesses = witnesses.iter().map(|path| witnessed(path, public_key)).collect::<Result<Vec<_>, _>>()?;
     open::must_be_a_directory(path)?;
     let progress = Progress::bytes(out.is_json(), "verifying", Some(0));
     let report = inspect::verify_against(path, &witnesses, |done, total| progress.set(done, total));
     drop(progress);
-    let report = report.map_err(|error| open::failed(path, &error))?;
+    tell(report.map_err(|error| open::failed(path, &error))?, witnesses.len(), out)
+}
+
+fn tell(report: VerifyReport, witnesses: usize, out: &mut Out) -> Ended {
     let findings = report.findings.into_iter().map(|finding| Found {
         kind: finding.kind.as_str(),
         segment: finding.segment.map(SegmentNumber::get),
@@ -104,7 +120,7 @@ pub(crate) fn run(path: &Path, witnesses: &[PathBuf], public_key: Option<&str>, 
         unused_files: report.unused_files,
         backup: report.backup.map(|mark| mark.position.get()),
         chain: report.chain.iter().map(Stretch::of).collect(),
-        witnesses: witnesses.len(),
+        witnesses,
         findings,
     };
     if out.is_json() {
