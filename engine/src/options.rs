@@ -20,6 +20,20 @@ pub enum Durability {
     Buffered,
 }
 
+/// When a segment ends and the next one begins, besides when it is full.
+#[derive(Clone, Copy, Debug, Default, Eq, Hash, PartialEq)]
+pub enum Roll {
+    /// Only then.
+    #[default]
+    WhenFull,
+    /// Also at the first event of another day, in UTC, by the time of recording: so no segment holds events of two days,
+    /// and a day is removed, copied or read by itself. A day without events has no segment, and a busy one several.
+    ///
+    /// The time of recording never goes back, so days do not either, whatever the clock does. When the caller says that
+    /// something occurred moves nothing.
+    Daily,
+}
+
 /// How a store is opened. The defaults are the safe choices.
 ///
 /// ```
@@ -32,6 +46,7 @@ pub struct Options {
     pub(crate) create: bool,
     pub(crate) durability: Durability,
     pub(crate) segment_bytes: u64,
+    pub(crate) roll: Roll,
     pub(crate) max_event_bytes: u64,
     pub(crate) max_batch_bytes: u64,
     pub(crate) zero_ahead: u64,
@@ -54,6 +69,7 @@ impl Options {
             create: true,
             durability: Durability::Sync,
             segment_bytes: 64 << 20,
+            roll: Roll::WhenFull,
             max_event_bytes: 16 << 20,
             max_batch_bytes: 64 << 20,
             zero_ahead: 8 << 20,
@@ -89,6 +105,19 @@ impl Options {
     #[must_use]
     pub fn segment_bytes(mut self, bytes: u64) -> Options {
         self.segment_bytes = bytes;
+        self
+    }
+
+    /// When a segment ends, besides when it is full. Default: [`Roll::WhenFull`].
+    ///
+    /// ```
+    /// use annals::{Options, Roll};
+    ///
+    /// let options = Options::new().roll(Roll::Daily);
+    /// ```
+    #[must_use]
+    pub fn roll(mut self, roll: Roll) -> Options {
+        self.roll = roll;
         self
     }
 
@@ -221,6 +250,7 @@ impl fmt::Debug for Options {
             .field("create", &self.create)
             .field("durability", &self.durability)
             .field("segment_bytes", &self.segment_bytes)
+            .field("roll", &self.roll)
             .field("max_event_bytes", &self.max_event_bytes)
             .field("max_batch_bytes", &self.max_batch_bytes)
             .field("zero_ahead", &self.zero_ahead)

@@ -63,8 +63,6 @@ pub enum Bug {
     FloorAfterUnlink,
     /// `store.meta` says that events were removed before it is written what is kept of them.
     MetaBeforeFloor,
-    /// Segments are removed while `store.meta` may still count on them.
-    UnlinkBeforeMeta,
     /// Who waits for the log to grow is not told when it does.
     WakeUpLost,
     /// A consumer keeps a position that is only written.
@@ -84,7 +82,7 @@ pub enum Bug {
 impl Bug {
     /// All of them.
     #[cfg(feature = "planted-bugs")]
-    pub const ALL: [Bug; 32] = [
+    pub const ALL: [Bug; 31] = [
         Bug::NoFdatasync,
         Bug::AcknowledgedBeforeSync,
         Bug::NoDirectorySync,
@@ -109,7 +107,6 @@ impl Bug {
         Bug::IndexUnchecked,
         Bug::FloorAfterUnlink,
         Bug::MetaBeforeFloor,
-        Bug::UnlinkBeforeMeta,
         Bug::WakeUpLost,
         Bug::CheckpointAheadOfDisk,
         Bug::SnapshotAheadOfDisk,

@@ -22,6 +22,8 @@ pub struct Stats {
     pub bytes: u64,
     /// The segments, oldest first.
     pub segments: Vec<SegmentStats>,
+    /// What is known of removed events, where there are any; `None` too when that cannot be read.
+    pub floor: Option<FloorInfo>,
     /// The epoch of the latest writer.
     pub epoch: Epoch,
     /// How many times the watermark could not be written since the store was opened.
@@ -29,6 +31,22 @@ pub struct Stats {
     /// The consumers, in the order of their names, as far as they could be read;
     /// [`EventStore::consumers`](crate::EventStore::consumers) tells why not.
     pub consumers: Vec<ConsumerInfo>,
+}
+
+/// Facts about what was removed from a log.
+#[derive(Clone, Copy, Debug, Eq, PartialEq)]
+#[non_exhaustive]
+pub struct FloorInfo {
+    /// Everything up to this position was removed.
+    pub position: Position,
+    /// The greatest time of recording that was removed: nanoseconds since 1970 UTC.
+    pub recorded_at: i64,
+    /// When the last of it was removed: nanoseconds since 1970 UTC.
+    pub removed_at: i64,
+    /// How many streams are known of which events were removed.
+    pub streams: u64,
+    /// What takes to know that, in bytes.
+    pub bytes: u64,
 }
 
 /// Facts about a consumer.

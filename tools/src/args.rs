@@ -20,8 +20,8 @@ pub(crate) struct Args {
 }
 
 const AFTER_HELP: &str = "\
-All commands but `import`, `restore`, `demo` and `keys --destroy` leave the store alone. They work while another process
-writes to the store, and on a copy of it.
+All commands but `import`, `restore`, `truncate`, `demo` and `keys --destroy` leave the store alone. They work while
+another process writes to the store, and on a copy of it.
 
 Exit codes:
   0  fine
@@ -212,10 +212,14 @@ pub(crate) enum Command {
         yes: bool,
     },
 
-    /// Show what the bytes of segment files mean, frame by frame; and what index files hold
+    /// Remove the oldest events, by whole segments; what was known of their streams stays
+    #[command(after_help = TRUNCATE_HELP)]
+    Truncate(TruncateArgs),
+
+    /// Show what the bytes of segment files mean, frame by frame; and what index files and the floor hold
     #[command(after_help = DUMP_HELP)]
     Dump {
-        /// Segment files (.seg), indexes (.idx) and filters (.flt); of a store or a folder, all of its
+        /// Segment files (.seg), indexes (.idx), filters (.flt) and the file `floor`; of a store or a folder, all of its
         /// segments, or where it has none, all indexes and filters
         #[arg(required = true, value_name = "FILE")]
         files: Vec<PathBuf>,
@@ -387,6 +391,39 @@ pub(crate) struct ReadArgs {
     /// Show what was encrypted with the keys of this ring
     #[arg(long, value_name = "RING")]
     pub(crate) keys: Option<PathBuf>,
+}
+
+/// What to remove.
+#[derive(Debug, clap::Args)]
+pub(crate) struct TruncateArgs {
+    /// The store; nobody may have it open for writing
+    pub(crate) store: PathBuf,
+    #[command(flatten)]
+    pub(crate) what: What,
+    /// Say what would go, and who still needs it; remove nothing
+    #[arg(long)]
+    pub(crate) dry_run: bool,
+    /// Also what a consumer or a projection has not finished
+    #[arg(long)]
+    pub(crate) force: bool,
+}
+
+/// Up to where.
+#[derive(Debug, clap::Args)]
+#[group(required = true, multiple = false)]
+pub(crate) struct What {
+    /// What comes before this position
+    #[arg(long, value_name = "POSITION")]
+    pub(crate) before: Option<u64>,
+    /// All but the newest so many events
+    #[arg(long, value_name = "COUNT")]
+    pub(crate) keep_events: Option<u64>,
+    /// All but the newest segments that take so many bytes together
+    #[arg(long, value_name = "BYTES")]
+    pub(crate) keep_bytes: Option<u64>,
+    /// All but what was recorded in so many days up to now
+    #[arg(long, value_name = "DAYS")]
+    pub(crate) keep_days: Option<u32>,
 }
 
 /// How to torture, and how long.
@@ -573,6 +610,16 @@ store already is counted and not added again. If what it says is not what the st
 id, it is a bad line. Lines without an id are known by their source alone.
 
 A bad line ends the import with its number and the reason; the lines before it stay.";
+
+const TRUNCATE_HELP: &str = "\
+Only whole segments go, and never the newest: so a little more stays than was asked for. What is gone is
+gone; make a backup before.
+
+It refuses, with names, when a consumer or a projection with snapshots has not come so far
+(exit code 1). The versions of streams and the positions of sources stay known, so nobody takes a stream for
+a new one. Ids and idempotency keys of removed events are forgotten.
+
+A program that keeps its store open truncates by itself: Options::retention.";
 
 const DUMP_HELP: &str = "\
 It asks only the bytes, not the store, so it also works on what `annals` cannot open. Behind a

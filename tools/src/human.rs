@@ -51,6 +51,14 @@ pub(crate) fn bytes(number: u64) -> String {
     format!("{}.{} {}", tenths / 10, tenths % 10, UNITS[unit])
 }
 
+/// Bytes as two digits each.
+pub(crate) fn hex(bytes: &[u8]) -> String {
+    bytes.iter().fold(String::with_capacity(2 * bytes.len()), |mut out, byte| {
+        _ = write!(out, "{byte:02x}");
+        out
+    })
+}
+
 /// How many a second, whole ones.
 pub(crate) fn per_second(number: u64, took: Duration) -> u64 {
     let rate = u128::from(number) * 1_000_000_000 / took.as_nanos().max(1);

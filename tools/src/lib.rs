@@ -3,7 +3,7 @@
 //! ```text
 //!  annals COMMAND STORE [ARGS]
 //!
-//!  args ─► cmd::{demo, import, export, get, read, tail, streams, stats, consumers, tip, verify} ─► the engine
+//!  args ─► cmd::{demo, import, export, get, read, tail, streams, stats, consumers, tip, verify, truncate} ─► the engine
 //!                        cmd::projections, cmd::snapshot ─► annals-projection, annals-codec
 //!                        cmd::torture ─► torture ─► the engine, on disks that fail
 //!                        cmd::dump ─► segment_file ─► annals-codec: raw bytes, no engine
@@ -12,7 +12,7 @@
 //!
 //! What is always true:
 //!
-//! - Only `import`, `demo` and `torture` write to a store, the latter two to their own; every other command opens it
+//! - Only `import`, `truncate`, `demo` and `torture` write to a store, the latter two to their own; every other command opens it
 //!   read-only, beside a running writer, and changes nothing on disk.
 //! - Results go to standard output, everything about the run to standard error.
 //! - It ends with one of the four [`Exit`] codes, and never with a panic.

@@ -44,6 +44,10 @@ pub(crate) fn failed(path: &Path, error: &OpenError) -> Failure {
 pub(crate) fn unread(error: &ReadError) -> Failure {
     match error {
         ReadError::Corrupt(_) => Failure::findings("cannot read on").because(error),
+        ReadError::Truncated { oldest } => {
+            let after = oldest.before();
+            Failure::findings("cannot read on").because(error).next(format!("--after {after} reads what is left"))
+        }
         _ => Failure::io("cannot read on").because(error),
     }
 }

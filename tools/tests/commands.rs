@@ -17,7 +17,7 @@ use common::{Rng, annals, command, crc32, file, lines, only_segment, ran, rows, 
 use serde_json::{Value, json};
 use tempfile::TempDir;
 
-const COMMANDS: [&str; 13] = [
+const COMMANDS: [&str; 14] = [
     "demo",
     "import",
     "export",
@@ -30,6 +30,7 @@ const COMMANDS: [&str; 13] = [
     "projections",
     "snapshot",
     "verify",
+    "truncate",
     "dump",
 ];
 /// Those that take a store and nothing else that must be there, and only read.

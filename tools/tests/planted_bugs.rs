@@ -215,3 +215,13 @@ fn a_manifest_before_its_files_is_found() {
     let told = run_planted("ManifestBeforeFiles", "backups_that_are_interrupted_everywhere");
     assert!(told.contains("found: O1") || told.contains("found: O10"), "{told}");
 }
+
+#[test]
+fn a_floor_that_is_written_after_what_it_tells_of_was_removed_is_found() {
+    check_found("FloorAfterUnlink", 1, 2_000, &["O1", "O5", "O9", "O10"]);
+}
+
+#[test]
+fn a_floor_that_store_meta_does_not_wait_for_is_found() {
+    check_found("MetaBeforeFloor", 1, 20_000, &["O1", "O5", "O9", "O10"]);
+}

@@ -185,6 +185,37 @@ fn retries_find_their_batch_in_an_older_segment() {
     check_story("sync a55000 key, buffered a30000 b15000 ids, again 1, buffered b30000 key, reopen, again 2, again 1");
 }
 
+// Retention.
+
+#[test]
+fn a_truncation_happens_as_a_whole_or_not_at_all_and_versions_survive_it() {
+    check_story("sync a30000 b3 bank=7, sync b55000, sync a55000, keep 1, sync a10 b1 exact bank=8");
+}
+
+#[test]
+fn a_second_truncation_keeps_what_the_first_one_knew() {
+    check_story(
+        "sync a55000, sync b55000 shop=2, keep 0, reopen, sync b55000, sync c20000, keep 1, reopen, sync a1 exact",
+    );
+}
+
+#[test]
+fn what_a_truncation_has_removed_never_returns_and_what_it_left_stays() {
+    check_story(
+        "buffered a30000 key, buffered a30000 ids, keep 2, buffered b30000 key, keep 0, again 3, reader, flush",
+    );
+}
+
+#[test]
+fn a_truncation_on_a_full_disk_removes_nothing_or_all_that_was_asked() {
+    check_story("sync a55000, sync a30000, space 0, keep 0, space all, keep 0, sync a10 exact");
+}
+
+#[test]
+fn truncating_a_log_of_one_segment_removes_nothing() {
+    check_story("sync a10, keep 0, sync a10 exact");
+}
+
 // What is zeroed and prepared ahead.
 
 #[test]

@@ -13,6 +13,7 @@ mod point;
 mod reads;
 mod streams;
 pub(crate) mod sustained;
+mod truncate;
 mod unique_id;
 
 use crate::bench::Bench;
@@ -49,6 +50,7 @@ pub(crate) const ALL: &[Question] = &[
     Question::new("disk", "how many bytes does an event take on the disk?", disk::measure),
     Question::new("condition", "what does a condition cost an append?", condition::measure),
     Question::new("unique-id", "what does an id of the caller's cost an append?", unique_id::measure),
+    Question::new("truncate", "what does retention cost, and an append to a stream that is gone?", truncate::measure),
     Question::new(
         "latency",
         "how long does a durable append take at the worst, while other things go on?",

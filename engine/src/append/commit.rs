@@ -33,7 +33,7 @@ use crate::index::memory::{MemoryIndex, Run};
 use crate::index::recent::Place;
 use crate::log::active::{ActiveLog, Group, LogError, room_for};
 use crate::log::segment::Segment;
-use crate::options::Durability;
+use crate::options::{Durability, Roll};
 use crate::planted::{self, Bug};
 use crate::poison::Poison;
 use crate::storage::{File, LockGuard};
@@ -63,6 +63,8 @@ pub(crate) struct CommitState {
     pub(crate) clock: Arc<dyn Clock>,
     /// What zeroing keeps ahead of the writer, in bytes.
     pub(crate) zero_ahead: u64,
+    /// When a segment ends, besides when it is full.
+    pub(crate) roll: Roll,
     pub(crate) bell: Arc<Bell>,
     /// Whether the store was opened to have no thread that the bell wakes.
     pub(crate) is_alone: bool,
@@ -130,6 +132,20 @@ fn in_doubt(error: LogError) -> AppendError {
     }
 }
 
+/// When a group is recorded, where that matters before it is encoded.
+#[derive(Clone, Copy)]
+struct Day {
+    /// One time for the whole group: it must not pass midnight in the middle.
+    now: Option<i64>,
+    /// Whether that is another day than the one of the active segment.
+    begins: bool,
+}
+
+/// The number of the day, in UTC, since 1970.
+fn day_of(time: i64) -> i64 {
+    time.div_euclid(86_400_000_000_000)
+}
+
 /// What was decided about one request before the group was written.
 enum Decided {
     /// It is part of what is written.
@@ -155,7 +171,8 @@ impl CommitState {
         }
         let request = &requests[0];
         writer.start_group();
-        if !writer.log.is_ready(request.bytes, request.events.len() as u64) {
+        let day = self.day(writer);
+        if day.begins || !writer.log.is_ready(request.bytes, request.events.len() as u64) {
             // A request that is refused, or was made before, changes nothing on disk, not even this.
             if let Err(answer) = writer.check(request, &self.published) {
                 let decided = self.answered(answer, request);
@@ -163,7 +180,7 @@ impl CommitState {
                 return Ok(());
             }
             writer.log.begin_epoch().map_err(not_written)?;
-            self.make_room(writer, request)?;
+            self.make_room(writer, request, day.begins)?;
             writer.start_group();
         }
         let mut decided = Few::with_capacity(requests.len());
@@ -174,12 +191,26 @@ impl CommitState {
                 break;
             }
             decided.push(match writer.check(request, &self.published) {
-                Ok(()) => Decided::Encoded(writer.encode(request, &*self.clock)),
+                Ok(()) => Decided::Encoded(writer.encode(request, day.now, &*self.clock)),
                 Err(answer) => self.answered(answer, request),
             });
         }
         self.write(writer, requests, decided, replies);
         Ok(())
+    }
+
+    /// The time for a group that is written now, where segments end with their day, and whether it is of another day
+    /// than the segment's.
+    #[inline]
+    fn day(&self, writer: &Writer) -> Day {
+        match self.roll {
+            Roll::WhenFull => Day { now: None, begins: false },
+            Roll::Daily => {
+                let now = writer.recorded_at.max(self.clock.now());
+                let begins = writer.log.recorded_at().is_some_and(|(first, _)| day_of(first) != day_of(now));
+                Day { now: Some(now), begins }
+            }
+        }
     }
 
     fn answered(&self, answer: Answer, request: &Request) -> Decided {
@@ -305,13 +336,14 @@ impl CommitState {
     /// Makes sure that at least `request` fits into the active segment: rolls to
     /// the next one, and makes one of its own for a batch that is larger than a segment.
     #[cold]
-    fn make_room(&self, writer: &mut Writer, request: &Request) -> Result<(), AppendError> {
+    fn make_room(&self, writer: &mut Writer, request: &Request, is_new_day: bool) -> Result<(), AppendError> {
         let events = request.events.len() as u64;
         let is_as_wanted = writer.log.hashes_as_wanted();
-        if is_as_wanted && writer.log.fits(request.bytes, events) {
+        if is_as_wanted && !is_new_day && writer.log.fits(request.bytes, events) {
             return Ok(());
         }
         let room = room_for(request.bytes, events);
+        // An empty segment has no day, so it did not fit.
         if is_as_wanted && writer.log.is_empty() && !writer.log.is_sealed() {
             let segment = writer.log.enlarge(room).map_err(not_written)?;
             self.show_instead(writer, &segment);
@@ -473,11 +505,11 @@ impl Writer {
     }
 
     /// Encodes the request that was just [checked](Writer::check) straight into the group's buffer.
-    fn encode(&mut self, request: &Request, clock: &dyn Clock) -> Appended {
+    fn encode(&mut self, request: &Request, now: Option<i64>, clock: &dyn Clock) -> Appended {
         let Writer { log, heads, index, encoded, ids, places, hasher, .. } = self;
         let mut payloads = request.payloads.iter();
         if !request.events.is_empty() {
-            self.recorded_at = self.recorded_at.max(clock.now());
+            self.recorded_at = self.recorded_at.max(now.unwrap_or_else(|| clock.now()));
         }
         let recorded_at = self.recorded_at;
         let millis = IdMaker::millis_of(recorded_at);

@@ -18,6 +18,7 @@ use annals_codec::{
 use super::files::{Content, IndexFile};
 use crate::error::{Damage, ReadError};
 use crate::log::names;
+use crate::stats::FloorInfo;
 use crate::storage::Storage;
 use crate::sync::OnceLock;
 
@@ -126,6 +127,18 @@ impl FloorIndex {
     /// What the file says of the log; `None` when that cannot be read.
     pub(crate) fn facts(&self) -> Option<&FloorHeader> {
         self.file.as_ref().ok().map(|opened| &opened.header)
+    }
+
+    /// For statistics; `None` when it cannot be read.
+    pub(crate) fn info(&self) -> Option<FloorInfo> {
+        let header = self.facts()?;
+        Some(FloorInfo {
+            position: self.place.position,
+            recorded_at: header.floor.recorded_at,
+            removed_at: header.floor.written_at,
+            streams: header.streams,
+            bytes: header.file_len(),
+        })
     }
 
     /// Whether no event was removed that was recorded at this time or later; not, when nobody knows.

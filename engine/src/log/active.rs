@@ -266,6 +266,11 @@ impl ActiveLog {
         self.sealed_len.is_some()
     }
 
+    /// The least and the greatest time of recording of the segment's events, if it has any.
+    pub(crate) fn recorded_at(&self) -> Option<(i64, i64)> {
+        self.totals.recorded_at
+    }
+
     /// Whether it holds no batch yet.
     pub(crate) fn is_empty(&self) -> bool {
         self.totals.batches == 0

@@ -207,9 +207,6 @@ impl Beside {
         if !planted::has(Bug::FloorAfterUnlink) && !planted::has(Bug::MetaBeforeFloor) {
             self.write_floor(&view, count)?;
         }
-        if planted::has(Bug::UnlinkBeforeMeta) {
-            self.unlink(&view, count, number)?;
-        }
         commit.writer.lock().log.raise_floor(number, base)?;
         if planted::has(Bug::MetaBeforeFloor) {
             self.write_floor(&view, count)?;
@@ -220,9 +217,7 @@ impl Beside {
             view.with(segments, view.gaps.clone()).on(Some(floor))
         });
         commit.writer.lock().log.tell_floor();
-        if !planted::has(Bug::UnlinkBeforeMeta) {
-            self.unlink(&view, count, number)?;
-        }
+        self.unlink(&view, count, number)?;
         if planted::has(Bug::FloorAfterUnlink) {
             self.write_floor(&view, count)?;
         }
@@ -273,7 +268,12 @@ impl Beside {
         let storage = &*self.storage;
         for segment in &view.segments[..count] {
             let path = names::segment(segment.log.number, segment.log.base);
-            storage.remove(&path).map_err(failed(storage, "remove", &path))?;
+            // Also for want of space: the log is without it already.
+            storage.remove(&path).map_err(|error| TruncateError::Io {
+                action: "remove",
+                path: storage.describe(&path),
+                source: Arc::new(error),
+            })?;
         }
         storage
             .sync_dir(names::SEGMENTS)

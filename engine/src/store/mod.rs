@@ -626,6 +626,7 @@ impl EventStore {
             retained_events: head.get() + 1 - oldest.get(),
             bytes: segments.iter().map(|segment| segment.bytes).sum(),
             segments,
+            floor: view.floor.as_ref().and_then(|floor| floor.info()),
             epoch,
             watermark_errors,
             consumers: self.consumers().unwrap_or_default(),

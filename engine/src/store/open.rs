@@ -139,6 +139,7 @@ impl Inner {
             poison,
             clock: Arc::clone(&options.clock),
             zero_ahead: options.zero_ahead,
+            roll: options.roll,
             bell: Arc::clone(&bell),
             files,
             is_alone: !options.background,

@@ -20,6 +20,7 @@
 //! - [`conditions`]: append conditions, and deciding again.
 //! - Crashes are told with the tools: short stories on the simulated disk, stopped and failed at every
 //!   operation, are in `tools/tests/torture_stories.rs`.
+//! - [`daily`]: segments that end with their day.
 //! - [`damage`]: a small log cut at every byte, and with every bit flipped.
 //! - [`recovery_rules`]: the rules R1 to R16, R19 and R20 of the format, a test for each.
 //! - [`retention`]: what is removed, what stays known of it, and who is told.
@@ -36,6 +37,7 @@ mod cases;
 mod concurrency;
 mod conditions;
 mod consumers;
+mod daily;
 mod damage;
 mod derived;
 mod edges;

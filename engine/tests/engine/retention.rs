@@ -761,3 +761,44 @@ fn retention_beside_the_writer_happens_in_the_background() {
     }
     panic!("{} events are still there", store.stats().retained_events);
 }
+
+// What systems before got wrong.
+
+#[test]
+fn a_log_that_was_emptied_as_far_as_can_be_goes_on_counting_and_verifies_before_and_after_the_next_append() {
+    let disk = SimDisk::new(1);
+    let store = open(&disk);
+    four_segments(&store);
+    // The newest segment has one event, of the roll.
+    let (head, before) = (store.head(), store.stats());
+    let done = store.truncate_to(&Retention::new().events(0), Guard::Consumers).unwrap();
+    assert_eq!(done.events, before.retained_events - store.stats().retained_events, "what it says is what went");
+    let after = store.stats();
+    assert_eq!((after.head, after.total_events), (before.head, before.total_events));
+    assert_eq!(after.retained_events, after.head.get() + 1 - after.oldest.get());
+    assert!(after.oldest > before.oldest && after.oldest <= after.head.plus(1));
+    let verified = || {
+        let report = inspect::verify_on(&disk, |_, _| ()).unwrap();
+        assert!(report.is_clean(), "{:?}", report.findings);
+        report
+    };
+    let anchor = verified().anchor.unwrap();
+    assert_eq!(append(&store, "noise", noise()), head.plus(1));
+    assert_eq!(verified().anchor, Some(anchor), "the chain goes on from the same place");
+    // Once more there is nothing to remove, and nothing is said to have been.
+    let nothing = store.truncate_to(&Retention::new().events(0), Guard::Consumers).unwrap();
+    assert_eq!((nothing.segments, nothing.events), (0, 0));
+}
+
+#[test]
+fn losing_the_tail_of_a_truncated_log_is_still_noticed() {
+    let (disk, store, _) = truncated();
+    drop(store);
+    let newest = disk.paths().into_iter().rfind(|path| path.starts_with("seg/")).unwrap();
+    let storage: &dyn annals::storage::Storage = &disk;
+    storage.open(&newest, annals::storage::Access::ReadWrite).unwrap().set_len(4096).unwrap();
+    let report = inspect::verify_on(&disk, |_, _| ()).unwrap();
+    assert!(!report.is_clean(), "the watermark tells");
+    let refused = EventStore::open_on(Arc::new(disk.clone()), &options());
+    assert!(matches!(refused, Err(OpenError::Corrupt(_))), "{refused:?}");
+}

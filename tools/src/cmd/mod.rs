@@ -17,6 +17,7 @@ mod streams;
 mod tail;
 mod tip;
 mod torture;
+mod truncate;
 mod verify;
 mod witness;
 
@@ -74,6 +75,7 @@ fn dispatch(command: Command, out: &mut Out) -> Ended {
             verify::run(&store, &witness, public_key.as_deref(), out)
         }
         Command::Verify { .. } => Err(Failure::usage("--from and --to go with --level frames")),
+        Command::Truncate(args) => truncate::run(&args, out),
         Command::Dump { files, payload } => dump::run(&files, payload, out),
     }
 }

@@ -103,8 +103,14 @@ impl Range {
 /// The position of the last event of a stream up to a version, of those that can be read:
 /// if another was damaged, it comes after it.
 fn after_version(store: &EventStore, stream: &StreamId, version: StreamVersion) -> Result<Position, ReadError> {
-    let found = readable(store.read_stream(stream, version.plus(1))?.backward())?;
-    Ok(found.map_or(Position::START, |event| event.position()))
+    match readable(store.read_stream(stream, version.plus(1))?.backward()) {
+        // It was removed. What comes next may be there.
+        Err(ReadError::Truncated { .. }) => {
+            let next = readable(store.read_stream(stream, version)?)?;
+            Ok(next.map_or_else(|| store.head(), |event| event.position().before()))
+        }
+        found => Ok(found?.map_or(Position::START, |event| event.position())),
+    }
 }
 
 /// The position of a version in a stream; of one that cannot be read, or is not there, the

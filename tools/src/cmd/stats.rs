@@ -12,6 +12,7 @@ use crate::exit::{Ended, Exit};
 use crate::human::{bytes, count, counted, printable};
 use crate::open;
 use crate::out::{BAD, BOLD, Out};
+use crate::time;
 
 #[derive(Serialize)]
 struct Shown {
@@ -25,6 +26,8 @@ struct Shown {
     head: u64,
     durable_head: u64,
     oldest: u64,
+    /// What is known of removed events; `null` when none were.
+    floor: Option<Floor>,
     segments: usize,
     bytes: u64,
     epoch: u32,
@@ -37,6 +40,17 @@ struct Shown {
     gaps: Vec<Gap>,
     consumers: Vec<consumers::Row>,
     segment_list: Vec<Row>,
+}
+
+#[derive(Serialize)]
+struct Floor {
+    /// Everything up to here was removed.
+    position: u64,
+    /// The last of it was recorded then, and removed then.
+    recorded_at: String,
+    removed_at: String,
+    streams: u64,
+    bytes: u64,
 }
 
 #[derive(Serialize)]
@@ -98,6 +112,13 @@ pub(crate) fn run(path: &Path, out: &mut Out) -> Ended {
         head: stats.head.get(),
         durable_head: stats.durable_head.get(),
         oldest: stats.oldest.get(),
+        floor: stats.floor.map(|floor| Floor {
+            position: floor.position.get(),
+            recorded_at: time::show(floor.recorded_at),
+            removed_at: time::show(floor.removed_at),
+            streams: floor.streams,
+            bytes: floor.bytes,
+        }),
         segments: stats.segments.len(),
         bytes: stats.bytes,
         epoch: stats.epoch.get(),
@@ -134,6 +155,14 @@ pub(crate) fn run(path: &Path, out: &mut Out) -> Ended {
     ];
     for (name, value) in facts {
         out.say(format_args!("  {name:<10} {value}"))?;
+    }
+    if let Some(floor) = &shown.floor {
+        let known = format!("{} known ({})", counted(floor.streams, "stream"), bytes(floor.bytes));
+        let position = count(floor.position);
+        out.say(format_args!(
+            "  {:<10} positions 1 to {position}, {known}; the last on {}",
+            "removed", floor.removed_at
+        ))?;
     }
     let rows: Vec<Vec<String>> = shown
         .segment_list

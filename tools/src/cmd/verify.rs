@@ -11,11 +11,12 @@ use annals::{ChainTip, Position, SegmentNumber};
 use serde::Serialize;
 
 use crate::exit::{Ended, Exit, Failure};
-use crate::human::{bytes, count, counted, printable};
+use crate::human::{bytes, count, counted, hex, printable};
 use crate::open;
 use crate::out::{BAD, GOOD, Out};
 use crate::progress::Progress;
 use crate::signing;
+use crate::time;
 use crate::witness::Witness;
 
 /// How many findings a person is shown; a program gets them all.
@@ -42,6 +43,8 @@ struct Shown {
     chain: Vec<Stretch>,
     /// How many witnesses the log was compared with.
     witnesses: usize,
+    /// What the log goes on from, where its oldest events were removed.
+    anchor: Option<Anchored>,
     findings: Vec<Found>,
 }
 
@@ -54,6 +57,17 @@ struct Stretch {
     begins: bool,
     to: u64,
     hash: String,
+}
+
+#[derive(Serialize)]
+struct Anchored {
+    /// Everything up to here was removed.
+    position: u64,
+    chain: u32,
+    hash: Option<String>,
+    recorded_at: String,
+    removed_at: String,
+    streams: u64,
 }
 
 #[derive(Serialize)]
@@ -121,6 +135,14 @@ fn tell(report: VerifyReport, witnesses: usize, out: &mut Out) -> Ended {
         backup: report.backup.map(|mark| mark.position.get()),
         chain: report.chain.iter().map(Stretch::of).collect(),
         witnesses,
+        anchor: report.anchor.map(|anchor| Anchored {
+            position: anchor.position.get(),
+            chain: anchor.chain,
+            hash: anchor.hash.map(|hash| hex(&hash)),
+            recorded_at: time::show(anchor.recorded_at),
+            removed_at: time::show(anchor.removed_at),
+            streams: anchor.streams,
+        }),
         findings,
     };
     if out.is_json() {
@@ -218,6 +240,15 @@ impl Shown {
             }
         }
         self.print_chain(out)?;
+        if let Some(anchor) = &self.anchor {
+            let hash = anchor.hash.as_ref().map_or_else(String::new, |hash| format!(" and hash {hash}"));
+            out.say(format_args!(
+                "The log begins behind position {}, anchored at chain {:08x}{hash}: what came before was removed on {}.",
+                count(anchor.position),
+                anchor.chain,
+                anchor.removed_at
+            ))?;
+        }
         if let [first, more @ ..] = &*self.unused_files {
             let more = if more.is_empty() { String::new() } else { format!(" and {} more", count(more.len() as u64)) };
             let first = printable(first);

@@ -26,6 +26,7 @@ pub(super) fn aftermath(disk: &SimDisk, model: &Model, end: End, tally: &mut Tal
     let shown = oracle::check(&store, &model, model.least(end))?;
     tally.recovered(&model, shown, end, store.recovery_report());
     model.recovered(shown);
+    model.has_lost(store.oldest().before().get() as usize);
     tally.followers.resumed += followers::check(&store, &mut model)?;
     let witness = store.chain_tip().map_err(|error| Violation::new(Rule::ReadsAgree, format!("no tip: {error}")))?;
 
@@ -46,6 +47,9 @@ pub(super) fn aftermath(disk: &SimDisk, model: &Model, end: End, tally: &mut Tal
     ensure!(again == shown, ShownStays, "{again} batches after a power loss, and {shown} were shown");
     // Whoever lost an answer asks again, and everything is there once.
     for batch in before.batches().filter(|batch| batch.can_be_retried()) {
+        if model.may_have_lost(batch) {
+            continue;
+        }
         let batch = Batch { is_exact: false, durability: Durability::Sync, ..batch.clone() };
         let done = match batch.commit(&store) {
             Err(AppendError::TrackingConflict { .. }) => continue,

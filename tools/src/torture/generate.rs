@@ -97,7 +97,10 @@ pub fn story(choices: &mut impl Choices) -> Story {
         Mood::Restless => 2 + generator.choices.below(3),
         _ => 1 + generator.choices.below(3),
     };
-    let lives = (0..lives).map(|index| generator.life(index == 0)).collect();
+    let mut lives: Vec<Life> = (0..lives).map(|index| generator.life(index == 0)).collect();
+    for life in &mut lives {
+        generator.trim(&mut life.steps);
+    }
     Story { disk, lives }
 }
 
@@ -110,6 +113,7 @@ pub fn steps(choices: &mut impl Choices) -> Vec<Step> {
         generator.mood = Mood::Followed;
         steps.extend((0..3).map(|_| generator.step()));
     }
+    generator.trim(&mut steps);
     steps
 }
 
@@ -150,6 +154,19 @@ impl<C: Choices> Generator<'_, C> {
             _ => vec![self.fault(one), Trouble::Stop(other)],
         };
         Life { steps, troubles, ending: self.ending(operations) }
+    }
+
+    /// Puts truncations between the steps of a story with segments to remove. After all other choices, which stay what
+    /// they are.
+    fn trim(&mut self, steps: &mut Vec<Step>) {
+        // Who follows a log needs what was removed under him; that is told by tests of its own.
+        if !matches!(self.lengths, Lengths::Rolling) || self.mood == Mood::Followed {
+            return;
+        }
+        for _ in 0..self.choices.below(3) {
+            let at = self.choices.below(steps.len() as u64 + 1) as usize;
+            steps.insert(at, Step::Keep(self.choices.below(4)));
+        }
     }
 
     fn fault(&mut self, at: u64) -> Trouble {

@@ -4,6 +4,7 @@
 //! files: a log is a list of batches, and a crash may only shorten the list,
 //! never below what was promised.
 
+use std::collections::BTreeMap;
 use std::ops::Range;
 
 use annals::{AppendError, Appended, BatchBuilder, Durability, EventId, EventStore, ExpectedVersion, NewEvent};
@@ -171,6 +172,8 @@ pub struct Model {
     pub sync_failed: bool,
     /// Who follows the log.
     pub followers: Followers,
+    /// How many of the oldest events were removed: so many for certain, and perhaps up to so many.
+    removed: (usize, usize),
 }
 
 impl Model {
@@ -272,6 +275,35 @@ impl Model {
         self.sync_failed = false;
     }
 
+    /// Somebody begins to remove this many of the oldest events.
+    pub fn may_lose(&mut self, events: usize) {
+        self.removed.1 = self.removed.1.max(events);
+    }
+
+    /// This many of the oldest events are removed, no more and no fewer.
+    pub fn has_lost(&mut self, events: usize) {
+        self.removed = (events, events);
+    }
+
+    /// How many of the oldest events were removed, at least and at most.
+    pub fn removed(&self) -> (usize, usize) {
+        self.removed
+    }
+
+    /// Whether a batch may be among what was removed: then nobody knows its names any more.
+    pub fn may_have_lost(&self, batch: &Batch) -> bool {
+        self.place(batch).is_some_and(|place| self.removed.1 > 0 && self.events(place + 1) <= self.removed.1)
+    }
+
+    /// The streams that the first `batches` batches write to, and how many events of each.
+    pub fn streams(&self, batches: usize) -> BTreeMap<&'static str, u64> {
+        let mut streams = BTreeMap::new();
+        for (stream, _) in self.batches().take(batches).flat_map(|batch| &batch.events) {
+            *streams.entry(*stream).or_default() += 1;
+        }
+        streams
+    }
+
     /// How many batches the last recovery has shown.
     pub(super) fn shown(&self) -> usize {
         self.shown
@@ -313,10 +345,12 @@ impl Model {
         sources
     }
 
-    /// Which promise is broken by a log that shows the events of these batches.
-    pub(super) fn rule_broken_by(&self, found: &[u64], least: usize) -> Rule {
-        let there =
-            |batch: &Batch| batch.events.len() == found.iter().filter(|number| **number == batch.number).count();
+    /// Which promise is broken by a log that shows the events of these batches, behind the first `removed` events.
+    pub(super) fn rule_broken_by(&self, found: &[u64], least: usize, removed: usize) -> Rule {
+        let there = |batch: &Batch| {
+            self.place(batch).is_some_and(|place| self.events(place + 1) <= removed)
+                || batch.events.len() == found.iter().filter(|number| **number == batch.number).count()
+        };
         if found.iter().any(|number| self.dropped.contains(number)) {
             Rule::DroppedStaysGone
         } else if !self.batches().take(self.shown).all(there) {

@@ -18,6 +18,7 @@
 //! | … `key`, `ids`, `exact`, `bank=7` | with a key; with ids; expecting its streams' versions; with a tracking record |
 //! | `group sync a1 + buffered b2` | batches that are queued together |
 //! | `again 3` | batch number 3 of the story once more, durable |
+//! | `keep 5` | the oldest segments are removed, as long as the newest 5 events stay |
 //! | `flush`, `reopen`, `maintain` | `maintain` does what a background thread would: zeroing ahead, the next segment's file |
 //! | `reader` | another opens it read-only, and looks |
 //! | `conflict a`, `fail-if a` | an append that must be refused: wrong version, failing condition |
@@ -106,6 +107,8 @@ pub enum Step {
     Rebuild(&'static str),
     /// One batch, while a subscription waits for it.
     Await(Batch),
+    /// The oldest segments are removed; at least so many events stay.
+    Keep(u64),
     /// Closed, and opened again.
     Reopen,
     /// This many pages of 4 KiB are left on the disk; with `None` plenty.
@@ -237,6 +240,7 @@ impl fmt::Display for Step {
             Step::Snapshot(name) => write!(f, "snapshot {name}"),
             Step::Rebuild(name) => write!(f, "rebuild {name}"),
             Step::Await(batch) => write!(f, "await {}", Told(batch)),
+            Step::Keep(events) => write!(f, "keep {events}"),
             Step::Reopen => write!(f, "reopen"),
             Step::Space(None) => write!(f, "space all"),
             Step::Space(Some(pages)) => write!(f, "space {pages}"),
@@ -356,6 +360,7 @@ fn parse_life(text: &str, next: &mut u64) -> Result<Life, NoStory> {
             "maintain" => Step::Maintain,
             "reader" => Step::Reader,
             "reopen" => Step::Reopen,
+            "keep" => Step::Keep(number(rest)?),
             "conflict" => Step::Conflict(stream(rest)?),
             "fail-if" => Step::FailIf(stream(rest)?),
             "conflict-behind" => Step::ConflictBehind(parse_batch(rest, next)?),
@@ -465,7 +470,7 @@ mod tests {
             "disk 1: consume x 3, checkpoint x, fold p, stumble q, snapshot p, rebuild q, await buffered a1 key, kill",
         );
         check_same("disk 1: stop 1, eio 2, full 3, short 4, short-full 5, read-eio 6, read-stale 7, lose least");
-        check_same("disk 1: sync a1, rot 4711");
+        check_same("disk 1: sync a1, keep 3, rot 4711");
         for end in ["most", "random 5", "all-but 7", "only 8", "torn 9.2"] {
             check_same(&format!("disk 1: lose {end}"));
         }

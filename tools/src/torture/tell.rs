@@ -5,8 +5,8 @@ use std::sync::atomic::{AtomicI64, Ordering};
 
 use annals::storage::sim::SimDisk;
 use annals::{
-    AppendCondition, AppendError, Appended, Clock, EventStore, ExpectedVersion, NewEvent, OpenError, Options, Outcome,
-    QueryItem, StreamVersion,
+    AppendCondition, AppendError, Appended, Clock, EventStore, ExpectedVersion, Guard, NewEvent, OpenError, Options,
+    Outcome, QueryItem, Retention, StreamVersion, TruncateError,
 };
 
 use super::aftermath::aftermath;
@@ -294,6 +294,7 @@ impl Told {
         };
         tally.recovered(&self.model, shown, before, store.recovery_report());
         self.model.recovered(shown);
+        self.model.has_lost(store.oldest().before().get() as usize);
         if !self.reads_fail && !self.disk.is_stopped() {
             tally.followers.resumed += followers::check(&store, &mut self.model)?;
         }
@@ -310,7 +311,7 @@ impl Told {
         match step {
             Step::Commit(batch) => self.commit(&store, batch, faults),
             Step::Again(number) => match self.known.iter().find(|batch| batch.number == *number).cloned() {
-                Some(batch) if batch.can_be_retried() => {
+                Some(batch) if batch.can_be_retried() && !self.model.may_have_lost(&batch) => {
                     let batch = Batch { durability: annals::Durability::Sync, is_exact: false, ..batch };
                     self.commit(&store, &batch, faults)
                 }
@@ -359,8 +360,13 @@ impl Told {
                 }
                 let condition = AppendCondition::default().fail_if_exists(QueryItem::new().stream(*stream));
                 let refused = store.batch().event("n", NewEvent::new("Never", "")).condition(condition).commit();
-                self.refused(refused, |error| matches!(error, AppendError::ConditionFailed { .. }))
+                let has_lost = self.model.removed().1 > 0;
+                self.refused(refused, |error| match error {
+                    AppendError::Truncated { .. } => has_lost,
+                    error => matches!(error, AppendError::ConditionFailed { .. }),
+                })
             }
+            Step::Keep(events) => self.keep(&store, *events),
             Step::RefusedBehind(batch) => self.refused_behind(&store, batch),
             Step::Await(batch) if self.reads_fail => self.commit(&store, batch, faults),
             Step::Await(batch) => {
@@ -434,6 +440,36 @@ impl Told {
             ensure!(!is_refused(&done), FailuresAreTold, "batch {}: the disk is not full any more", batch.number);
         }
         self.learn(batch, done)
+    }
+
+    /// Removes the oldest segments.
+    fn keep(&mut self, store: &EventStore, events: u64) -> Result<(), Violation> {
+        let before = store.kept_from(&Retention::new().events(events));
+        let Ok(plan) = store.plan_truncation(before) else { return Ok(()) };
+        let was = store.oldest();
+        self.model.may_lose(plan.oldest.before().get() as usize);
+        let done = store.truncate_before(before, Guard::Force);
+        let oldest = store.oldest();
+        let seen = |error: &str| Violation::new(Rule::FailuresAreTold, format!("truncating from {was}: {error}"));
+        match done {
+            Ok(done) => {
+                ensure!(!self.poisoned, FailuresAreTold, "truncated after poison");
+                ensure!(done.oldest == oldest && oldest == plan.oldest, ReadsAgree, "{oldest} is the oldest: {done:?}");
+            }
+            Err(TruncateError::StorageFull) => {
+                self.was_full = true;
+                ensure!(oldest == was, FailuresAreTold, "the disk is full, and the oldest is {oldest}, not {was}");
+            }
+            Err(TruncateError::Poisoned { .. }) => self.poisoned = true,
+            Err(TruncateError::Io { .. }) if !self.disk.faults_met().is_empty() || self.disk.is_stopped() => {}
+            Err(TruncateError::Read(_)) if self.disk.is_stopped() || self.reads_fail => {}
+            Err(error) => return Err(seen(&error.to_string())),
+        }
+        // Who was told that it did not happen finds it so, unless nobody knows.
+        if !self.poisoned && !self.disk.is_stopped() {
+            self.model.has_lost(oldest.before().get() as usize);
+        }
+        Ok(())
     }
 
     /// Somebody opens the store beside the writer and looks.

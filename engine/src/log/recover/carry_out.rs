@@ -249,10 +249,10 @@ fn finish_retention(
         } else {
             meta.settle()
         };
-        match settled.map_err(io::Error::from) {
+        match settled {
             // They are left out also as long as they are there.
-            Err(error) if is_full(&error) => return Ok(Vec::new()),
-            settled => settled.doing("update", || storage.describe(names::META))?,
+            Err(UpdateError::Write(error)) if is_full(&error) => return Ok(Vec::new()),
+            settled => settled.map_err(io::Error::from).doing("update", || storage.describe(names::META))?,
         }
     }
     for path in &facts.removed {

@@ -7,6 +7,7 @@
 //! would come to, from the same [`scan`].
 
 mod derived;
+mod floor;
 mod origin;
 mod search;
 mod show;
@@ -49,6 +50,9 @@ fn is_whole(path: &Path, payload: bool, out: &mut Out) -> Result<bool, Failure> 
     let cannot = |error: io::Error| Failure::io(format!("cannot read {}", path.display())).because(&error);
     let mut file = SegmentFile::open(path).map_err(cannot)?;
     let len = file.len();
+    if path.file_name().is_some_and(|name| name == "floor") {
+        return floor::dump(path, out);
+    }
     let head = file.bytes(0, DIRECTORY_LEN).map_err(cannot)?;
     match Kind::of(path, head, len) {
         Some(kind) => derived::dump(path, kind, out),
