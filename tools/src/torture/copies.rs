@@ -129,6 +129,8 @@ impl Round<'_> {
             }
             Err(error) => {
                 done.none += 1;
+                let has_manifest = left.read_file("BACKUP").is_some();
+                ensure!(!has_manifest, CrashIsNotDamage, "there is a manifest, and no backup: {error}");
                 ensure!(!is_taken, AcknowledgedStays, "the backup was taken, and is not there: {error}");
                 if let Ok(found) = inspect::verify_on(left, |_, _| ()) {
                     ensure!(!found.is_clean(), FailuresAreTold, "nothing says that the backup is not whole: {error}");
