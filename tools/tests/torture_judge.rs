@@ -501,9 +501,16 @@ fn a_power_loss_may_take_what_was_not_heard_to_be_durable_and_nothing_else() {
 
     // What was acknowledged as buffered only is not promised; what a later sync covers is.
     let Some(Said::Opened { head, .. }) = Said::parse(&older.lives[1][0]) else { panic!("it was opened") };
+    let kept_in_life_1 = older.lives[0].iter().filter_map(|line| match Said::parse(line).unwrap() {
+        Said::Kept { position } => Some(position),
+        _ => None,
+    });
+    let kept = kept_in_life_1.max();
     let syncs = |line: &String| match Said::parse(line).unwrap() {
         Said::Done { last, durability: Durability::Sync, .. } => last > head,
         Said::Flushed { position, .. } => position > head,
+        // So is how far the consumer was said to be.
+        Said::Kept { position } => Some(position) > kept,
         _ => false,
     };
     let first_sync = older.lives[1].iter().position(syncs).unwrap();

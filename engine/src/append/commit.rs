@@ -12,9 +12,7 @@
 use std::ops::Range;
 use std::sync::Arc;
 
-use annals_codec::{
-    BatchHasher, Digest, FRAME_ALIGN, IdMaker, Position, StreamId, StreamVersion, chain_after, event_digest,
-};
+use annals_codec::{BatchHasher, Digest, FRAME_ALIGN, IdMaker, Position, StreamId, StreamVersion};
 
 use super::group::Encoded;
 use super::labels::Labels;
@@ -507,7 +505,6 @@ impl Writer {
     /// Encodes the request that was just [checked](Writer::check) straight into the group's buffer.
     fn encode(&mut self, request: &Request, now: Option<i64>, clock: &dyn Clock) -> Appended {
         let Writer { log, heads, index, encoded, ids, places, hasher, .. } = self;
-        let mut payloads = request.payloads.iter();
         if !request.events.is_empty() {
             self.recorded_at = self.recorded_at.max(now.unwrap_or_else(|| clock.now()));
         }
@@ -541,9 +538,6 @@ impl Writer {
                 encoded.offsets.push((encoded.end() / FRAME_ALIGN) as u32);
                 let crc = event.encode(&mut encoded.bytes, log.seed(), log.epoch());
                 encoded.checksums.push(crc);
-                if let Some(payload) = payloads.next() {
-                    hasher.push(&event_digest(&event, payload));
-                }
             }
         }
         if request.may_be_retry() {
@@ -553,9 +547,8 @@ impl Writer {
         marker.epoch = log.epoch();
         marker.durable_offset = if planted::has(Bug::MarkerAheadOfDisk) { log.written() } else { log.durable() };
         marker.batch_bytes = (encoded.bytes.len() - batch_start) as u32;
-        if let Some(hash) = &mut encoded.hash {
-            *hash = chain_after(hash, &hasher.close(&marker));
-            marker.hash = Some(*hash);
+        if encoded.hash.is_some() {
+            encoded.hash_batch(&mut marker, &request.payloads, hasher);
         }
         encoded.chain = marker.encode(&mut encoded.bytes, log.seed(), encoded.chain, &mut encoded.checksums);
         encoded.batches += 1;

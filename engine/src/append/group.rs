@@ -2,7 +2,10 @@
 //!
 //! Later requests of the group are checked against it, as if it were in the log already.
 
-use annals_codec::{Chain, Digest, Event, EventId, FRAME_ALIGN, Frame, IdempotencyKey, Position, SourceName};
+use annals_codec::{
+    BatchHasher, Chain, Commit, Digest, Event, EventId, FRAME_ALIGN, Frame, IdempotencyKey, Position, SourceName,
+    chain_after, event_digest,
+};
 use hashbrown::HashMap;
 
 use super::request::Request;
@@ -125,6 +128,18 @@ impl Encoded {
         let at = u64::from(self.offsets[number]) * FRAME_ALIGN - self.start;
         let frame = Frame::read_unverified(&self.bytes[at as usize..]).expect("it was just encoded");
         Event::decode_again(&frame).expect("it was just encoded")
+    }
+
+    /// Takes the batch whose marker comes next into the hash chain, given the digest of what each of its events carries.
+    /// Apart from encoding, which is not to pay for this where there is no chain.
+    #[cold]
+    pub(super) fn hash_batch(&mut self, marker: &mut Commit<'_>, payloads: &[Digest], hasher: &mut BatchHasher) {
+        let first = self.offsets.len() - payloads.len();
+        for (number, payload) in (first..).zip(payloads) {
+            hasher.push(&event_digest(&self.event(number), payload));
+        }
+        self.hash = self.hash.map(|hash| chain_after(&hash, &hasher.close(marker)));
+        marker.hash = self.hash;
     }
 
     /// The number in the group of the event at this position; of the first, for one before the group.

@@ -11,7 +11,8 @@
 //!   waits for none of them, and nothing that goes wrong in one reaches him or another.
 //! - A subscription keeps no store open. When the store is closed it gives what is left, and ends.
 //!
-//! Beside the loop: [`delivery`] is what it gives, [`canceller`] ends it, [`spawned`] has a thread call a closure, `stream` (with the feature `async`) has a task polled.
+//! Beside the loop: [`delivery`] is what it gives, [`canceller`] ends it, [`spawned`] has a thread call a closure,
+//! `stream` (with the feature `async`) has a task polled.
 
 mod canceller;
 mod delivery;
