@@ -76,7 +76,10 @@ fn look_at(file: &[u8]) {
     };
     let (records, table) = (part(FloorSection::Records), part(FloorSection::Table));
     assert_eq!((records, table, part(FloorSection::Merkle)), (expected.records, expected.table, expected.merkle));
-    assert_eq!(header.encode(), file[..FLOOR_HEADER_LEN], "{header:?} encodes to something else");
+    // What a later minor version says in fields that are reserved now is read over.
+    if file[10..12] == [0; 2] {
+        assert_eq!(header.encode(), file[..FLOOR_HEADER_LEN], "{header:?} encodes to something else");
+    }
     let is_whole = header.check(file).is_ok();
     assert_eq!(is_whole, expected.is_whole, "{header:?}: {:?}", header.check(file));
     let listed: Vec<Result<FloorRecord<'_>, _>> = floor_records(records).collect();
