@@ -1,9 +1,7 @@
 //! `floor` of any bytes: what decodes is what stands there by the letter of the format, no less and no more;
 //! what is looked up is what a reader from end to end finds.
 
-use annals_codec::{
-    FLOOR_HEADER_LEN, FloorHeader, FloorKind, FloorRecord, FloorSection, find_in_floor, floor_records,
-};
+use annals_codec::{FLOOR_HEADER_LEN, FloorHeader, FloorKind, FloorRecord, FloorSection, find_in_floor, floor_records};
 
 use crate::letter;
 
@@ -89,6 +87,9 @@ fn look_at(file: &[u8]) {
         if is_whole {
             assert_eq!(found, Ok(Some(record)), "{header:?}");
         }
-        assert_eq!(find_in_floor(records, table, FloorKind::Stream, &format!("{}\u{1}", record.name)).ok().flatten(), None);
+        assert_eq!(
+            find_in_floor(records, table, FloorKind::Stream, &format!("{}\u{1}", record.name)).ok().flatten(),
+            None
+        );
     }
 }

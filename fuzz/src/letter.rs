@@ -6,8 +6,8 @@
 
 use annals_codec::index::KeyHash;
 use annals_codec::{
-    Checkpoint, Commit, ContentType, Digest, Epoch, Event, EventId, Floor, LogId, Mark, Position, Seal, Seed, SegmentHeader,
-    SegmentNumber, Snapshot, SourceName, StoreMeta, StreamVersion, Tags, Tracking, Trailer, Watermark,
+    Checkpoint, Commit, ContentType, Digest, Epoch, Event, EventId, Floor, LogId, Mark, Position, Seal, Seed,
+    SegmentHeader, SegmentNumber, Snapshot, SourceName, StoreMeta, StreamVersion, Tags, Tracking, Trailer, Watermark,
 };
 
 const CRC_TABLE: [u32; 256] = {
@@ -294,7 +294,10 @@ pub(crate) fn floor(file: &[u8]) -> Option<FloorFile<'_>> {
     for at in (0..sections).map(|section| 128 + 32 * section) {
         let (kind, start, len) = (number(header, at, 4), counter(header, at + 8)?, counter(header, at + 16)?);
         let is_reserved_zero = all_zero(&header[at + 4..at + 8]) && all_zero(&header[at + 28..at + 32]);
-        if !is_reserved_zero && number(header, 10, 2) == 0 || start != (file.len() - rest.0.len()) as u64 || len % 8 != 0 {
+        if !is_reserved_zero && number(header, 10, 2) == 0
+            || start != (file.len() - rest.0.len()) as u64
+            || len % 8 != 0
+        {
             return None;
         }
         let bytes = rest.take(len)?;
@@ -327,10 +330,8 @@ pub(crate) fn floor(file: &[u8]) -> Option<FloorFile<'_>> {
     }
     let places = floor_places(records);
     is_whole &= places.is_some_and(|(entries, counts)| {
-        let entries: Vec<u8> = entries
-            .iter()
-            .flat_map(|(hash, place)| [hash.to_le_bytes(), place.to_le_bytes()].concat())
-            .collect();
+        let entries: Vec<u8> =
+            entries.iter().flat_map(|(hash, place)| [hash.to_le_bytes(), place.to_le_bytes()].concat()).collect();
         entries == table && counts == [streams, sources]
     });
     Some(FloorFile { floor, streams, sources, records, table, merkle: merkle.unwrap_or_default(), is_whole })
