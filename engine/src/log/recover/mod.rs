@@ -25,11 +25,12 @@ use crate::sync::thread;
 
 /// Surveys a store that somebody may be writing to, and decides what a reader makes of it.
 ///
-/// A survey beside a writer can meet old bytes before new ones and take that for
-/// damage, each time at another place, for the log moves on. So damage is believed
-/// when it is found twice, the same.
+/// The end of the last segment is read so that a writer who goes on is not taken for damage, see
+/// [`survey`](survey::survey). But files come and go meanwhile: a segment is sealed and cut, the next one gets its name.
+/// A survey that meets some as they were and others as they are finds a contradiction, each time another one.
+/// So damage is believed when it is found twice, the same.
 pub(crate) fn survey_beside_writer(storage: &dyn Storage) -> Result<(Facts, Result<Plan, OpenError>), OpenError> {
-    /// More than any writer can outrun; then what was found last is told.
+    /// A writer does not roll that often in so short a time; then what was found last is told.
     const TRIES: usize = 20;
     const PAUSE: Duration = Duration::from_millis(2);
     let (mut before, mut tries) = (None, 0);
