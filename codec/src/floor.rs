@@ -80,7 +80,7 @@ pub enum FloorSection {
     Records,
     /// Hash of a name → its record.
     Table,
-    /// The Merkle tree over what was removed, when the store keeps one: how many leaves (8), and its peaks (32 each).
+    /// What is kept of the Merkle tree over what was removed: [`KeptTree`](crate::merkle::KeptTree).
     Merkle,
 }
 

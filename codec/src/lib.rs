@@ -18,7 +18,7 @@
 //!   come; [`Snapshot`]: a state that was folded from one;
 //! - [`Digest`]: 32 bytes that stand for any number of them;
 //! - [`Manifest`]: what a copy of a store consists of;
-//! - [`merkle`]: the tree over batches, and proofs that need no store;
+//! - [`merkle`]: the tree over batches; [`proof`]: proofs that need no store;
 //! - [`index`]: what is derived from a sealed segment, to search it.
 
 // For `testing`, which the golden tests include from outside.
@@ -44,6 +44,7 @@ mod meta;
 mod name;
 #[cfg(feature = "payload")]
 pub mod payload;
+pub mod proof;
 pub mod scan;
 mod seal;
 mod segment;

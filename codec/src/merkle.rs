@@ -15,9 +15,11 @@
 //!   grows, so it can be stored: whoever has the complete nodes makes any proof of any size without the leaves.
 //! - [`check_inclusion`] and [`check_consistency`] need no store, and never panic, whatever they are given.
 
+pub use self::kept::KeptTree;
 pub use self::part::{PART_HEADER_LEN, Part, PartBuilder, PartHeader};
 use crate::digest::{Digest, Hasher};
 
+mod kept;
 mod part;
 
 const LEAF: u8 = 0;

@@ -30,6 +30,7 @@ use annals_codec::index::{
     self, IndexBuilder, IndexIdentity, KeyHash, LEVEL_HEADER_LEN, Label, LevelHeader, LevelIdentity, LevelWriter,
     Merge, Section, Sections, WholeIndex,
 };
+use annals_codec::merkle::{KeptTree, Peaks};
 use annals_codec::scan::{self, Scan, Sink, Stop};
 use annals_codec::{
     ChainCheck, ChainPoint, Commit, ContentType, Digest, Epoch, Event, FLOOR_HEADER_LEN, Floor, FloorHeader, FloorKind,
@@ -295,8 +296,8 @@ fn floor_file() -> Vec<u8> {
         chain: active().chain,
         hash: Some((1, [0x5A; 32])),
     };
-    let mut merkle = 3_u64.to_le_bytes().to_vec();
-    merkle.extend([[0xA1; 32], [0xA2; 32]].concat());
+    let peaks = Peaks::from_parts(3, vec![Digest::from_bytes([0xA1; 32]), Digest::from_bytes([0xA2; 32])]).unwrap();
+    let merkle = KeptTree::encode(&[KeptTree { position: floor.position, from: Position::START, peaks }]);
     let header = writer.finish(floor, &merkle, &mut file);
     file[..FLOOR_HEADER_LEN].copy_from_slice(&header.encode());
     file

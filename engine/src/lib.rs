@@ -75,6 +75,7 @@ mod subscription;
 mod sync;
 mod view;
 
+pub use annals_codec::proof::{ConsistencyProof, InclusionProof, ProofFault, ProvenBatch, ProvenEvent, TreeHead};
 pub use annals_codec::{
     ChainPoint, ContentType, Digest, Epoch, Event, EventId, EventType, FileName, IdempotencyKey, IntoName, LogId, Mark,
     NameError, NameProblem, ParseIdError, Position, SegmentNumber, SourceName, StreamId, StreamVersion, Tag, Tags,
@@ -97,6 +98,7 @@ pub use stats::{ConsumerInfo, FloorInfo, SegmentStats, Stats, StreamInfo};
 pub use store::consumer::Consumer;
 pub use store::folder::Folder;
 pub use store::tip::ChainTip;
+pub use store::tree::LogTree;
 pub use store::{BatchBuilder, EventStore};
 pub use subscription::spawned::{Spawned, SpawnedStatus};
 #[cfg(feature = "async")]

@@ -195,7 +195,23 @@ pub(crate) enum Command {
         sign: Option<PathBuf>,
     },
 
-    /// Check a signed witness without the store, or make a key to sign witnesses with
+    /// Prove that an event is in the log, or that the log has only grown, to somebody who has a witness and no store
+    #[command(after_help = PROVE_HELP)]
+    Prove {
+        /// The store
+        store: PathBuf,
+        /// The event to prove, by its position in the log
+        #[arg(long, value_name = "POSITION", required_unless_present = "since", conflicts_with = "since")]
+        position: Option<u64>,
+        /// What the log has only grown since (a file that `annals tip --json` has printed)
+        #[arg(long, value_name = "FILE")]
+        since: Option<PathBuf>,
+        /// For the log as this witness saw it [default: as it is now]
+        #[arg(long, value_name = "FILE")]
+        witness: Option<PathBuf>,
+    },
+
+    /// Check a signed witness or a proof without the store, or make a key to sign witnesses with
     #[command(subcommand)]
     Witness(WitnessCommand),
 
@@ -291,6 +307,17 @@ pub(crate) enum WitnessCommand {
         /// The public half of the key
         #[arg(long, value_name = "KEY")]
         public_key: String,
+    },
+    /// Whether a proof shows what it says, to who trusts a witness
+    CheckProof {
+        /// A file that `annals prove` has printed
+        proof: PathBuf,
+        /// The witness that it is a proof for; where it shows that the log has only grown, both of them
+        #[arg(long, value_name = "FILE", required = true)]
+        witness: Vec<PathBuf>,
+        /// Each witness has to be signed by the owner of this key
+        #[arg(long, value_name = "KEY")]
+        public_key: Option<String>,
     },
 }
 
@@ -592,6 +619,19 @@ cannot be told.
 
 A witness that is signed (--sign) can be kept anywhere and by anybody: who has the public key tells with
 `annals witness check`, without the store, that it says what it said when it was signed.";
+
+const PROVE_HELP: &str = "\
+A proof is a few hashes, whatever the length of the log, and shows nothing of other events, nor the data of
+this one. Whoever has a witness of the log (`annals tip --json`) checks it without the store:
+  annals prove STORE --position 7 --witness tip.json > proof.json
+  annals witness check-proof proof.json --witness tip.json
+shows that the event was in the log when the witness was taken;
+  annals prove STORE --since tip.json --witness newer.json > proof.json
+  annals witness check-proof proof.json --witness tip.json --witness newer.json
+that all the log was then is still the beginning of what it became. With --public-key the witnesses
+have to be signed.
+
+It takes a store that keeps a hash chain (`annals import --hash-chain`).";
 
 const IMPORT_HELP: &str = "\
 A line is an object like

@@ -3,7 +3,7 @@
 //! ```text
 //!  annals COMMAND STORE [ARGS]
 //!
-//!  args ─► cmd::{demo, import, export, get, read, tail, streams, stats, consumers, tip, verify, truncate} ─► the engine
+//!  args ─► cmd::{demo, import, export, get, read, tail, streams, stats, consumers, tip, prove, verify, truncate} ─► the engine
 //!                        cmd::projections, cmd::snapshot ─► annals-projection, annals-codec
 //!                        cmd::torture ─► torture ─► the engine, on disks that fail
 //!                        cmd::dump ─► segment_file ─► annals-codec: raw bytes, no engine
@@ -31,6 +31,7 @@ mod open;
 mod out;
 mod payload;
 mod progress;
+mod proof;
 mod segment_file;
 mod signing;
 mod time;

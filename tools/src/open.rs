@@ -2,7 +2,7 @@
 
 use std::path::Path;
 
-use annals::{EventStore, OpenError, Options, ReadError};
+use annals::{EventStore, KeepError, OpenError, Options, ReadError};
 
 use crate::exit::Failure;
 
@@ -49,5 +49,16 @@ pub(crate) fn unread(error: &ReadError) -> Failure {
             Failure::findings("cannot read on").because(error).next(format!("--after {after} reads what is left"))
         }
         _ => Failure::io("cannot read on").because(error),
+    }
+}
+
+/// Why what is kept of the log, or made of it, cannot be had.
+pub(crate) fn unkept(what: &str, error: &KeepError) -> Failure {
+    match error {
+        KeepError::Read(error) => unread(error),
+        KeepError::Truncated { .. } | KeepError::DivergedLog { .. } | KeepError::PositionBeyondHead { .. } => {
+            Failure::findings(what).because(error)
+        }
+        _ => Failure::io(what).because(error),
     }
 }

@@ -8,6 +8,7 @@
 //! position 200
 //! hash 40fdbd90…
 //! function sha-256
+//! tree 0 200 9c1185a5…                    from, size, root; where the witness has one
 //! ```
 //!
 //! A secret key is a file that only its owner can read. Keys and halves of signatures are 32 bytes, in hexadecimal.
@@ -21,7 +22,7 @@ use ed25519_dalek::{Signature, Signer as _, SigningKey, VerifyingKey};
 use serde::{Deserialize, Serialize};
 
 use crate::exit::Failure;
-use crate::witness::Witness;
+use crate::witness::{Tree, Witness};
 
 const ALGORITHM: &str = "ed25519";
 
@@ -106,8 +107,10 @@ pub(crate) fn check(witness: &Witness, path: &Path, public_key: &str) -> Result<
 }
 
 fn signed_text(witness: &Witness) -> String {
-    let Witness { log_id, position, hash, function, .. } = witness;
-    format!("annals witness v1\nlog {log_id}\nposition {position}\nhash {hash}\nfunction {function}\n")
+    let Witness { log_id, position, hash, function, tree, .. } = witness;
+    let tree =
+        tree.as_ref().map_or_else(String::new, |Tree { from, size, root }| format!("tree {from} {size} {root}\n"));
+    format!("annals witness v1\nlog {log_id}\nposition {position}\nhash {hash}\nfunction {function}\n{tree}")
 }
 
 fn hex(bytes: [u8; 32]) -> String {

@@ -525,6 +525,20 @@ fn whoever_changes_its_past_is_found_with_a_witness_and_the_position_is_named() 
     assert_eq!((&whole["head"], &whole["witnesses"], &whole["clean"]), (&json!(262_200), &json!(2), &json!(true)));
     assert!(whole["segments"].as_u64().unwrap() > 5);
 
+    // The same to somebody without the store.
+    let prove = |args: &[&dyn AsRef<OsStr>]| {
+        let proof = annals(&[&[&"prove" as &dyn AsRef<OsStr>, &store], args].concat()).exits(0).stdout;
+        common::file(dir.path(), "proof.json", proof)
+    };
+    let grown = prove(&[&"--since", &witnesses.0, &"--witness", &witnesses.1]);
+    let check = [&"witness" as &dyn AsRef<OsStr>, &"check-proof", &grown, &"--witness", &witnesses.0];
+    annals(&[&check[..], &[&"--witness", &witnesses.1]].concat()).exits(0);
+    for position in ["1", "77777", "100000"] {
+        let inside = prove(&[&"--position", &position, &"--witness", &witnesses.0]);
+        annals(&[&"witness", &"check-proof", &inside, &"--witness", &witnesses.0]).exits(0);
+        annals(&[&"witness", &"check-proof", &inside, &"--witness", &witnesses.1]).exits(1);
+    }
+
     let attacked = dir.path().join("attacked");
     let strike = |attack: Attack, hashes| {
         _ = fs::remove_dir_all(&attacked);

@@ -80,7 +80,7 @@ impl<'a> Part<'a> {
     /// Reads a file; `None` when it is not a whole one of this version, checksums included.
     pub fn read(file: &'a [u8]) -> Option<Part<'a>> {
         let part = Part::read_again(file)?;
-        (wire::u32_at(file, CONTENT_CRC_AT) == crc32fast::hash(part.content)).then_some(part)
+        part.is_good(file).then_some(part)
     }
 
     /// Reads a file that was [read](Part::read) before, without going through all of it.
@@ -126,6 +126,18 @@ impl<'a> Part<'a> {
         // A peak is for a bit of the size; those of the higher bits stand before it.
         let is_peak = first >> level & 1 == 1 && end == first >> level << level;
         is_peak.then(|| self.digest(u64::from((first >> level >> 1).count_ones())))
+    }
+
+    /// Whether what follows the header is what it was written as.
+    pub fn is_good(&self, file: &[u8]) -> bool {
+        wire::u32_at(file, CONTENT_CRC_AT) == crc32fast::hash(self.content)
+    }
+
+    /// The peaks of the tree before this segment.
+    pub fn before(&self) -> Peaks {
+        let first = self.header.first;
+        let peaks = (0..u64::from(first.count_ones())).map(|number| self.digest(number)).collect();
+        Peaks::from_parts(first, peaks).expect("one for each bit")
     }
 
     /// The peaks of the tree behind this segment.
@@ -246,7 +258,7 @@ mod tests {
                         }
                     }
                 }
-                assert_eq!(whole.hashes().len(), size.count_ones() as usize);
+                assert_eq!(part.before(), whole);
                 for number in size..size + more {
                     whole.push(&batch(number), |node| all.push(node));
                 }

@@ -92,8 +92,29 @@ pub(crate) fn mark_of(view: &View, log_id: LogId, position: Position) -> Result<
     marker_behind(view, position, |commit, _| Mark { log_id, position, chain: commit.chain, hash: commit.hash })
 }
 
+/// Calls `each` with the events of the batch that a marker ends, whose first event is at `first`.
+pub(crate) fn events_of(
+    view: &View,
+    first: Position,
+    count: u32,
+    each: &mut dyn FnMut(&Event<'_>),
+) -> Result<(), ReadError> {
+    let Some(segment) = view.segment_of(first).map(|index| &view.segments[index]) else { return Ok(()) };
+    let mut buffer = Vec::new();
+    for number in 0..u64::from(count) {
+        let offset = offset_of(segment, first.plus(number))?;
+        let frame = frame_at(segment, offset, &mut buffer)?;
+        if frame.kind != FrameKind::Event || frame.header.position != first.plus(number) {
+            let fault = format!("another frame than that of position {} stands there", first.plus(number));
+            return Err(damage(segment, offset, fault));
+        }
+        each(&Event::decode_again(&frame).map_err(|fault| damage(segment, offset, fault.to_string()))?);
+    }
+    Ok(())
+}
+
 /// What `read` makes of the marker of the batch in which the event at `position` is, and of its offset.
-fn marker_behind<T>(
+pub(crate) fn marker_behind<T>(
     view: &View,
     position: Position,
     read: impl FnOnce(&Commit<'_>, u64) -> T,

@@ -10,6 +10,7 @@
 
 use std::ops::Range;
 
+use annals_codec::merkle::{KeptTree, Peaks};
 use annals_codec::{
     FLOOR_HEADER_LEN, Floor, FloorFault, FloorHeader, FloorKind, FloorRecord, FloorSection, Position, SegmentNumber,
     StreamVersion, find_in_floor, floor_records,
@@ -181,12 +182,25 @@ impl FloorIndex {
         Ok(())
     }
 
+    /// What the tree over batches was at a position that is kept there: behind which position it begins, and its peaks.
+    pub(crate) fn tree_at(&self, position: Position) -> Option<(Position, Peaks)> {
+        let kept = self.kept_trees()?.into_iter().find(|kept| kept.position == position)?;
+        Some((kept.from, kept.peaks))
+    }
+
+    fn kept_trees(&self) -> Option<Vec<KeptTree>> {
+        let (opened, bytes) = (self.file.as_ref().ok()?, self.part(FloorSection::Merkle).ok()?);
+        let is_good = bytes.is_empty() || opened.header.is_good(FloorSection::Merkle, bytes);
+        KeptTree::decode(bytes).filter(|_| is_good)
+    }
+
     /// What is wrong with the file, if anything is. Reads all of it.
     pub(crate) fn check(&self) -> Result<(), Damage> {
         let opened = self.file.as_ref().map_err(Clone::clone)?;
         let content = opened.file.content().map_err(|error| self.damage(0, &error.to_string()))?;
         let all = content.bytes(0..opened.file.len()).unwrap_or_default();
-        opened.header.check(all).map_err(|fault| match self.told(fault) {
+        let is_known = || self.kept_trees().map(|_| ()).ok_or(FloorFault::Section { section: FloorSection::Merkle });
+        opened.header.check(all).and_then(|()| is_known()).map_err(|fault| match self.told(fault) {
             ReadError::Corrupt(damage) => damage,
             error => self.damage(0, &error.to_string()),
         })

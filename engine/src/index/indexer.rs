@@ -8,6 +8,7 @@ use std::sync::Arc;
 
 use super::files::IndexFiles;
 use super::level::Level;
+use super::tree::TreeParts;
 use super::{IndexedSegment, SegmentIndex};
 use crate::log::names;
 use crate::sync::atomic::{AtomicBool, Ordering};
@@ -93,6 +94,15 @@ pub(crate) fn make_missing(files: &Arc<IndexFiles>, published: &Published, stop:
         }
         make_levels(files, published, &view, index, |level, segments| !level.is_good(segments));
     }
+    // Those of the tree that grows at the end of the log.
+    let trees = TreeParts::new(files, &view);
+    let sealed = view.segments.iter().enumerate().rev().filter(|(_, segment)| segment.log.sealed);
+    let missing = sealed.filter(|(_, segment)| is_missing(&names::tree(segment.log.number)));
+    let missing: Vec<usize> =
+        missing.map(|(index, _)| index).take_while(|index| trees.is_over(*index).unwrap_or(false)).collect();
+    for index in missing.into_iter().rev().take_while(|_| !stop()) {
+        trees.settle(index);
+    }
 }
 
 impl IndexedSegment {
@@ -111,6 +121,7 @@ pub(crate) fn settle(files: &Arc<IndexFiles>, published: &Published, segment: &I
     let view = published.view();
     let index = view.segments.iter().rposition(|settled| settled.log.number == segment.log.number);
     if let Some(index) = index {
+        TreeParts::new(files, &view).settle(index);
         make_levels(files, published, &view, index, |_, _| true);
     }
 }

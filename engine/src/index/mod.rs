@@ -14,6 +14,7 @@
 //! - [`files`]: how these are read and written; [`indexer`]: the thread that makes them; [`check`]: what `verify` does.
 //! - [`load`]: from what recovery has surveyed to segments with their indexes.
 //! - [`floor`]: what is known of streams whose events were removed; [`merge`]: how that is written.
+//! - [`tree`]: the nodes over batches, for proofs.
 //! - [`heads`]: where streams end, [`recent`]ly used ones remembered; [`find`]: events by id, batches by key.
 
 pub(crate) mod build;
@@ -29,6 +30,7 @@ pub(crate) mod memory;
 pub(crate) mod merge;
 pub(crate) mod recent;
 pub(crate) mod sealed;
+pub(crate) mod tree;
 
 use std::io;
 use std::ops::Range;

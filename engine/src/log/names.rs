@@ -32,6 +32,11 @@ pub(crate) fn index(number: SegmentNumber) -> String {
     format!("{INDEXES}/{:020}.idx", number.get())
 }
 
+/// The path of the nodes of the tree over batches that a sealed segment completes.
+pub(crate) fn tree(number: SegmentNumber) -> String {
+    format!("{INDEXES}/{:020}.tree", number.get())
+}
+
 /// The path of the filter over a group of segments of this level.
 pub(crate) fn level(level: u32, group: u64) -> String {
     format!("{INDEXES}/{level}-{group:020}.flt")
@@ -45,6 +50,11 @@ pub(crate) fn file_name(path: &str) -> &str {
 /// The segment whose index has this name; `None` for any other name.
 pub(crate) fn parse_index(name: &str) -> Option<SegmentNumber> {
     parse_digits(name.strip_suffix(".idx")?).map(SegmentNumber::new)
+}
+
+/// The segment whose part of the tree has this name; `None` for any other name.
+pub(crate) fn parse_tree(name: &str) -> Option<SegmentNumber> {
+    parse_digits(name.strip_suffix(".tree")?).map(SegmentNumber::new)
 }
 
 /// The level and the group of the filter with this name; `None` for any other name.
@@ -63,7 +73,7 @@ pub(crate) fn is_state(name: &str) -> bool {
 /// The oldest segment that the file of this name in `idx/` is derived from; `None` for any other name.
 pub(crate) fn derived_from(name: &str) -> Option<SegmentNumber> {
     let first_of = |(level, group): (u32, u64)| group.checked_mul(level_span(level)).map(SegmentNumber::new);
-    parse_index(name).or_else(|| parse_level(name).and_then(first_of))
+    parse_index(name).or_else(|| parse_tree(name)).or_else(|| parse_level(name).and_then(first_of))
 }
 
 fn parse_digits(text: &str) -> Option<u64> {
@@ -136,6 +146,8 @@ mod tests {
     #[test]
     fn the_name_of_an_index_or_a_filter_reads_back_and_no_other_name_passes_for_one() {
         assert_eq!(parse_index(file_name(&index(SegmentNumber::new(7)))), Some(SegmentNumber::new(7)));
+        assert_eq!(parse_tree(file_name(&tree(SegmentNumber::new(7)))), Some(SegmentNumber::new(7)));
+        assert_eq!(derived_from(file_name(&tree(SegmentNumber::new(7)))), Some(SegmentNumber::new(7)));
         for (height, group) in [(1, 0), (2, 7), (15, 3)] {
             assert_eq!(parse_level(file_name(&level(height, group))), Some((height, group)));
         }

@@ -312,13 +312,18 @@ impl Segment {
     pub(crate) fn header(&self) -> io::Result<Option<SegmentHeader>> {
         match &self.access {
             Access::Mapped(map) => self.header_in(&mut Mapped(map)),
-            Access::Read(file) => self.header_in(&mut FileSource::cached(Arc::clone(file), self.committed())),
+            // Itself, and not through a window that takes the first frames along.
+            Access::Read(_) => Ok(self.decode_header(&self.read_bytes(0, SEGMENT_HEADER_LEN)?)),
         }
     }
 
     fn header_in(&self, source: &mut impl Source<Error = io::Error>) -> io::Result<Option<SegmentHeader>> {
-        let decoded = SegmentHeader::decode(source.bytes(0, SEGMENT_HEADER_LEN)?);
-        Ok(decoded.ok().filter(|(_, seed)| *seed == self.seed).map(|(header, _)| header))
+        Ok(self.decode_header(source.bytes(0, SEGMENT_HEADER_LEN)?))
+    }
+
+    fn decode_header(&self, bytes: &[u8]) -> Option<SegmentHeader> {
+        let decoded = SegmentHeader::decode(bytes);
+        decoded.ok().filter(|(_, seed)| *seed == self.seed).map(|(header, _)| header)
     }
 
     /// The offsets of all its events, in order.

@@ -21,6 +21,7 @@ use std::fmt;
 use std::io;
 use std::sync::Arc;
 
+use annals_codec::merkle::KeptTree;
 use annals_codec::{Floor, Position, SegmentNumber};
 
 pub use self::holders::{Holder, HolderKind};
@@ -32,6 +33,7 @@ use crate::error::ReadError;
 use crate::index::floor::FloorIndex;
 use crate::index::indexer;
 use crate::index::merge::{MergeError, write_floor};
+use crate::index::tree::TreeParts;
 use crate::log::active::{LogError, is_full};
 use crate::log::names;
 use crate::log::small_files::create_with;
@@ -227,7 +229,7 @@ impl Beside {
     }
 
     /// Writes what is kept of the first `count` segments, and of those that were removed before.
-    fn write_floor(&self, view: &View, count: usize) -> Result<(), TruncateError> {
+    fn write_floor(&self, view: &Arc<View>, count: usize) -> Result<(), TruncateError> {
         let (storage, first) = (&*self.storage, &view.segments[count]);
         let header = first.log.header().map_err(|error| first.unreadable(0, error))?;
         let header = header.ok_or_else(|| {
@@ -245,9 +247,10 @@ impl Beside {
             chain: header.chain,
             hash: header.chain_hash.map(|hash| (SHA_256, *hash.as_bytes())),
         };
+        let trees = TreeParts::new(&self.commit.files, view).kept(count)?;
         let mut unreadable = None;
         let written = create_with(storage, names::FLOOR, |file| {
-            write_floor(view, count, floor, &[], file).map_err(|error| match error {
+            write_floor(view, count, floor, &KeptTree::encode(&trees), file).map_err(|error| match error {
                 MergeError::Io(error) => error,
                 MergeError::Read(error) => {
                     unreadable = Some(error);

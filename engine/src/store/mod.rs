@@ -12,6 +12,7 @@ mod retain;
 mod retry;
 mod subscribe;
 pub(crate) mod tip;
+pub(crate) mod tree;
 
 use std::collections::BTreeMap;
 use std::fmt;

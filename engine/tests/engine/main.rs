@@ -15,6 +15,7 @@
 //! - [`model`]: random operations, compared with a `Vec` of events.
 //! - [`parity`]: what users of the systems before rely on, and the flaws that must not come back.
 //! - [`processes`]: real processes: the lock, a live reader, SIGKILL, a failing kernel.
+//! - [`proofs`]: the tree over batches: proofs against brute force, and that no file in `idx/` is needed or believed.
 //! - [`queries`]: queries, bounds and times, compared with going through all events by hand.
 //! - [`consumers`]: checkpoints that survive, also everything that a disk can do.
 //! - [`conditions`]: append conditions, and deciding again.
@@ -53,6 +54,7 @@ mod outrun;
 mod parity;
 mod places;
 mod processes;
+mod proofs;
 mod queries;
 mod recovery_rules;
 mod retention;

@@ -10,6 +10,7 @@ mod get;
 mod import;
 mod keys;
 mod projections;
+pub(crate) mod prove;
 mod read;
 mod snapshot;
 mod stats;
@@ -70,6 +71,12 @@ fn dispatch(command: Command, out: &mut Out) -> Ended {
         Command::Tip { store, sign } => tip::run(&store, sign.as_deref(), out),
         Command::Witness(WitnessCommand::NewKey { file }) => witness::new_key(&file, out),
         Command::Witness(WitnessCommand::Check { witness, public_key }) => witness::check(&witness, &public_key, out),
+        Command::Witness(WitnessCommand::CheckProof { proof, witness, public_key }) => {
+            prove::check(&proof, &witness, public_key.as_deref(), out)
+        }
+        Command::Prove { store, position, since, witness } => {
+            prove::run(&store, position, since.as_deref(), witness.as_deref(), out)
+        }
         Command::Verify { store, level: Level::Frames, from, to, .. } => verify::frames(&store, from, to, out),
         Command::Verify { from: None, to: None, store, witness, public_key, .. } => {
             verify::run(&store, &witness, public_key.as_deref(), out)

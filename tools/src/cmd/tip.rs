@@ -2,21 +2,34 @@
 
 use std::path::Path;
 
+use annals::KeepError;
+
 use crate::exit::{Ended, Exit, Failure};
-use crate::human::count;
+use crate::human::{count, counted};
 use crate::open;
 use crate::out::Out;
 use crate::signing;
-use crate::witness::Witness;
+use crate::witness::{Tree, Witness};
 
 pub(crate) fn run(path: &Path, key: Option<&Path>, out: &mut Out) -> Ended {
     let store = open::for_reading(path)?;
-    let tip = store.chain_tip().map_err(|error| Failure::io("cannot look at the end of the log").because(&error))?;
-    let Some(tip) = tip else {
+    let tree = match store.tree() {
+        // The end of the chain is known all the same.
+        Err(KeepError::Truncated { .. }) => None,
+        tree => Some(tree.map_err(|error| open::unkept("cannot look at the end of the log", &error))?),
+    };
+    let witness = match tree {
+        Some(tree) => tree.as_ref().map(Witness::of_tree),
+        None => store
+            .chain_tip()
+            .map_err(|error| open::unkept("cannot look at the end of the log", &error))?
+            .as_ref()
+            .map(Witness::of),
+    };
+    let Some(mut witness) = witness else {
         let what = format!("{} keeps no hash chain at its end", path.display());
         return Err(Failure::findings(what).next("open it with `Options::hash_chain`, or `annals import --hash-chain`"));
     };
-    let mut witness = Witness::of(&tip);
     if let Some(key) = key {
         signing::sign(&mut witness, key)?;
     }
@@ -26,6 +39,9 @@ pub(crate) fn run(path: &Path, key: Option<&Path>, out: &mut Out) -> Ended {
         out.say(format_args!("log      {}", witness.log_id))?;
         out.say(format_args!("position {}", count(witness.position)))?;
         out.say(format_args!("hash     {} ({})", witness.hash, witness.function))?;
+        if let Some(Tree { size, root, .. }) = &witness.tree {
+            out.say(format_args!("tree     {root} over {}", counted(*size, "batch")))?;
+        }
         if let Some(public_key) = &witness.public_key {
             out.say(format_args!("signed   by the owner of {public_key}"))?;
         }
