@@ -57,6 +57,8 @@ pub(crate) struct Follower {
     tail: Tail,
     /// The sequence of the watermark seen last.
     seen: u64,
+    /// A scan ended early: part of what it found is in the index, above the tail.
+    torn: bool,
 }
 
 impl Follower {
@@ -68,7 +70,7 @@ impl Follower {
         seen: u64,
     ) -> Follower {
         let Newest { segment, index, file, tail } = newest;
-        Follower { storage, files, loader, newest: segment, index, file, tail, seen }
+        Follower { storage, files, loader, newest: segment, index, file, tail, seen, torn: false }
     }
 
     /// Looks for the writer's progress and shows it.
@@ -81,7 +83,8 @@ impl Follower {
         else {
             return Ok(());
         };
-        let followed = self.follow_to(&watermark, published);
+        // What the index took in already would be taken in a second time.
+        let followed = if self.torn { self.start_over(published) } else { self.follow_to(&watermark, published) };
         if followed.as_ref().is_err_and(is_not_found) {
             // Retention has removed what was to come next.
             self.start_over(published)?;
@@ -163,9 +166,11 @@ impl Follower {
         let mut source = FileSource::cached(Arc::clone(&self.file), end);
         loop {
             let mut builder = IndexBuilder::new(&self.index).placing_in(&segment);
+            self.torn = true;
             let found = scan::scan(&mut source, segment.seed, self.tail, &mut builder)
                 .map_err(|error| read_error(segment.shown.clone(), self.tail.offset, error))?;
             builder.finish();
+            self.torn = false;
             self.tail = found.tail;
             let (at, fault, resume) = match found.stop {
                 Stop::Sealed(sealed) if self.tail.position == last => return Ok(Some(sealed)),
@@ -261,6 +266,7 @@ impl Follower {
     fn stand_at(&mut self, newest: Newest) {
         let Newest { segment, index, file, tail } = newest;
         (self.newest, self.index, self.file, self.tail) = (segment, index, file, tail);
+        self.torn = false;
     }
 
     /// The base position of a segment that must be there, as its file's name says.

@@ -2,7 +2,7 @@
 
 use std::sync::Arc;
 
-use annals::storage::sim::SimDisk;
+use annals::storage::sim::{ReadFault, SimDisk};
 use annals::{EventId, EventStore, ExpectedVersion, NewEvent, Options, Position, StreamVersion};
 
 use crate::support::segment_path;
@@ -85,4 +85,38 @@ fn everything_is_found_in_it_and_nothing_of_what_was_torn_off_its_end() {
     drop(store);
     let reader = EventStore::open_read_only_on(Arc::new(disk)).unwrap();
     check(&reader, events);
+}
+
+#[test]
+fn a_follower_whose_read_fails_half_way_takes_in_every_event_once_when_it_tries_again() {
+    let disk = SimDisk::new(5);
+    let store = EventStore::open_on(Arc::new(disk.clone()), &options()).unwrap();
+    store.append("stream-first", ExpectedVersion::NoStream, NewEvent::new("T", "")).unwrap();
+    let follower = || {
+        let opened = EventStore::open_read_only_on(Arc::new(disk.clone())).unwrap();
+        assert_eq!(opened.refresh().unwrap(), Position::new(1));
+        opened
+    };
+    let undisturbed = follower();
+    let others = (0..2).map(|_| follower()).collect::<Vec<_>>();
+    let events = write(&store);
+    let before = disk.reads();
+    assert_eq!(undisturbed.refresh().unwrap(), Position::new(events + 1));
+    let reads = disk.reads() - before;
+    assert!(reads > 3, "so much is read that some of it was taken in when a later read fails: {reads}");
+
+    for (number, other) in (1..).zip(&others) {
+        disk.fail_read_at(disk.reads() + reads - number, ReadFault::Eio);
+        other.refresh().unwrap_err();
+        disk.clear_faults();
+        assert_eq!(other.refresh().unwrap(), Position::new(events + 1));
+        for remainder in 0..97 {
+            let name = format!("stream-{remainder}");
+            let versions = |store: &EventStore| {
+                let read = store.read_stream(&*name, StreamVersion::EMPTY).unwrap();
+                read.map(|event| event.unwrap().version()).collect::<Vec<_>>()
+            };
+            assert_eq!(versions(other), versions(&store), "{name}, read {number} from the end failed");
+        }
+    }
 }
