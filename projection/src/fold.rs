@@ -109,13 +109,39 @@ type Handler<S> = Box<dyn Fn(&mut S, &Event<'_>) -> Result<(), HandlerError> + S
 pub struct Handlers<S> {
     initial: S,
     /// Each with its type, in no order.
-    all: Vec<(Box<str>, Handler<S>)>,
+    all: Vec<(TypeName, Handler<S>)>,
     /// Where in the list the handler of a type is; asked only when it is a long one.
     by_type: HashMap<Box<str>, usize>,
 }
 
 /// A list of so many types is gone through: that is quicker than hashing one, and done for each event.
 const FEW: usize = 8;
+
+/// The name of a type, and its first bytes as a number: most names differ from others in these, and many have no more.
+struct TypeName {
+    name: Box<str>,
+    start: u64,
+}
+
+impl TypeName {
+    #[inline]
+    fn is(&self, start: u64, name: &str) -> bool {
+        self.start == start && self.name.len() == name.len() && (name.len() <= size_of::<u64>() || *self.name == *name)
+    }
+}
+
+/// The first eight bytes of a name; in a shorter one, all of them.
+#[inline]
+fn start_of(name: &str) -> u64 {
+    let bytes = name.as_bytes();
+    let four = |at: usize| bytes[at..].first_chunk().map_or(0, |four| u32::from_le_bytes(*four));
+    match bytes {
+        [_, _, _, _, _, _, _, _, ..] => bytes.first_chunk().map_or(0, |eight| u64::from_le_bytes(*eight)),
+        // Both halves, which have bytes in common.
+        [_, _, _, _, ..] => u64::from(four(0)) | u64::from(four(bytes.len() - 4)) << 32,
+        _ => bytes.iter().fold(0, |start, byte| start << 8 | u64::from(*byte)),
+    }
+}
 
 impl<S> fmt::Debug for Handlers<S> {
     fn fmt(&self, out: &mut fmt::Formatter<'_>) -> fmt::Result {
@@ -144,7 +170,7 @@ impl<S> Handlers<S> {
             Some(place) => self.all[*place].1 = handler,
             None => {
                 self.by_type.insert(event_type.clone(), self.all.len());
-                self.all.push((event_type, handler));
+                self.all.push((TypeName { start: start_of(&event_type), name: event_type }, handler));
             }
         }
         self
@@ -152,17 +178,16 @@ impl<S> Handlers<S> {
 
     #[inline]
     fn of_type(&self, event_type: &str) -> Option<&Handler<S>> {
-        let place = if self.all.len() <= FEW {
-            self.all.iter().position(|(known, _)| **known == *event_type)
-        } else {
-            self.by_type.get(event_type).copied()
-        };
-        place.map(|place| &self.all[place].1)
+        if self.all.len() > FEW {
+            return self.by_type.get(event_type).map(|place| &self.all[*place].1);
+        }
+        let start = start_of(event_type);
+        self.all.iter().find(|(known, _)| known.is(start, event_type)).map(|(_, handler)| handler)
     }
 
     /// The types that have a handler, in no order.
     pub fn types(&self) -> impl Iterator<Item = &str> {
-        self.all.iter().map(|(event_type, _)| &**event_type)
+        self.all.iter().map(|(event_type, _)| &*event_type.name)
     }
 }
 
@@ -183,5 +208,27 @@ impl<S: Clone + Send + Sync + 'static> Fold for Handlers<S> {
 
     fn knows(&self, event_type: &str) -> bool {
         self.of_type(event_type).is_some()
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn types_whose_names_begin_or_end_alike_are_told_apart() {
+        let long = "OrderWasPlaced";
+        let mut names: Vec<String> = (1..=long.len()).map(|end| long[..end].to_owned()).collect();
+        names.extend((1..long.len()).map(|start| long[start..].to_owned()));
+        names.extend((0..long.len()).map(|at| format!("{}_{}", &long[..at], &long[at + 1..])));
+        for few in names.chunks(FEW) {
+            let handlers = few.iter().fold(Handlers::new(String::new()), |handlers, name| {
+                let known = name.clone();
+                handlers.when(name, move |last: &mut String, _: &Event<'_>| last.clone_from(&known))
+            });
+            for name in &names {
+                assert_eq!(handlers.knows(name), few.contains(name), "{name} among {few:?}");
+            }
+        }
     }
 }
