@@ -17,14 +17,15 @@
 //! - [`Mark`]: what tells one history from another; [`Checkpoint`]: how far a consumer of one has
 //!   come; [`Snapshot`]: a state that was folded from one;
 //! - [`Digest`]: 32 bytes that stand for any number of them;
-//! - [`Manifest`]: what a copy of a store consists of;
 //! - [`merkle`]: the tree over batches; [`proof`]: proofs that need no store;
+//! - [`Manifest`]: what a copy of a store consists of; [`ArchivedSegment`]: what one segment in an archive is;
 //! - [`index`]: what is derived from a sealed segment, to search it.
 
 // For `testing`, which the golden tests include from outside.
 #[cfg(test)]
 extern crate self as annals_codec;
 
+mod archived;
 mod batch;
 mod checkpoint;
 mod commit;
@@ -55,6 +56,7 @@ mod testing;
 mod watermark;
 mod wire;
 
+pub use archived::{ArchivedSegment, Likeness};
 pub use batch::{BatchFault, Batches, Tail};
 pub use checkpoint::{Checkpoint, CheckpointFault};
 pub use commit::{Chain, Commit, CommitFault, Tracking};

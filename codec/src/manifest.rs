@@ -103,17 +103,7 @@ impl Manifest {
     ///
     /// What is wrong with it. One that has lost its end, or a byte of its middle, is not believed.
     pub fn decode(bytes: &[u8]) -> Result<Manifest, ManifestFault> {
-        let text = std::str::from_utf8(bytes).map_err(|_| ManifestFault::Digest)?;
-        let first = text.lines().next().unwrap_or_default();
-        if first != FIRST && first.strip_prefix(KIND).is_some_and(|version| version.parse::<u32>().is_ok()) {
-            return Err(ManifestFault::Newer { line: first.to_owned() });
-        }
-        let end = text.len().checked_sub("end \n".len() + 2 * Digest::LEN).ok_or(ManifestFault::Digest)?;
-        let (lines, last) = text.split_at_checked(end).ok_or(ManifestFault::Digest)?;
-        if last != format!("end {}\n", Hasher::digest(lines.as_bytes())) {
-            return Err(ManifestFault::Digest);
-        }
-        let mut lines = Lines { lines: lines.lines(), number: 0 };
+        let mut lines = signed_lines(bytes, FIRST, KIND)?;
         lines.expect(|line| (line == FIRST).then_some(()))?;
         let log_id: LogId = lines.value("log ")?;
         let taken_at = lines.value("taken ")?;
@@ -136,7 +126,24 @@ impl Manifest {
     }
 }
 
-struct Lines<'a> {
+/// The lines of a manifest that begins with the line `first`, without its last one, which is the digest of the others
+/// and was checked. One that begins with `kind` and another number is of a later version.
+pub(crate) fn signed_lines<'a>(bytes: &'a [u8], first: &str, kind: &str) -> Result<Lines<'a>, ManifestFault> {
+    let text = std::str::from_utf8(bytes).map_err(|_| ManifestFault::Digest)?;
+    let line = text.lines().next().unwrap_or_default();
+    if line != first && line.strip_prefix(kind).is_some_and(|version| version.parse::<u32>().is_ok()) {
+        return Err(ManifestFault::Newer { line: line.to_owned() });
+    }
+    let end = text.len().checked_sub("end \n".len() + 2 * Digest::LEN).ok_or(ManifestFault::Digest)?;
+    let (lines, last) = text.split_at_checked(end).ok_or(ManifestFault::Digest)?;
+    if last != format!("end {}\n", Hasher::digest(lines.as_bytes())) {
+        return Err(ManifestFault::Digest);
+    }
+    Ok(Lines { lines: lines.lines(), number: 0 })
+}
+
+/// Lines that are read one by one.
+pub(crate) struct Lines<'a> {
     lines: std::str::Lines<'a>,
     number: usize,
 }
@@ -147,7 +154,12 @@ impl<'a> Lines<'a> {
         self.lines.next()
     }
 
-    fn expect<T>(&mut self, read: impl FnOnce(&'a str) -> Option<T>) -> Result<T, ManifestFault> {
+    /// The number of the line that was read last, from 1.
+    pub(crate) fn number(&self) -> usize {
+        self.number
+    }
+
+    pub(crate) fn expect<T>(&mut self, read: impl FnOnce(&'a str) -> Option<T>) -> Result<T, ManifestFault> {
         let line = self.next();
         line.and_then(read).ok_or(ManifestFault::Line { number: self.number })
     }

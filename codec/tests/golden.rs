@@ -33,9 +33,10 @@ use annals_codec::index::{
 use annals_codec::merkle::{KeptTree, Peaks};
 use annals_codec::scan::{self, Scan, Sink, Stop};
 use annals_codec::{
-    ChainCheck, ChainPoint, Commit, ContentType, Digest, Epoch, Event, FLOOR_HEADER_LEN, Floor, FloorHeader, FloorKind,
-    FloorRecord, FloorSection, FloorWriter, IdMaker, LogId, META_FILE_LEN, META_SLOT_LEN, Position, SegmentHeader,
-    SegmentNumber, StoreMeta, Tag, Tracking, WATERMARK_FILE_LEN, WATERMARK_SLOT_LEN, Watermark, chain_start, push_tag,
+    ArchivedSegment, ChainCheck, ChainPoint, Commit, ContentType, Digest, Epoch, Event, FLOOR_HEADER_LEN, Floor,
+    FloorHeader, FloorKind, FloorRecord, FloorSection, FloorWriter, Hasher, IdMaker, LogId, META_FILE_LEN,
+    META_SLOT_LEN, Position, SEAL_LEN, SegmentHeader, SegmentNumber, StoreMeta, TRAILER_LEN, Tag, Tracking,
+    WATERMARK_FILE_LEN, WATERMARK_SLOT_LEN, Watermark, chain_start, push_tag,
 };
 use testing::{Parts, Writer};
 
@@ -516,6 +517,19 @@ fn check_file(name: &str, bytes: &[u8], describe: impl Fn(&[u8]) -> String) {
 #[test]
 fn a_sealed_segment_of_version_1_stays_what_it_is() {
     check_file("sealed", &sealed().bytes, dump_segment);
+}
+
+#[test]
+fn a_manifest_of_an_archived_segment_of_version_1_stays_what_it_is() {
+    let bytes = sealed().bytes;
+    let (header, seed) = SegmentHeader::decode(&bytes).unwrap();
+    let Ok(found) = scan::scan(&mut &*bytes, seed, scan::first_tail(&header), &mut ());
+    let Stop::Sealed(end) = found.stop else { panic!("{:?}", found.stop) };
+    let seal = &bytes[end.seal_offset as usize..][..SEAL_LEN as usize];
+    let trailer = &bytes[bytes.len() - TRAILER_LEN..];
+    let archived = ArchivedSegment::new(&bytes, seal, trailer, Hasher::digest(&bytes), found.tail.hash).unwrap();
+    let kept = check_text("archived.txt", &archived.encode());
+    assert_eq!(ArchivedSegment::decode(kept.as_bytes()), Ok(archived));
 }
 
 #[test]
