@@ -92,6 +92,20 @@ pub trait Storage: Send + Sync + Debug {
     }
 }
 
+/// The directory `dir` of the real disk, which need not exist yet. Nothing is touched before it is used.
+///
+/// ```
+/// use annals::{EventStore, Options};
+///
+/// # let dir = tempfile::tempdir()?;
+/// let disk = annals::storage::on_disk(dir.path());
+/// assert!(EventStore::open_on(disk, &Options::new())?.recovery_report().created);
+/// # Ok::<(), Box<dyn std::error::Error>>(())
+/// ```
+pub fn on_disk(dir: impl Into<PathBuf>) -> Arc<dyn Storage> {
+    Arc::new(disk::DiskStorage::new(dir))
+}
+
 /// How a file is taken from one storage to another.
 #[derive(Clone, Copy, Debug, Eq, PartialEq)]
 pub enum Take {
