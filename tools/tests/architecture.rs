@@ -286,9 +286,29 @@ fn a_projection_names_no_file() {
 }
 
 #[test]
+fn nothing_is_replaced_or_removed_in_an_archive() {
+    let words = [
+        "PutMode::Overwrite",
+        "PutMode::Update",
+        "PutMode::default",
+        ".delete(",
+        "delete_stream",
+        ".rename(",
+        ".copy(",
+    ];
+    let mut found = uses(&must_have_sources("archive/src"), &words);
+    // This file renames and copies files of a store; it knows no object.
+    found.retain(|place| !place.starts_with("archive/src/restore.rs:"));
+    must_not_be_there(&found, "an object is put where nothing is, and stays");
+    let puts = uses(&sources("archive/src"), &["put_opts", "put_multipart", "put_multipart_opts", ".put("]);
+    let elsewhere = puts.iter().filter(|place| place.contains("put_") && !place.starts_with("archive/src/remote.rs:"));
+    must_not_be_there(&elsewhere.cloned().collect::<Vec<_>>(), "only archive/src/remote.rs puts objects");
+}
+
+#[test]
 fn unsafe_lives_in_one_file() {
     let mut found = Vec::new();
-    for folder in ["codec/src", "engine/src", "projection/src", "tools/src", "benches"] {
+    for folder in ["codec/src", "engine/src", "projection/src", "archive/src", "tools/src", "benches"] {
         found.extend(uses(&sources(folder), &["unsafe"]));
     }
     found.retain(|place| !place.starts_with("engine/src/storage/map.rs:"));
@@ -300,7 +320,7 @@ fn byte_order_lives_in_one_file() {
     let words =
         ["to_le_bytes", "from_le_bytes", "to_ne_bytes", "from_ne_bytes", "to_be_bytes", "from_be_bytes", "swap_bytes"];
     let mut found = Vec::new();
-    for folder in ["codec/src", "engine/src", "projection/src", "tools/src"] {
+    for folder in ["codec/src", "engine/src", "projection/src", "archive/src", "tools/src"] {
         found.extend(uses(&sources(folder), &words));
     }
     found.retain(|place| {
@@ -315,7 +335,7 @@ fn byte_order_lives_in_one_file() {
 #[test]
 fn bincode_lives_in_one_file() {
     let mut found = Vec::new();
-    for folder in ["codec/src", "engine/src", "projection/src", "tools/src"] {
+    for folder in ["codec/src", "engine/src", "projection/src", "archive/src", "tools/src"] {
         found.extend(uses(&sources(folder), &["bincode"]));
     }
     found.retain(|place| !place.starts_with("codec/src/payload.rs:"));
@@ -350,7 +370,7 @@ fn codec_depends_on_little_and_on_nothing_of_ours() {
 
 #[test]
 fn dependencies_between_our_packages_point_one_way() {
-    let order = ["annals-codec", "annals", "annals-projection", "annals-cli", "annals-benches"];
+    let order = ["annals-codec", "annals", "annals-projection", "annals-archive", "annals-cli", "annals-benches"];
     for (place, package) in order.iter().enumerate() {
         let mut found = dependencies(package);
         found.retain(|name| order[place..].contains(&name.as_str()));
