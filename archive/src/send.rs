@@ -67,7 +67,7 @@ impl Archive {
     /// - [`ArchiveError::Damaged`], [`ArchiveError::Torn`], [`ArchiveError::NoStore`], [`ArchiveError::Store`],
     ///   [`ArchiveError::Io`]. What was archived before the error is.
     ///
-    /// An example is at the [crate](crate)'s head.
+    /// An example is at the head of the [crate].
     pub fn send(&self, dir: impl AsRef<Path>, mut progress: impl FnMut(u64, u64)) -> Result<Sent, ArchiveError> {
         let local = Local::new(dir.as_ref())?;
         let log = local.log_id;

@@ -1,5 +1,8 @@
 //! The arguments, and the help that explains them.
 
+#[cfg(feature = "archive")]
+pub(crate) mod archive;
+
 use std::path::PathBuf;
 
 use annals::EventId;
@@ -73,6 +76,8 @@ pub(crate) enum Command {
         /// Leave out what is damaged, and say so, instead of stopping there
         #[arg(long)]
         skip_damaged: bool,
+        #[command(flatten)]
+        through: ThroughArgs,
     },
 
     /// Print one event, by its position or its id; or those of one append, by its key
@@ -89,6 +94,8 @@ pub(crate) enum Command {
         /// Show what was encrypted with the keys of this ring
         #[arg(long, value_name = "RING")]
         keys: Option<PathBuf>,
+        #[command(flatten)]
+        through: ThroughArgs,
     },
 
     /// Print events: all, or those of some types, tags, streams, and times
@@ -163,6 +170,11 @@ pub(crate) enum Command {
         dir: PathBuf,
     },
 
+    /// Keep sealed segments in an object store: archive, list, verify, restore
+    #[cfg(feature = "archive")]
+    #[command(subcommand)]
+    Archive(archive::ArchiveCommand),
+
     /// Read everything again and list whatever is wrong
     Verify {
         /// The store, or a backup of one, whose files are compared with their digests
@@ -183,6 +195,8 @@ pub(crate) enum Command {
         /// With --level frames: only the segments that hold events up to this position
         #[arg(long, value_name = "POSITION")]
         to: Option<u64>,
+        #[command(flatten)]
+        through: ThroughArgs,
     },
 
     /// Print the end of the hash chain: a witness of all that is in the log, to be kept elsewhere
@@ -272,6 +286,14 @@ pub(crate) enum Command {
         store: PathBuf,
     },
 }
+
+#[cfg(feature = "archive")]
+pub(crate) use archive::ThroughArgs;
+
+/// Built without the feature `archive`: there is none to read through to.
+#[cfg(not(feature = "archive"))]
+#[derive(Debug, clap::Args)]
+pub(crate) struct ThroughArgs {}
 
 /// What to do with a snapshot file.
 #[derive(Debug, Subcommand)]
@@ -418,6 +440,8 @@ pub(crate) struct ReadArgs {
     /// Show what was encrypted with the keys of this ring
     #[arg(long, value_name = "RING")]
     pub(crate) keys: Option<PathBuf>,
+    #[command(flatten)]
+    pub(crate) through: ThroughArgs,
 }
 
 /// What to remove.

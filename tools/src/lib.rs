@@ -5,6 +5,7 @@
 //!
 //!  args ─► cmd::{demo, import, export, get, read, tail, streams, stats, consumers, tip, prove, verify, truncate} ─► the engine
 //!                        cmd::projections, cmd::snapshot ─► annals-projection, annals-codec
+//!                        cmd::archive ─► archived ─► annals-archive (feature `archive`)
 //!                        cmd::torture ─► torture ─► the engine, on disks that fail
 //!                        cmd::dump ─► segment_file ─► annals-codec: raw bytes, no engine
 //!  out, progress ◄─ what a person or a program sees       exit ◄─ how it ends
@@ -12,7 +13,7 @@
 //!
 //! What is always true:
 //!
-//! - Only `import`, `truncate`, `demo` and `torture` write to a store, the latter two to their own; every other command opens it
+//! - Only `import`, `truncate`, `archive send --drop-local`, `demo` and `torture` write to a store, the latter two to their own; every other command opens it
 //!   read-only, beside a running writer, and changes nothing on disk.
 //! - Results go to standard output, everything about the run to standard error.
 //! - It ends with one of the four [`Exit`] codes, and never with a panic.
@@ -20,6 +21,8 @@
 //! It is a library too, so that tests and fuzzers reach the parsers that take bytes
 //! from strangers, [`ndjson`], and the crash-injection harness, [`torture`].
 
+#[cfg(feature = "archive")]
+mod archived;
 mod args;
 mod cmd;
 mod exit;

@@ -1,10 +1,47 @@
 //! Opening a store, and saying what to do when that does not work.
 
-use std::path::Path;
+use std::path::{Path, PathBuf};
+use std::sync::Arc;
 
+use annals::storage::{Storage, on_disk};
 use annals::{EventStore, KeepError, OpenError, Options, ReadError};
+use tempfile::TempDir;
 
+use crate::args::ThroughArgs;
 use crate::exit::Failure;
+
+/// A store that is only read: its directory, or that with what is archived of it.
+pub(crate) struct Reading {
+    path: PathBuf,
+    storage: Arc<dyn Storage>,
+    /// Where what is fetched lies, when nobody is to keep it.
+    _fetched: Option<TempDir>,
+}
+
+impl Reading {
+    #[cfg_attr(not(feature = "archive"), allow(unused_variables, reason = "there is nothing to read through to"))]
+    pub(crate) fn of(path: &Path, through: &ThroughArgs) -> Result<Reading, Failure> {
+        must_be_a_directory(path)?;
+        #[cfg(feature = "archive")]
+        if let Some((storage, fetched)) = crate::archived::through(path, through)? {
+            return Ok(Reading { path: path.to_owned(), storage, _fetched: fetched });
+        }
+        Ok(Reading { path: path.to_owned(), storage: on_disk(path), _fetched: None })
+    }
+
+    pub(crate) fn path(&self) -> &Path {
+        &self.path
+    }
+
+    pub(crate) fn storage(&self) -> &dyn Storage {
+        &*self.storage
+    }
+
+    /// Opens it beside whoever writes to it. Changes nothing on disk.
+    pub(crate) fn open(&self) -> Result<EventStore, Failure> {
+        EventStore::open_read_only_on(Arc::clone(&self.storage)).map_err(|error| failed(&self.path, &error))
+    }
+}
 
 /// Opens the store beside whoever writes to it. Changes nothing on disk.
 pub(crate) fn for_reading(path: &Path) -> Result<EventStore, Failure> {
@@ -47,6 +84,10 @@ pub(crate) fn unread(error: &ReadError) -> Failure {
         ReadError::Truncated { oldest } => {
             let after = oldest.before();
             Failure::findings("cannot read on").because(error).next(format!("--after {after} reads what is left"))
+        }
+        #[cfg(feature = "archive")]
+        ReadError::Io { source, .. } if crate::archived::is_finding(source) => {
+            Failure::findings("cannot read on").because(error).next("`annals archive verify` lists what is wrong")
         }
         _ => Failure::io("cannot read on").because(error),
     }

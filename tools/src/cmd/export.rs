@@ -3,18 +3,20 @@
 //! Another log is made of what it prints, so it stops at damage unless told
 //! otherwise: an export that leaves something out must not look like a whole one.
 
-use std::path::Path;
-
-use annals::Position;
+use annals::{EventStore, Position};
 
 use super::events::Printing;
 use crate::exit::{Ended, Failure};
-use crate::open;
 use crate::out::Out;
 use crate::progress::Progress;
 
-pub(crate) fn run(path: &Path, after: Option<u64>, until: Option<u64>, skip_damaged: bool, out: &mut Out) -> Ended {
-    let store = open::for_reading(path)?;
+pub(crate) fn run(
+    store: &EventStore,
+    after: Option<u64>,
+    until: Option<u64>,
+    skip_damaged: bool,
+    out: &mut Out,
+) -> Ended {
     let after = after.map_or(store.oldest().before(), Position::new);
     let until = Position::new(until.unwrap_or(u64::MAX)).min(store.head());
     let total = until.get().saturating_sub(after.get());

@@ -8,14 +8,20 @@ use super::events::Printing;
 use crate::args::Place;
 use crate::exit::{Ended, Exit, Failure, note};
 use crate::human::count;
-use crate::open;
+use crate::open::{self, Reading};
 use crate::out::Out;
 
-pub(crate) fn run(path: &Path, place: Option<Place>, key: Option<&str>, keys: Option<&Path>, out: &mut Out) -> Ended {
+pub(crate) fn run(
+    store: &Reading,
+    place: Option<Place>,
+    key: Option<&str>,
+    keys: Option<&Path>,
+    out: &mut Out,
+) -> Ended {
     if let Some(key) = key {
         IdempotencyKey::new(key).map_err(|error| Failure::usage(format!("--key {key:?}")).because(&error))?;
     }
-    let store = open::for_reading(path)?;
+    let store = store.open()?;
     let printing = Printing::new(out, false).decrypting(keys)?;
     match (place, key) {
         (_, Some(key)) => appended_with(&store, key, printing),

@@ -1,5 +1,7 @@
 //! One file for each command.
 
+#[cfg(feature = "archive")]
+mod archive;
 mod backup;
 mod consumers;
 mod demo;
@@ -26,6 +28,7 @@ use annals::{BackupOptions, Options};
 
 use crate::args::{Args, Command, Level, SnapshotCommand, WitnessCommand};
 use crate::exit::{Ended, Failure};
+use crate::open::Reading;
 use crate::out::Out;
 
 /// Runs what the arguments ask for.
@@ -52,8 +55,16 @@ fn dispatch(command: Command, out: &mut Out) -> Ended {
             let options = if hash_chain { options.hash_chain(true) } else { options };
             import::run(&store, &options, &input, source, batch, out)
         }
-        Command::Export { store, after, until, skip_damaged } => export::run(&store, after, until, skip_damaged, out),
-        Command::Get { store, place, key, keys } => get::run(&store, place, key.as_deref(), keys.as_deref(), out),
+        #[cfg(feature = "archive")]
+        Command::Archive(command) => archive::run(command, out),
+        Command::Export { store, after, until, skip_damaged, through } => {
+            let store = Reading::of(&store, &through)?;
+            export::run(&store.open()?, after, until, skip_damaged, out)
+        }
+        Command::Get { store, place, key, keys, through } => {
+            let store = Reading::of(&store, &through)?;
+            get::run(&store, place, key.as_deref(), keys.as_deref(), out)
+        }
         Command::Keys { ring, destroy, yes } => keys::run(&ring, destroy.as_deref(), yes, out),
         Command::Read(args) => read::run(&args, out),
         Command::Tail { store, lines, follow } => tail::run(&store, lines, follow, out),
@@ -77,9 +88,11 @@ fn dispatch(command: Command, out: &mut Out) -> Ended {
         Command::Prove { store, position, since, witness } => {
             prove::run(&store, position, since.as_deref(), witness.as_deref(), out)
         }
-        Command::Verify { store, level: Level::Frames, from, to, .. } => verify::frames(&store, from, to, out),
-        Command::Verify { from: None, to: None, store, witness, public_key, .. } => {
-            verify::run(&store, &witness, public_key.as_deref(), out)
+        Command::Verify { store, level: Level::Frames, from, to, through, .. } => {
+            verify::frames(&Reading::of(&store, &through)?, from, to, out)
+        }
+        Command::Verify { from: None, to: None, store, witness, public_key, through, .. } => {
+            verify::run(&Reading::of(&store, &through)?, &witness, public_key.as_deref(), out)
         }
         Command::Verify { .. } => Err(Failure::usage("--from and --to go with --level frames")),
         Command::Truncate(args) => truncate::run(&args, out),

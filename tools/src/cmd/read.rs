@@ -10,7 +10,7 @@ use annals::{EventStore, Position, Query, QueryItem, ReadError, Reader, Recorded
 use super::events::Printing;
 use crate::args::{ReadArgs, UpTo};
 use crate::exit::{Ended, Failure, note};
-use crate::open;
+use crate::open::{self, Reading};
 use crate::out::Out;
 
 pub(crate) fn run(args: &ReadArgs, out: &mut Out) -> Ended {
@@ -19,7 +19,8 @@ pub(crate) fn run(args: &ReadArgs, out: &mut Out) -> Ended {
     if args.up_to.is_some() && (args.stream.len() != 1 || !args.stream_prefix.is_empty()) {
         return Err(Failure::usage("--up-to is of one stream").next("name it with --stream"));
     }
-    let store = open::for_reading(&args.store)?;
+    let reading = Reading::of(&args.store, &args.through)?;
+    let store = reading.open()?;
     for stream in &args.stream {
         if store.stream_version(stream).is_ok_and(|version| version == StreamVersion::EMPTY) {
             note(out.is_json(), &format!("note: there is no stream {stream:?}; `annals streams` lists them"));

@@ -12,7 +12,7 @@ use serde::Serialize;
 
 use crate::exit::{Ended, Exit, Failure};
 use crate::human::{bytes, count, counted, hex, printable};
-use crate::open;
+use crate::open::{self, Reading};
 use crate::out::{BAD, GOOD, Out};
 use crate::progress::Progress;
 use crate::signing;
@@ -90,25 +90,25 @@ fn witnessed(path: &Path, public_key: Option<&str>) -> Result<ChainTip, Failure>
 }
 
 /// Frames alone, of the segments that hold these positions.
-pub(crate) fn frames(path: &Path, from: Option<u64>, to: Option<u64>, out: &mut Out) -> Ended {
-    open::must_be_a_directory(path)?;
+pub(crate) fn frames(store: &Reading, from: Option<u64>, to: Option<u64>, out: &mut Out) -> Ended {
     let bounds = [from.map_or(Position::START, Position::new), to.map_or(Position::END, Position::new)];
     if bounds[0] > bounds[1] {
         return Err(Failure::usage(format!("--from {} lies behind --to {}", bounds[0], bounds[1])));
     }
     let progress = Progress::bytes(out.is_json(), "verifying", Some(0));
-    let report = inspect::verify_frames(path, bounds[0]..=bounds[1], None, |done, total| progress.set(done, total));
+    let report = inspect::verify_frames_on(store.storage(), bounds[0]..=bounds[1], None, |done, total| {
+        progress.set(done, total);
+    });
     drop(progress);
-    tell(report.map_err(|error| open::failed(path, &error))?, 0, out)
+    tell(report.map_err(|error| open::failed(store.path(), &error))?, 0, out)
 }
 
-pub(crate) fn run(path: &Path, witnesses: &[PathBuf], public_key: Option<&str>, out: &mut Out) -> Ended {
+pub(crate) fn run(store: &Reading, witnesses: &[PathBuf], public_key: Option<&str>, out: &mut Out) -> Ended {
     let witnesses = witnesses.iter().map(|path| witnessed(path, public_key)).collect::<Result<Vec<_>, _>>()?;
-    open::must_be_a_directory(path)?;
     let progress = Progress::bytes(out.is_json(), "verifying", Some(0));
-    let report = inspect::verify_against(path, &witnesses, |done, total| progress.set(done, total));
+    let report = inspect::verify_with(store.storage(), &witnesses, |done, total| progress.set(done, total));
     drop(progress);
-    tell(report.map_err(|error| open::failed(path, &error))?, witnesses.len(), out)
+    tell(report.map_err(|error| open::failed(store.path(), &error))?, witnesses.len(), out)
 }
 
 fn tell(report: VerifyReport, witnesses: usize, out: &mut Out) -> Ended {
