@@ -47,11 +47,26 @@ fn not_built(feature: &str) -> Result<Place, String> {
     ))
 }
 
+/// How long a request may take, where the environment does not say (`AWS_TIMEOUT` and so on): the 30 seconds of the crate
+/// are not enough for a segment on a slow line. What stands still while it is read ends earlier.
+#[cfg(any(feature = "s3", feature = "gcs", feature = "azure"))]
+const TIMEOUT: &str = "15 minutes";
+
+/// Whether the environment says how long a request may take.
+#[cfg(any(feature = "s3", feature = "gcs", feature = "azure"))]
+fn has_timeout(prefix: &str) -> bool {
+    std::env::var_os(format!("{prefix}_TIMEOUT")).is_some()
+}
+
 #[cfg(feature = "s3")]
 fn s3(url: &str, path: ObjectPath) -> Result<Place, String> {
-    use object_store::aws::{AmazonS3Builder, S3ConditionalPut};
+    use object_store::ClientConfigKey;
+    use object_store::aws::{AmazonS3Builder, AmazonS3ConfigKey, S3ConditionalPut};
 
-    let builder = AmazonS3Builder::from_env().with_url(url).with_conditional_put(S3ConditionalPut::ETagMatch);
+    let mut builder = AmazonS3Builder::from_env().with_url(url).with_conditional_put(S3ConditionalPut::ETagMatch);
+    if !has_timeout("AWS") {
+        builder = builder.with_config(AmazonS3ConfigKey::Client(ClientConfigKey::Timeout), TIMEOUT);
+    }
     Ok((Arc::new(builder.build().map_err(|error| error.to_string())?), path))
 }
 
@@ -62,9 +77,13 @@ fn s3(_url: &str, _path: ObjectPath) -> Result<Place, String> {
 
 #[cfg(feature = "gcs")]
 fn gcs(url: &str, path: ObjectPath) -> Result<Place, String> {
-    use object_store::gcp::GoogleCloudStorageBuilder;
+    use object_store::ClientConfigKey;
+    use object_store::gcp::{GoogleCloudStorageBuilder, GoogleConfigKey};
 
-    let builder = GoogleCloudStorageBuilder::from_env().with_url(url);
+    let mut builder = GoogleCloudStorageBuilder::from_env().with_url(url);
+    if !has_timeout("GOOGLE") {
+        builder = builder.with_config(GoogleConfigKey::Client(ClientConfigKey::Timeout), TIMEOUT);
+    }
     Ok((Arc::new(builder.build().map_err(|error| error.to_string())?), path))
 }
 
@@ -75,9 +94,13 @@ fn gcs(_url: &str, _path: ObjectPath) -> Result<Place, String> {
 
 #[cfg(feature = "azure")]
 fn azure(url: &str, path: ObjectPath) -> Result<Place, String> {
-    use object_store::azure::MicrosoftAzureBuilder;
+    use object_store::ClientConfigKey;
+    use object_store::azure::{AzureConfigKey, MicrosoftAzureBuilder};
 
-    let builder = MicrosoftAzureBuilder::from_env().with_url(url);
+    let mut builder = MicrosoftAzureBuilder::from_env().with_url(url);
+    if !has_timeout("AZURE") {
+        builder = builder.with_config(AzureConfigKey::Client(ClientConfigKey::Timeout), TIMEOUT);
+    }
     Ok((Arc::new(builder.build().map_err(|error| error.to_string())?), path))
 }
 
