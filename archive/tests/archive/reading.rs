@@ -257,3 +257,48 @@ fn what_is_known_of_an_archive_is_asked_once() {
     archive.segments(log).unwrap();
     assert_eq!(counting.asked(), 2 + segments);
 }
+
+#[test]
+fn a_segment_that_was_listed_here_and_is_gone_by_the_time_it_is_opened_is_opened_there() {
+    let mut home = Home::of(60);
+    home.archive().send(home.dir(), |_, _| ()).unwrap();
+    home.append(100);
+    let through = home.archive().read_through(Some(&home.dir()), None, &home.cache()).unwrap();
+    let listed = through.list("seg").unwrap();
+    let before = home.segments();
+    home.drop_before(150);
+    assert!(home.segments() + 2 < before);
+    for name in listed {
+        let file = through.open(&format!("seg/{name}"), annals::storage::Access::Read).expect(&name);
+        assert!(file.len().unwrap() > 4096, "{name}");
+    }
+}
+
+#[test]
+fn what_is_archived_and_removed_between_two_looks_is_no_gap() {
+    let mut home = Home::of(60);
+    let store = in_memory();
+    archive_on(Arc::clone(&store)).send(home.dir(), |_, _| ()).unwrap();
+    home.append(100);
+    // Behind the first list of manifests, and before the store is looked at.
+    let (other, local, dir) = (archive_on(Arc::clone(&store)), home.store().clone(), home.dir());
+    let meanwhile = move || {
+        other.send(&dir, |_, _| ()).unwrap();
+        other.drop_local(&local, &dir, Position::END, Guard::Force, |_, _| ()).unwrap();
+    };
+    let hooked = Faulty::with_list_hook(store, Box::new(meanwhile));
+    let all = archive_on(hooked).open_read_only(home.dir(), &home.cache()).unwrap();
+    assert!(home.store().oldest() > Position::new(100));
+    must_hold_all(&all, 160);
+}
+
+#[test]
+fn a_backup_is_read_with_the_archive_too_and_is_compared_with_no_manifest_then() {
+    let home = Home::of(150);
+    home.drop_before(100);
+    home.store().backup_to(home.path("backup"), &annals::BackupOptions::new()).unwrap();
+    let through = home.archive().read_through(Some(&home.path("backup")), None, &home.cache()).unwrap();
+    let report = inspect::verify_on(&*through, |_, _| ()).unwrap();
+    assert!(report.is_clean() && report.backup.is_none(), "{report:?}");
+    must_hold_all(&EventStore::open_read_only_on(through).unwrap(), 150);
+}

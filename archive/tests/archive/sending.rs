@@ -140,6 +140,31 @@ fn two_copies_of_a_log_that_went_on_differently_clash_with_log_and_segment_and_n
 }
 
 #[test]
+fn a_copy_that_has_lost_what_tells_it_apart_is_known_by_what_its_next_segment_goes_on_from() {
+    let mut home = Home::of(40);
+    home.store = None;
+    copy(&home.dir(), &home.path("twin"));
+    home.store = Some(EventStore::open(home.dir(), &options()).unwrap());
+    home.append(60);
+    let archive = home.archive();
+    let sent = archive.send(home.dir(), |_, _| ()).unwrap();
+    let last = archive.segments(sent.log).unwrap().last().unwrap().header.number;
+
+    let twin = EventStore::open(home.path("twin"), &options()).unwrap();
+    let newest = || names_in(&home.path("twin").join("seg")).pop().unwrap();
+    let mut next = 41;
+    while !newest().starts_with(&format!("{:020}-", last.get() + 1)) {
+        // Not the same events, or both would be the same log.
+        append_to(&twin, next + 1000, 1);
+        next += 1;
+    }
+    twin.truncate_before(Position::END, Guard::Force).unwrap();
+    assert_eq!(names_in(&home.path("twin").join("seg")).len(), 1);
+    let refused = archive.send(home.path("twin"), |_, _| ());
+    assert!(matches!(&refused, Err(ArchiveError::Clash { segment, .. }) if *segment == last), "{refused:?}");
+}
+
+#[test]
 fn an_older_copy_of_the_store_is_not_taken_for_the_one_that_was_archived() {
     let mut home = Home::of(60);
     home.store = None;

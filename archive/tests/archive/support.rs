@@ -3,8 +3,8 @@
 use std::fmt;
 use std::ops::Range;
 use std::path::{Path, PathBuf};
-use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::{Arc, Mutex};
 
 use annals::{Durability, EventStore, ExpectedVersion, Guard, NewEvent, Options, Position};
 use annals_archive::object_store::memory::InMemory;
@@ -182,16 +182,27 @@ pub(crate) struct Faulty {
     at: u64,
     fault: Fault,
     asked: AtomicU64,
+    /// What happens, once, right behind a list.
+    behind_list: Arc<Mutex<Option<Meanwhile>>>,
 }
+
+type Meanwhile = Box<dyn FnOnce() + Send>;
 
 impl Faulty {
     pub(crate) fn new(inner: Arc<dyn ObjectStore>, at: u64, fault: Fault) -> Arc<Faulty> {
-        Arc::new(Faulty { inner, at, fault, asked: AtomicU64::new(0) })
+        Arc::new(Faulty { inner, at, fault, asked: AtomicU64::new(0), behind_list: Arc::default() })
     }
 
     /// One that never fails.
     pub(crate) fn counting(inner: Arc<dyn ObjectStore>) -> Arc<Faulty> {
         Faulty::new(inner, u64::MAX, Fault::Refuse)
+    }
+
+    /// One that never fails, and behind whose first list something happens.
+    pub(crate) fn with_list_hook(inner: Arc<dyn ObjectStore>, meanwhile: Meanwhile) -> Arc<Faulty> {
+        let faulty = Faulty::counting(inner);
+        *faulty.behind_list.lock().unwrap() = Some(meanwhile);
+        faulty
     }
 
     /// How many requests there were.
@@ -271,7 +282,14 @@ impl ObjectStore for Faulty {
     fn list(&self, prefix: Option<&ObjectPath>) -> BoxStream<'static, Result<ObjectMeta>> {
         match self.fault() {
             Some(_) => futures_util::stream::iter([Err(lost())]).boxed(),
-            None => self.inner.list(prefix),
+            None => {
+                let (listed, hook) = (self.inner.list(prefix), Arc::clone(&self.behind_list));
+                let behind = futures_util::stream::once(async move {
+                    let meanwhile = hook.lock().unwrap().take();
+                    meanwhile.into_iter().for_each(|meanwhile| meanwhile());
+                });
+                listed.chain(behind.filter_map(|()| async { None })).boxed()
+            }
         }
     }
 
