@@ -4,6 +4,7 @@ use std::sync::Arc;
 
 use annals_archive::ArchiveError;
 use annals_archive::object_store::ObjectStore;
+use annals_codec::{ArchivedSegment, Hasher, SEAL_LEN, TRAILER_LEN};
 
 use crate::support::{Home, archive_on, in_memory, objects, overwrite, remove};
 
@@ -144,4 +145,22 @@ fn an_empty_place_holds_no_log() {
     assert!(matches!(archive.verify(log, None, |_, _| ()), Err(ArchiveError::OtherLog { .. })));
     assert!(matches!(archive.open_read_only(home.dir(), &home.cache()), Err(ArchiveError::OtherLog { .. })));
     assert!(!home.path("archive").exists(), "looking makes nothing");
+}
+
+#[test]
+fn a_segment_that_was_damaged_before_it_was_archived_is_found_although_its_digest_is_right() {
+    let (_home, store) = archived();
+    let (name, mut content) = object(&store, "/seg/00000000000000000002-");
+    let (manifest, text) = object(&store, "/manifest/00000000000000000002-");
+    content[9_000] ^= 1;
+    let segment = ArchivedSegment::decode(&text).unwrap();
+    let seal = &content[segment.trailer.seal_offset().unwrap() as usize..][..SEAL_LEN as usize];
+    let trailer = &content[content.len() - TRAILER_LEN..];
+    let vouched = ArchivedSegment::new(&content, seal, trailer, Hasher::digest(&content), None).unwrap();
+    overwrite(&store, &manifest, vouched.encode().into_bytes());
+    overwrite(&store, &name, content);
+    let archive = archive_on(store);
+    let report = archive.verify(archive.only_log().unwrap(), None, |_, _| ()).unwrap();
+    let [finding] = &*report.findings else { panic!("{report:?}") };
+    assert!(finding.message.contains("damaged when it was archived"), "{finding:?}");
 }

@@ -152,16 +152,25 @@ fn a_copy_that_has_lost_what_tells_it_apart_is_known_by_what_its_next_segment_go
 
     let twin = EventStore::open(home.path("twin"), &options()).unwrap();
     let newest = || names_in(&home.path("twin").join("seg")).pop().unwrap();
-    let mut next = 41;
-    while !newest().starts_with(&format!("{:020}-", last.get() + 1)) {
-        // Not the same events, or both would be the same log.
-        append_to(&twin, next + 1000, 1);
-        next += 1;
-    }
+    let mut next = 1041;
+    let mut grow_to = |number: u64| {
+        while !newest().starts_with(&format!("{number:020}-")) {
+            // Not the same events, or both would be the same log.
+            append_to(&twin, next, 1);
+            next += 1;
+        }
+    };
+    grow_to(last.get() + 1);
     twin.truncate_before(Position::END, Guard::Force).unwrap();
     assert_eq!(names_in(&home.path("twin").join("seg")).len(), 1);
-    let refused = archive.send(home.path("twin"), |_, _| ());
-    assert!(matches!(&refused, Err(ArchiveError::Clash { segment, .. }) if *segment == last), "{refused:?}");
+    let is_told = || {
+        let refused = archive.send(home.path("twin"), |_, _| ());
+        assert!(matches!(&refused, Err(ArchiveError::Clash { segment, .. }) if *segment == last), "{refused:?}");
+    };
+    is_told();
+    // Likewise when that segment is sealed, and would be the next one to archive.
+    grow_to(last.get() + 2);
+    is_told();
 }
 
 #[test]

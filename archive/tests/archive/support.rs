@@ -286,7 +286,9 @@ impl ObjectStore for Faulty {
                 let (listed, hook) = (self.inner.list(prefix), Arc::clone(&self.behind_list));
                 let behind = futures_util::stream::once(async move {
                     let meanwhile = hook.lock().unwrap().take();
-                    meanwhile.into_iter().for_each(|meanwhile| meanwhile());
+                    if let Some(meanwhile) = meanwhile {
+                        meanwhile();
+                    }
                 });
                 listed.chain(behind.filter_map(|()| async { None })).boxed()
             }
