@@ -31,8 +31,10 @@ pub const FRAME_ALIGN: u64 = 8;
 
 const CRC_AT: usize = 0;
 const LEN_AT: usize = 4;
+/// The length of the checksum, which does not cover itself.
+pub(crate) const CRC_LEN: usize = LEN_AT - CRC_AT;
 const KIND_AT: usize = 8;
-const FLAGS_AT: usize = 9;
+pub(crate) const FLAGS_AT: usize = 9;
 const EPOCH_AT: usize = 10;
 const POSITION_AT: usize = 12;
 const _: () = assert!(POSITION_AT + size_of::<u64>() == FRAME_HEADER_LEN);
@@ -233,6 +235,11 @@ impl<'a> Frame<'a> {
     fn of_known_kind(header: FrameHeader, bytes: &'a [u8]) -> Result<Frame<'a>, FrameFault> {
         let kind = header.kind().ok_or(FrameFault::UnknownKind(header.kind_number))?;
         Ok(Frame { header, kind, bytes })
+    }
+
+    /// Header and body, without padding.
+    pub(crate) fn bytes(&self) -> &'a [u8] {
+        self.bytes
     }
 
     /// What follows the header.

@@ -1,13 +1,17 @@
 //! Checking a hash chain: a sink that computes again what the markers of one segment say.
 //!
+//! Of a redacted event the payload's digest has to be told; without it nothing can be said of its batch.
+//!
 //! Each batch is checked against the chain that the marker *before* it states. So a batch that was changed shows
 //! as itself, and those behind it only if they were changed too; where all behind it was computed anew, nothing
 //! shows here but the end, which is what witnesses are for.
 
+use std::collections::BTreeMap;
+
 use crate::commit::Commit;
 use crate::digest::Digest;
 use crate::event::Event;
-use crate::hash_chain::{BatchHasher, chain_after};
+use crate::hash_chain::{BatchHasher, chain_after, event_digest};
 use crate::ids::{LogId, Position};
 use crate::scan::Sink;
 
@@ -46,6 +50,11 @@ pub struct ChainCheck {
     is_broken: bool,
     end: ChainPoint,
     digest: Option<Digest>,
+    /// Of the payloads of redacted events.
+    payloads: BTreeMap<Position, Digest>,
+    /// The batch at hand holds an event whose payload is gone, and nobody knows its digest.
+    is_unknown: bool,
+    unknown: u64,
 }
 
 impl ChainCheck {
@@ -58,12 +67,28 @@ impl ChainCheck {
             is_broken: false,
             end: start,
             digest: None,
+            payloads: BTreeMap::new(),
+            is_unknown: false,
+            unknown: 0,
         }
+    }
+
+    /// Knowing the digests of payloads that were redacted.
+    #[must_use]
+    pub fn knowing(mut self, payloads: BTreeMap<Position, Digest>) -> ChainCheck {
+        self.payloads = payloads;
+        self
+    }
+
+    /// How many batches were not checked, because they hold redacted events whose payload's digest is not known.
+    pub fn unknown(&self) -> u64 {
+        self.unknown
     }
 
     /// The next batch does not follow the one before: what lies between cannot be read.
     pub fn gap(&mut self) {
         self.before = None;
+        self.is_unknown = false;
         self.batch.clear();
     }
 
@@ -72,7 +97,7 @@ impl ChainCheck {
         self.end
     }
 
-    /// The digest of the batch that was taken in last.
+    /// The digest of the batch that was taken in last, if it could be computed.
     pub fn batch_digest(&self) -> Option<Digest> {
         self.digest
     }
@@ -85,18 +110,26 @@ impl ChainCheck {
 
 impl Sink for ChainCheck {
     fn event(&mut self, _offset: u64, event: &Event<'_>) {
-        self.batch.event(event);
+        match self.payloads.get(&event.position).filter(|_| event.redacted) {
+            Some(payload) => self.batch.push(&event_digest(event, payload)),
+            None => {
+                self.is_unknown |= event.redacted;
+                self.batch.event(event);
+            }
+        }
     }
 
     fn commit(&mut self, offset: u64, commit: &Commit<'_>) {
-        let digest = self.batch.close(commit);
-        let follows = match (self.before, commit.hash) {
-            (Some(before), Some(stated)) => chain_after(&before, &digest) == stated,
-            (None, _) => true,
-            (_, None) => false,
+        let is_unknown = std::mem::take(&mut self.is_unknown);
+        let digest = Some(self.batch.close(commit)).filter(|_| !is_unknown);
+        self.unknown += u64::from(is_unknown);
+        let follows = match (self.before, digest, commit.hash) {
+            (Some(before), Some(digest), Some(stated)) => chain_after(&before, &digest) == stated,
+            (None, ..) | (_, None, _) => true,
+            (.., None) => false,
         };
         self.before = commit.hash;
-        self.digest = Some(digest);
+        self.digest = digest;
         if let Some(hash) = commit.hash {
             self.end = ChainPoint { position: commit.last, hash };
         }
@@ -113,6 +146,7 @@ impl Sink for ChainCheck {
     }
 
     fn discard(&mut self) {
+        self.is_unknown = false;
         self.batch.clear();
     }
 }

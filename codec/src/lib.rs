@@ -11,6 +11,7 @@
 //! - [`Position`], [`StreamVersion`] and the other numbers; [`StreamId`] and the other names;
 //! - [`Frame`]: the checksummed unit; [`Event`], [`Commit`] and [`Seal`]: what frames hold;
 //! - [`SegmentHeader`]: how a segment file begins; [`Trailer`]: how a sealed one ends;
+//! - [`Redaction`]: what takes the payload of an event out of a segment, and leaves everything else;
 //! - [`Batches`]: what makes a batch exist; [`scan`](scan::scan): the judgement over a whole segment;
 //! - [`StoreMeta`] and [`Watermark`]: the two small files beside the segments; [`Floor`]: what is known of
 //!   events that were removed;
@@ -26,6 +27,7 @@
 extern crate self as annals_codec;
 
 mod archived;
+mod balance;
 mod batch;
 mod checkpoint;
 mod commit;
@@ -46,6 +48,7 @@ mod name;
 #[cfg(feature = "payload")]
 pub mod payload;
 pub mod proof;
+mod redaction;
 pub mod scan;
 mod seal;
 mod segment;
@@ -77,6 +80,7 @@ pub use meta::{META_FILE_LEN, META_SLOT_LEN, MetaFault, StoreMeta};
 pub use name::{
     EventType, FileName, IdempotencyKey, IntoName, NameError, NameProblem, SourceName, StreamId, Subject, Tag,
 };
+pub use redaction::{RedactFault, Redaction, RedactionMark, mark_redacted, redact_frame};
 pub use roaring::RoaringBitmap;
 pub use seal::{SEAL_LEN, Seal, TRAILER_LEN, Trailer, index_len, seal_room};
 pub use segment::{FORMAT_MAJOR, FORMAT_MINOR, HeaderFault, SEGMENT_HEADER_LEN, SEGMENT_MAGIC, SegmentHeader};

@@ -5,7 +5,8 @@
 //!   24 log id 16        40 segment number 8   48 base position 8   56 epoch 4          60 reserved 4
 //!   64 salt 16          80 created_at 8       88 predecessor's length 8                96 its chain 4
 //!  100 hash function 1 101 reserved 3        104 chain hash at base 32
-//!  136 zero           4092 CRC 4
+//!  136 balance 4      140 redacted events 4  144 CRC of their positions 4              (zero where none is redacted)
+//!  148 zero           4092 CRC 4
 //! ```
 //!
 //! What is always true:
@@ -20,9 +21,11 @@
 
 use std::ops::Range;
 
+use crate::balance::{BALANCE_LEN, balance};
 use crate::digest::Digest;
 use crate::frame::Seed;
 use crate::ids::{Epoch, LogId, Position, SegmentNumber};
+use crate::redaction::RedactionMark;
 use crate::wire;
 
 /// Length of the header, in bytes; the first frame follows it.
@@ -45,8 +48,14 @@ pub const SEGMENT_MAGIC: [u8; 8] = [0x89, 0x41, 0x4E, 0x4E, 0x53, 0x45, 0x47, 0x
 
 const CRC_AT: usize = SEGMENT_HEADER_LEN - 4;
 
-/// Bits of features that a reader must know to read the segment at all. None exist yet.
-const KNOWN_INCOMPATIBLE: u32 = 0;
+/// The feature of a segment that holds redacted events.
+const REDACTED: u32 = 1;
+/// Bits of features that a reader must know to read the segment at all.
+const KNOWN_INCOMPATIBLE: u32 = REDACTED;
+
+/// Where it is said which events are redacted.
+const BALANCE_AT: usize = 136;
+const REDACTED_AT: Range<usize> = BALANCE_AT + BALANCE_LEN..148;
 
 /// What the header of a segment says.
 #[derive(Clone, Copy, Debug, Eq, PartialEq)]
@@ -69,6 +78,17 @@ pub struct SegmentHeader {
     pub chain: u32,
     /// The hash chain at its base; `None` when its markers carry none.
     pub chain_hash: Option<Digest>,
+    /// Which of its events are redacted, if any is.
+    pub redacted: Option<RedactionMark>,
+}
+
+/// Writes into the header of a segment which events are redacted, so that its CRC stays what it is.
+pub(crate) fn mark_redacted(bytes: &mut [u8], mark: RedactionMark) {
+    let crc = wire::u32_at(bytes, CRC_AT);
+    wire::set_u32(bytes, 16, REDACTED);
+    wire::set_u32(bytes, REDACTED_AT.start, mark.events);
+    wire::set_u32(bytes, REDACTED_AT.start + 4, mark.positions);
+    balance(&mut bytes[..CRC_AT], BALANCE_AT, crc, crc32fast::hash);
 }
 
 /// Why the first bytes of a file are not the header of a segment that can be read.
@@ -128,6 +148,9 @@ impl SegmentHeader {
         out.resize(CRC_AT, 0);
         let crc = crc32fast::hash(&out);
         wire::put_u32(&mut out, crc);
+        if let Some(mark) = self.redacted {
+            mark_redacted(&mut out, mark);
+        }
         (out, Seed(crc))
     }
 
@@ -151,9 +174,9 @@ impl SegmentHeader {
         if major != FORMAT_MAJOR {
             return Err(HeaderFault::Newer { major });
         }
-        let bits = wire::u32_at(bytes, 16) & !KNOWN_INCOMPATIBLE;
-        if bits != 0 {
-            return Err(HeaderFault::Features { bits });
+        let features = wire::u32_at(bytes, 16);
+        if features & !KNOWN_INCOMPATIBLE != 0 {
+            return Err(HeaderFault::Features { bits: features & !KNOWN_INCOMPATIBLE });
         }
         // A later minor version may have given the reserved bytes a meaning that this one can do without.
         let minor = wire::u16_at(bytes, 10);
@@ -166,6 +189,10 @@ impl SegmentHeader {
             2.. if is_later => None,
             _ => return Err(HeaderFault::Field),
         };
+        let redacted = (features & REDACTED != 0).then(|| RedactionMark {
+            events: wire::u32_at(bytes, REDACTED_AT.start),
+            positions: wire::u32_at(bytes, REDACTED_AT.start + 4),
+        });
         let header = SegmentHeader {
             log_id: LogId::from_bytes(wire::array_at(bytes, 24)),
             number: SegmentNumber::new(wire::count_at(bytes, 40).ok_or(HeaderFault::Field)?),
@@ -176,9 +203,16 @@ impl SegmentHeader {
             predecessor_len: wire::u64_at(bytes, 88),
             chain: wire::u32_at(bytes, 96),
             chain_hash,
+            redacted,
         };
+        if redacted.is_some_and(|mark| mark.events == 0) {
+            return Err(HeaderFault::Field);
+        }
         let is_zero = |range: Range<usize>| bytes[range].iter().all(|&byte| byte == 0);
-        let reserved_is_zero = is_zero(60..64) && is_zero(101..104) && is_zero(136..CRC_AT);
+        let reserved_is_zero = is_zero(60..64)
+            && is_zero(101..104)
+            && (redacted.is_some() || is_zero(BALANCE_AT..REDACTED_AT.end))
+            && is_zero(REDACTED_AT.end..CRC_AT);
         if wire::u32_at(bytes, 12) != SEGMENT_HEADER_LEN as u32 || !(reserved_is_zero || is_later) {
             return Err(HeaderFault::Field);
         }
@@ -202,6 +236,7 @@ mod tests {
             predecessor_len: rng.next(),
             chain: rng.next() as u32,
             chain_hash: rng.chance().then(|| Digest::from_bytes(std::array::from_fn(|_| rng.next() as u8))),
+            redacted: None,
         }
     }
 
@@ -264,7 +299,7 @@ mod tests {
 
     #[test]
     fn reserved_bytes_are_zero_in_this_minor_version_and_free_in_later_ones() {
-        for at in [60, 101, 136, CRC_AT - 1] {
+        for at in [60, 101, 136, 140, 144, 148, CRC_AT - 1] {
             assert_eq!(forged(at, &[1]), Err(HeaderFault::Field), "byte {at}");
         }
         let (mut later, _) = random_header(&mut Rng::new(6)).encode();

@@ -151,6 +151,7 @@ pub(crate) fn header() -> SegmentHeader {
         predecessor_len: 0,
         chain: 0,
         chain_hash: None,
+        redacted: None,
     }
 }
 

@@ -35,8 +35,9 @@ use annals_codec::scan::{self, Scan, Sink, Stop};
 use annals_codec::{
     ArchivedSegment, ChainCheck, ChainPoint, Commit, ContentType, Digest, Epoch, Event, FLOOR_HEADER_LEN, Floor,
     FloorHeader, FloorKind, FloorRecord, FloorSection, FloorWriter, Hasher, IdMaker, LogId, META_FILE_LEN,
-    META_SLOT_LEN, Position, SEAL_LEN, SegmentHeader, SegmentNumber, StoreMeta, TRAILER_LEN, Tag, Tracking,
-    WATERMARK_FILE_LEN, WATERMARK_SLOT_LEN, Watermark, chain_start, push_tag,
+    META_SLOT_LEN, Position, RedactionMark, SEAL_LEN, SEGMENT_HEADER_LEN, Seed, SegmentHeader, SegmentNumber,
+    StoreMeta, TRAILER_LEN, Tag, Tracking, WATERMARK_FILE_LEN, WATERMARK_SLOT_LEN, Watermark, chain_start,
+    mark_redacted, push_tag, redact_frame,
 };
 use testing::{Parts, Writer};
 
@@ -84,6 +85,7 @@ fn sealed() -> Writer {
         predecessor_len: 0,
         chain: 0,
         chain_hash: None,
+        redacted: None,
     });
     let mut empty = event(2, "order-7", 2, "OrderPaid", b"");
     empty.metadata = Some(Vec::new());
@@ -111,6 +113,7 @@ fn active() -> Writer {
         predecessor_len: before.end(),
         chain: before.chain,
         chain_hash: None,
+        redacted: None,
     });
     writer.batch(&[event(101, "note-1", 1, "Noted", b"hello")]);
     writer.sync();
@@ -131,6 +134,7 @@ fn hashed() -> Writer {
         predecessor_len: before.end(),
         chain: before.chain,
         chain_hash: Some(chain_start(LOG, before.position)),
+        redacted: None,
     });
     writer.batch_with(&[full(1), event(2, "order-7", 2, "OrderPaid", b"")], |commit| commit.key = Some("request-1"));
     writer.sync();
@@ -138,6 +142,14 @@ fn hashed() -> Writer {
     writer.batch(&[event(3, "$audit", 1, "Checked", b"\x00\xFF")]);
     writer.seal();
     writer
+}
+
+/// That segment, and the payload digest of its first event, which is redacted in it.
+fn redacted() -> (Vec<u8>, Digest) {
+    let Writer { mut bytes, header, seed, .. } = hashed();
+    let digest = redact_frame(&mut bytes[SEGMENT_HEADER_LEN..], seed).unwrap();
+    mark_redacted(&mut bytes, RedactionMark::of([header.base.plus(1)]).unwrap());
+    (bytes, digest)
 }
 
 /// Segment 2: what an index is made of. Ids that a store made and one that was given,
@@ -154,6 +166,7 @@ fn indexed() -> Writer {
         predecessor_len: before.end(),
         chain: before.chain,
         chain_hash: None,
+        redacted: None,
     });
     let maker = IdMaker::new(0x0123_4567_89AB_CDEF);
     let tagged = |n: u32, stream, version, event_type, tags: &[&str]| {
@@ -559,6 +572,31 @@ fn a_segment_with_a_hash_chain_of_version_1_1_stays_what_it_is() {
 }
 
 #[test]
+fn a_segment_with_a_redacted_event_stays_what_it_is_and_its_chain_holds_with_the_digest_alone() {
+    let (bytes, digest) = redacted();
+    check_file("redacted", &bytes, |bytes| {
+        let (header, seed) = SegmentHeader::decode(bytes).unwrap();
+        let start = ChainPoint { position: header.base, hash: header.chain_hash.unwrap() };
+        let check = |payloads| {
+            let (mut chain, mut source) = (ChainCheck::new(header.log_id, start).knowing(payloads), bytes);
+            let Ok(_) = scan::scan(&mut source, seed, scan::first_tail(&header), &mut chain);
+            chain
+        };
+        let known = |digest| check([(header.base.plus(1), digest)].into());
+        assert_eq!((known(digest).breaks().len(), known(digest).unknown()), (0, 0));
+        assert_eq!(known(Digest::from_bytes([1; 32])).breaks().len(), 1, "another digest does not do");
+        let unknown = check([].into());
+        assert_eq!((unknown.breaks().len(), unknown.unknown()), (0, 1), "nothing can be said of that batch");
+        format!("{}{digest}\n{:?}\n", dump_segment(bytes), known(digest).end())
+    });
+    assert_eq!((seed_of(&bytes), bytes.len()), (hashed().seed, hashed().bytes.len()));
+}
+
+fn seed_of(bytes: &[u8]) -> Seed {
+    SegmentHeader::decode(bytes).unwrap().1
+}
+
+#[test]
 fn store_meta_of_version_1_stays_what_it_is() {
     check_file("store.meta", &store_meta_file(), |bytes| format!("{:?}\n", StoreMeta::decode(bytes).unwrap()));
 }
@@ -592,6 +630,17 @@ fn the_bytes_of_a_look_up_that_format_md_shows_are_those_of_the_index() {
         assert_eq!(row, index[offset..offset + row.len()], "the row at {offset:x}");
     }
     assert_eq!(rows(&shown).count(), 6);
+}
+
+#[test]
+fn the_bytes_that_format_md_shows_of_a_redacted_event_are_those_of_the_file() {
+    let text = fs::read_to_string(Path::new(env!("CARGO_MANIFEST_DIR")).join("FORMAT.md")).unwrap();
+    let (bytes, _) = redacted();
+    let shown = text.lines().filter_map(|line| line.strip_prefix("redacted ")).collect::<Vec<_>>().join("\n");
+    for (offset, row) in rows(&shown) {
+        assert_eq!(row, bytes[offset..offset + row.len()], "the row at {offset:x}");
+    }
+    assert_eq!(rows(&shown).count(), 10);
 }
 
 #[test]

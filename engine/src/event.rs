@@ -7,8 +7,8 @@
 use std::fmt;
 
 use annals_codec::{
-    ContentType, Event, EventId, EventType, Frame, IntoName, NameError, NameProblem, Position, StreamVersion, Tag,
-    Tags, push_tag,
+    ContentType, Digest, Event, EventId, EventType, Frame, IntoName, NameError, NameProblem, Position, StreamVersion,
+    Tag, Tags, payload_digest, push_tag,
 };
 use bytes::Bytes;
 
@@ -138,14 +138,21 @@ impl NewEvent {
     /// Whether an event says what this one would say in `stream`: all that its author says of
     /// what has happened. When and where it was recorded, and what it was said in answer to, is no part of that.
     pub(crate) fn has_content_of(&self, stream: &str, event: &Event<'_>) -> bool {
+        self.has_names_of(stream, event) && self.metadata.as_deref() == event.metadata && *self.data == *event.data
+    }
+
+    /// The same of an event that is redacted, by the digest of what it has lost.
+    pub(crate) fn has_content_of_redacted(&self, stream: &str, event: &Event<'_>, payload: &Digest) -> bool {
+        self.has_names_of(stream, event) && payload_digest(&self.data, self.metadata.as_deref()) == *payload
+    }
+
+    fn has_names_of(&self, stream: &str, event: &Event<'_>) -> bool {
         let new = self.in_stream(stream);
         new.stream == event.stream
             && new.event_type == event.event_type
             && new.tags == event.tags
-            && new.metadata == event.metadata
             && new.schema_version == event.schema_version
             && new.occurred_at == event.occurred_at
-            && new.data == event.data
     }
 
     /// The event as it will be encoded, with nothing yet that the store assigns.
@@ -209,6 +216,12 @@ impl RecordedEvent {
     /// The payload, shared and not copied.
     pub fn data(&self) -> Bytes {
         self.frame.slice_ref(self.as_event().data)
+    }
+
+    /// Whether data and metadata were taken out of it ([`EventStore::redact`](crate::EventStore::redact)): then they are
+    /// empty and none, whatever they were.
+    pub fn is_redacted(&self) -> bool {
+        self.as_event().redacted
     }
 
     /// What was said beside the payload, shared and not copied.

@@ -77,12 +77,16 @@ pub enum Bug {
     ManifestBeforeFiles,
     /// The header of a new segment begins a hash chain of its own, and does not go on with that before it.
     ChainAnchorLost,
+    /// A segment is replaced by a new file, without its redacted events' payloads, that is not synced.
+    RedactedNotSynced,
+    /// A segment is replaced before the log says which of its events are redacted.
+    RedactedBeforeTold,
 }
 
 impl Bug {
     /// All of them.
     #[cfg(feature = "planted-bugs")]
-    pub const ALL: [Bug; 31] = [
+    pub const ALL: [Bug; 33] = [
         Bug::NoFdatasync,
         Bug::AcknowledgedBeforeSync,
         Bug::NoDirectorySync,
@@ -114,6 +118,8 @@ impl Bug {
         Bug::StateWithoutPosition,
         Bug::ManifestBeforeFiles,
         Bug::ChainAnchorLost,
+        Bug::RedactedNotSynced,
+        Bug::RedactedBeforeTold,
     ];
 }
 

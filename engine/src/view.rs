@@ -13,12 +13,13 @@ use std::ops::Range;
 use std::sync::Arc;
 
 use annals_codec::index::KeyHash;
-use annals_codec::{Epoch, FRAME_ALIGN, IdMaker, Position, StreamVersion};
+use annals_codec::{Epoch, FRAME_ALIGN, IdMaker, Position, SegmentNumber, StreamVersion};
 
 use crate::error::{Damage, ReadError};
 use crate::index::floor::{FloorIndex, Removed};
 use crate::index::level::{self, Level};
 use crate::index::{IndexedSegment, Span};
+use crate::log::segment::Segment;
 use crate::news::News;
 use crate::planted::{self, Bug};
 use crate::sync::RwLock;
@@ -249,12 +250,22 @@ impl Published {
         self.watermark_errors.store(watermark_errors, Ordering::Relaxed);
     }
 
-    /// Replaces one segment of the list by another picture of the same one.
-    pub(crate) fn replace_segment(&self, segment: IndexedSegment) {
+    /// Has a segment of the list asked through other indexes.
+    pub(crate) fn replace_index(&self, segment: &IndexedSegment) {
+        // Its file may be another one meanwhile, and who made the indexes knows the old one.
+        self.change_segment(segment.log.number, |shown| *shown = segment.reading(&shown.log));
+    }
+
+    /// Has a segment of the list read from another file, which holds it too.
+    pub(crate) fn replace_log(&self, log: &Arc<Segment>) {
+        self.change_segment(log.number, |shown| *shown = shown.reading(log));
+    }
+
+    fn change_segment(&self, number: SegmentNumber, change: impl FnOnce(&mut IndexedSegment)) {
         self.replace(|view| {
             let mut segments = view.segments.clone();
-            if let Some(shown) = segments.iter_mut().find(|shown| shown.log.number == segment.log.number) {
-                *shown = segment;
+            if let Some(shown) = segments.iter_mut().find(|shown| shown.log.number == number) {
+                change(shown);
             }
             view.with(segments, view.gaps.clone())
         });

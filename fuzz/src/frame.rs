@@ -5,7 +5,9 @@
 //! The input is the frame. It is read as it is, which seldom gets behind the
 //! checksum, and then again with its length and checksum made good.
 
-use annals_codec::{Chain, Commit, Epoch, Event, Frame, FrameKind, Seal, Seed, TRAILER_LEN, Trailer};
+use annals_codec::{
+    Chain, Commit, Epoch, Event, Frame, FrameKind, Seal, Seed, TRAILER_LEN, Trailer, payload_digest, redact_frame,
+};
 
 use crate::letter;
 
@@ -49,9 +51,18 @@ fn look_at(bytes: &[u8]) {
         FrameKind::Event => {
             let event = Event::decode(&frame).ok();
             assert_eq!(event, letter::event(alone));
-            let Some(event) = event else { return };
+            // One that is redacted was written before it was, and is never written again.
+            let Some(event) = event.filter(|event| !event.redacted) else { return };
             event.encode(&mut again, SEED, epoch);
             assert_eq!((again.len() as u64, &again[..]), (event.frame_len(), stored));
+            // Redacted, it is the same event without payload, under the same checksum.
+            let digest = redact_frame(&mut again, SEED);
+            assert_eq!(digest, Ok(payload_digest(event.data, event.metadata)));
+            assert_eq!((again.len(), &again[..8]), (stored.len(), &stored[..8]));
+            let mut left = event;
+            (left.redacted, left.data, left.metadata) = (true, b"", None);
+            assert_eq!(Frame::read(&again, SEED).map(|frame| Event::decode(&frame)).ok(), Some(Ok(left)));
+            look_at(&again);
         }
         FrameKind::Commit => {
             let commit = Commit::decode(&frame).ok();

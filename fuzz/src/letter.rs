@@ -7,7 +7,7 @@
 use annals_codec::index::KeyHash;
 use annals_codec::{
     Checkpoint, Commit, ContentType, Digest, Epoch, Event, EventId, Floor, LogId, Mark, Position, Seal, Seed,
-    SegmentHeader, SegmentNumber, Snapshot, SourceName, StoreMeta, StreamVersion, Tags, Tracking, Trailer, Watermark,
+    RedactionMark, SegmentHeader, SegmentNumber, Snapshot, SourceName, StoreMeta, StreamVersion, Tags, Tracking, Trailer, Watermark,
 };
 
 const CRC_TABLE: [u32; 256] = {
@@ -83,7 +83,8 @@ pub(crate) fn frame_len(bytes: &[u8], seed: u32) -> Option<usize> {
 /// §4: the event in a frame, given without its padding.
 pub(crate) fn event(frame: &[u8]) -> Option<Event<'_>> {
     let flags = frame[9];
-    if frame.len() < 72 || flags > 7 || number(frame, 68, 4) != 0 {
+    let is_redacted = flags & 8 != 0;
+    if frame.len() < 72 || flags > 15 || (!is_redacted && number(frame, 68, 4) != 0) {
         return None;
     }
     let mut parts = Parts(&frame[72..]);
@@ -93,6 +94,9 @@ pub(crate) fn event(frame: &[u8]) -> Option<Event<'_>> {
     let data = parts.take(number(frame, 52, 4))?;
     let has_metadata = number(frame, 56, 4) != 0xFFFF_FFFF;
     let metadata = parts.take_if(has_metadata, number(frame, 56, 4))?;
+    if is_redacted && !(all_zero(data) && all_zero(metadata.unwrap_or_default())) {
+        return None;
+    }
     let stream = name(parts.take(number(frame, 60, 2))?, 512)?;
     let event_type = name(parts.take(number(frame, 62, 1))?, 255)?;
     let tags = parts.take(number(frame, 64, 2))?;
@@ -115,6 +119,9 @@ pub(crate) fn event(frame: &[u8]) -> Option<Event<'_>> {
     event.content_type = ContentType::new(frame[63]);
     event.tags = Tags::from_encoded(tags);
     event.metadata = metadata;
+    if is_redacted {
+        (event.redacted, event.data, event.metadata) = (true, b"", None);
+    }
     Some(event)
 }
 
@@ -190,7 +197,13 @@ pub(crate) fn trailer(bytes: &[u8; 40], seed: u32) -> Option<Trailer> {
 pub(crate) fn header(bytes: &[u8]) -> Option<(SegmentHeader, Seed)> {
     let bytes = bytes.get(..4096)?;
     let checksum = crc(0, &bytes[..4092]);
-    let no_surprise = all_zero(&bytes[60..64]) && all_zero(&bytes[101..104]) && all_zero(&bytes[136..4092]);
+    let has_redacted = number(bytes, 16, 4) == 1;
+    let no_surprise = all_zero(&bytes[60..64])
+        && all_zero(&bytes[101..104])
+        && (has_redacted || all_zero(&bytes[136..148]))
+        && all_zero(&bytes[148..4092]);
+    // §25.
+    let mark = RedactionMark { events: number(bytes, 140, 4) as u32, positions: number(bytes, 144, 4) as u32 };
     // Minor version 1 gave a meaning to byte 100, and no reader knows what a later one does with it.
     let (minor, hash) = (number(bytes, 10, 2), &bytes[104..136]);
     let chain_hash = match bytes[100] {
@@ -204,7 +217,7 @@ pub(crate) fn header(bytes: &[u8]) -> Option<(SegmentHeader, Seed)> {
         && number(bytes, 8, 2) == 1
         && (no_surprise || minor > 1)
         && number(bytes, 12, 4) == 4096
-        && number(bytes, 16, 4) == 0;
+        && (number(bytes, 16, 4) == 0 || has_redacted && mark.events > 0);
     let header = SegmentHeader {
         log_id: LogId::from_bytes(array(bytes, 24)),
         number: SegmentNumber::new(counter(bytes, 40)?),
@@ -215,6 +228,7 @@ pub(crate) fn header(bytes: &[u8]) -> Option<(SegmentHeader, Seed)> {
         predecessor_len: number(bytes, 88, 8),
         chain: number(bytes, 96, 4) as u32,
         chain_hash,
+        redacted: has_redacted.then_some(mark),
     };
     is_good.then_some((header, Seed::new(checksum)))
 }

@@ -78,6 +78,9 @@ pub trait Fold: Send + Sync + 'static {
 
     /// Changes the state as the event says. When it fails, or panics, the state is put back as it was.
     ///
+    /// An event may be [redacted](Event::redacted): then its data is empty and it has no metadata. States that were folded
+    /// before it was keep what they made of it, until they are rebuilt.
+    ///
     /// # Errors
     ///
     /// The fold's own; the projection's policy says what follows.

@@ -78,7 +78,7 @@ pub use reconstruct::{Reconstructed, UpTo, reconstruct_state};
 pub use shared::ProjectionStatus;
 pub use snapshot::{IgnoredSnapshot, SnapshotNotes};
 pub use stored::{StoredProjection, StoredSnapshot, stored_projections, verify_snapshot};
-pub use typed::{Typed, TypedEvents, Unknown};
+pub use typed::{Typed, TypedEvents, Unknown, WhenRedacted};
 pub use upcast::{CheckedUpcasters, UpcastError, Upcasters, Upcasting};
 
 use annals::{Event, ReadError, Reader};

@@ -83,7 +83,7 @@ impl<S: Clone + Send + Sync + 'static> Progress<S> {
     /// [restored](Progress::restore).
     #[inline]
     pub(crate) fn apply(&mut self, definition: &Definition<S>, event: &Event<'_>) -> Result<(), Refused> {
-        if definition.about.strict && !definition.fold.knows(event.event_type) {
+        if definition.about.strict && !definition.fold.knows(event.event_type) && !event.stream.starts_with('$') {
             let reason = format!("no handler knows the type {}", event.event_type);
             return Err(Refused { reason, is_panic: false });
         }

@@ -27,6 +27,17 @@ pub enum Unknown {
     Refuse,
 }
 
+/// What is done about an event whose payload was taken out ([`EventStore::redact`](annals::EventStore::redact)), and which
+/// cannot be read without.
+#[derive(Clone, Copy, Debug, Default, Eq, PartialEq)]
+pub enum WhenRedacted {
+    /// It is an error: a state that is folded without it is another one than before, and somebody is to have said so.
+    #[default]
+    Refuse,
+    /// It is passed, as if it had not happened.
+    Pass,
+}
+
 /// An enum whose variants are events.
 ///
 /// The names of the variants are the event types (`#[serde(rename = "…")]` gives another), their content is the
@@ -60,6 +71,9 @@ pub trait TypedEvents: Serialize + DeserializeOwned {
     /// What is done about an event of another type.
     const UNKNOWN: Unknown = Unknown::Pass;
 
+    /// What is done about an event that is redacted. A variant without content needs no payload, and is read.
+    const REDACTED: WhenRedacted = WhenRedacted::Refuse;
+
     /// The event to append.
     ///
     /// # Errors
@@ -81,16 +95,23 @@ pub trait TypedEvents: Serialize + DeserializeOwned {
         Ok(NewEvent::new(event_type, data).content_type(ContentType::JSON).schema_version(Self::SCHEMA_VERSION))
     }
 
-    /// The value of an event; `None` when its type is none of this enum's, and those are [passed](Unknown::Pass).
+    /// The value of an event; `None` when its type is none of this enum's, and those are [passed](Unknown::Pass), or
+    /// its payload was redacted, and that is [passed](WhenRedacted::Pass). Events of the store's own streams, which
+    /// begin with `$`, are none of the enum's business.
     ///
     /// # Errors
     ///
-    /// When its payload is not that of its type, or its type is unknown and such are [refused](Unknown::Refuse).
+    /// When its payload is not that of its type, or its type is unknown and such are [refused](Unknown::Refuse), or
+    /// its payload was redacted and that is [refused](WhenRedacted::Refuse).
     fn from_event(event: &Event<'_>) -> Result<Option<Self>, HandlerError> {
         match Self::deserialize(Tagged { event_type: event.event_type, data: event.data }) {
             Ok(value) => Ok(Some(value)),
-            Err(NotRead::Unknown) if Self::UNKNOWN == Unknown::Pass => Ok(None),
+            Err(NotRead::Unknown) if Self::UNKNOWN == Unknown::Pass || event.stream.starts_with('$') => Ok(None),
             Err(NotRead::Unknown) => Err(format!("{} is none of the types that are known", event.event_type).into()),
+            Err(NotRead::Payload(_)) if event.redacted => match Self::REDACTED {
+                WhenRedacted::Pass => Ok(None),
+                WhenRedacted::Refuse => Err(NotRead::Redacted.into()),
+            },
             Err(error) => Err(error.into()),
         }
     }
@@ -179,6 +200,8 @@ enum NotRead {
     Unknown,
     #[error("the payload is not that of its type: {0}")]
     Payload(String),
+    #[error("the event is redacted: its payload is gone. TypedEvents::REDACTED says whether such events are passed")]
+    Redacted,
 }
 
 impl de::Error for NotRead {

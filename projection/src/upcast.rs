@@ -189,6 +189,10 @@ impl<F: Fold> Fold for Upcasting<F> {
     }
 
     fn apply(&self, state: &mut F::State, event: &Event<'_>) -> Result<(), HandlerError> {
+        if event.redacted {
+            // There is nothing to bring up to date.
+            return self.fold.apply(state, event);
+        }
         let (data, version) = self.upcasters.upcast(event)?;
         let mut current = *event;
         (current.data, current.schema_version) = (&data, version);

@@ -61,6 +61,9 @@ pub(crate) enum Command {
         /// Keep a hash chain, which makes a change to the past show; see `annals tip`
         #[arg(long)]
         hash_chain: bool,
+        /// Take in events that are redacted, too, as what is left of them: without data, and with metadata that says so
+        #[arg(long)]
+        redacted: bool,
     },
 
     /// Print all events as lines of JSON that `import` takes
@@ -245,6 +248,10 @@ pub(crate) enum Command {
     /// Remove the oldest events, by whole segments; what was known of their streams stays
     #[command(after_help = TRUNCATE_HELP)]
     Truncate(TruncateArgs),
+
+    /// Take data and metadata out of chosen events; their digest stays, and that it was done
+    #[command(after_help = REDACT_HELP)]
+    Redact(RedactArgs),
 
     /// Show what the bytes of segment files mean, frame by frame; and what index files and the floor hold
     #[command(after_help = DUMP_HELP)]
@@ -477,6 +484,42 @@ pub(crate) struct What {
     pub(crate) keep_days: Option<u32>,
 }
 
+/// What to redact.
+#[derive(Debug, clap::Args)]
+pub(crate) struct RedactArgs {
+    /// The store; with --yes, nobody may have it open for writing
+    pub(crate) store: PathBuf,
+    #[command(flatten)]
+    pub(crate) which: Which,
+    /// Why; it is kept in the log
+    #[arg(long, value_name = "TEXT")]
+    pub(crate) reason: Option<String>,
+    /// Say what would be redacted; the same as leaving out --yes
+    #[arg(long, conflicts_with = "yes")]
+    pub(crate) dry_run: bool,
+    /// Yes, for ever
+    #[arg(long, requires = "reason")]
+    pub(crate) yes: bool,
+}
+
+/// Which events: these positions, or all that match.
+#[derive(Debug, clap::Args)]
+#[group(required = true, multiple = true)]
+pub(crate) struct Which {
+    /// The event at this position; given again: and that
+    #[arg(long, value_name = "N", conflicts_with_all = ["stream", "event_type", "tag"])]
+    pub(crate) position: Vec<u64>,
+    /// The events of this stream; given again: or of that
+    #[arg(long)]
+    pub(crate) stream: Vec<String>,
+    /// Only events of this type; given again: or of that
+    #[arg(long = "type", value_name = "TYPE")]
+    pub(crate) event_type: Vec<String>,
+    /// Only events with this tag; given again: and that
+    #[arg(long)]
+    pub(crate) tag: Vec<String>,
+}
+
 /// How to torture, and how long.
 #[derive(Debug, clap::Args)]
 #[expect(clippy::struct_excessive_bools, reason = "these are flags")]
@@ -684,6 +727,18 @@ It refuses, with names, when a consumer or a projection with snapshots has not c
 a new one. Ids and idempotency keys of removed events are forgotten.
 
 A program that keeps its store open truncates by itself: Options::retention.";
+
+const REDACT_HELP: &str = "\
+The events stay at their positions, with everything but data and metadata. The log says of them that they are redacted,
+why, and which digest the payload had: so both chains and every witness hold, and a retry of what was redacted is
+still known. `annals read STORE --stream '$redactions'` lists it.
+
+No file of the store has the payload afterwards. What was copied before still has it: backups (the next one into the same
+directory replaces the segments), exports, file-system snapshots, blocks that the disk has not overwritten; so has
+what a projection made of it. Programs that have the store open for reading see it until they open it again.
+
+A payload that is short or easy to guess can be found from its digest. For data that must be erasable from every copy,
+encrypt it with a key of its own (feature `shred`, `annals keys`) before it is appended.";
 
 const DUMP_HELP: &str = "\
 It asks only the bytes, not the store, so it also works on what `annals` cannot open. Behind a

@@ -21,12 +21,17 @@
 //! `"metadata":null` and no metadata are the same; metadata that *is* the four
 //! bytes `null` travels as base64. No data at all is empty data.
 //!
+//! **A redacted event** has `redacted` instead of data and metadata: an object with the digest of what is gone, why, and
+//! the position of the event that says so, as far as they are known. Such a line cannot become the same event again: `import`
+//! refuses it, or takes in what is left ([`Row::parse_left`]).
+//!
 //! Where nothing is said of it, the content type of `data` is JSON, and that of
 //! `data_base64` binary.
 
 use std::borrow::Cow;
 
-use annals_codec::{ContentType, Event, EventId, EventType, NameError, StreamId, Tag};
+use annals::RedactedEvent;
+use annals_codec::{ContentType, Event, EventId, EventType, NameError, Redaction, StreamId, Tag};
 use serde::de::IgnoredAny;
 use serde::{Deserialize, Deserializer};
 use serde_json::value::RawValue;
@@ -100,6 +105,8 @@ struct Line<'a> {
     metadata: Option<&'a RawValue>,
     metadata_base64: Option<Cow<'a, str>>,
     tags: Option<Vec<Cow<'a, str>>>,
+    #[serde(borrow, default, deserialize_with = "even_null")]
+    redacted: Option<&'a RawValue>,
     #[serde(rename = "position")]
     _position: Option<IgnoredAny>,
     #[serde(rename = "version")]
@@ -128,6 +135,20 @@ impl Row {
     ///
     /// [`BadLine`] says what is wrong with it.
     pub fn parse(line: &[u8]) -> Result<Row, BadLine> {
+        Row::parse_any(line, false)
+    }
+
+    /// Reads one line; of a redacted event what is left of it: its data is empty, and its metadata is
+    /// `{"redacted":…}`, as the line says it.
+    ///
+    /// # Errors
+    ///
+    /// [`BadLine`] says what is wrong with it.
+    pub fn parse_left(line: &[u8]) -> Result<Row, BadLine> {
+        Row::parse_any(line, true)
+    }
+
+    fn parse_any(line: &[u8], takes_redacted: bool) -> Result<Row, BadLine> {
         let text = std::str::from_utf8(line)
             .map_err(|error| BadLine(format!("byte {} is not UTF-8", error.valid_up_to() + 1)))?;
         // The derived reader would take an array of all the fields in their order.
@@ -137,6 +158,10 @@ impl Row {
             ));
         }
         let line: Line<'_> = serde_json::from_str(text).map_err(|error| bad_json(&error))?;
+        if line.redacted.is_some() && !takes_redacted {
+            return Err(BadLine("the event is redacted: `import --redacted` takes in what is left of it".to_owned()));
+        }
+        let left = line.redacted.map(|redacted| format!("{{\"redacted\":{}}}", redacted.get()).into_bytes());
         let content_type = match line.content_type {
             None if line.data.is_some() => ContentType::JSON,
             None => ContentType::BINARY,
@@ -153,14 +178,25 @@ impl Row {
             schema_version: line.schema_version.unwrap_or(0),
             content_type,
             data: payload("data", line.data, line.data_base64)?.unwrap_or_default(),
-            metadata: payload("metadata", line.metadata, line.metadata_base64)?,
+            metadata: payload("metadata", line.metadata, line.metadata_base64)?.or(left),
             tags: line.tags.unwrap_or_default().iter().map(|tag| Tag::new(tag)).collect::<Result<_, _>>()?,
         })
     }
 }
 
+/// Whether a line is of an event that speaks of redactions in the log that it comes from: in another one it would speak of
+/// other events.
+pub fn is_of_the_store(line: &[u8]) -> bool {
+    serde_json::from_slice::<Line<'_>>(line).is_ok_and(|line| line.stream == Redaction::STREAM)
+}
+
 /// Appends the line of `event` to `out`, line end included.
 pub fn write_event(out: &mut Vec<u8>, event: &Event<'_>) {
+    write_event_knowing(out, event, None);
+}
+
+/// The same, with what is known of it if it is redacted.
+pub fn write_event_knowing(out: &mut Vec<u8>, event: &Event<'_>, known: Option<&RedactedEvent>) {
     number(out, "{\"position\":", event.position.get());
     text(out, ",\"stream\":", event.stream);
     number(out, ",\"version\":", event.version.get());
@@ -172,12 +208,15 @@ pub fn write_event(out: &mut Vec<u8>, event: &Event<'_>) {
         None => out.extend_from_slice(b",\"time\":null"),
     }
     let data_is_json = one_line_of_json(event.data).is_some();
-    if data_is_json {
+    if event.redacted {
+        redaction(out, known);
+    } else if data_is_json {
         raw(out, ",\"data\":", event.data);
     } else {
         text(out, ",\"data_base64\":", &base64(event.data));
     }
     match event.metadata {
+        None if event.redacted => {}
         None => out.extend_from_slice(b",\"metadata\":null"),
         Some(metadata) if metadata != b"null" && one_line_of_json(metadata).is_some() => {
             raw(out, ",\"metadata\":", metadata);
@@ -206,6 +245,14 @@ pub fn write_event(out: &mut Vec<u8>, event: &Event<'_>) {
         }
     }
     out.extend_from_slice(b"}\n");
+}
+
+fn redaction(out: &mut Vec<u8>, known: Option<&RedactedEvent>) {
+    let Some(known) = known else { return out.extend_from_slice(b",\"redacted\":{}") };
+    text(out, ",\"redacted\":{\"digest\":", &known.digest.to_string());
+    text(out, ",\"reason\":", &known.reason);
+    number(out, ",\"announced\":", known.announced.get());
+    out.push(b'}');
 }
 
 const CONTENT_TYPES: [(ContentType, &str); 3] =

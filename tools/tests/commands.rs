@@ -483,7 +483,7 @@ fn rewrite_header(store: &Path, at: usize, byte: u8) {
 
 #[test]
 fn a_newer_format_is_refused_with_the_advice_to_use_a_newer_program() {
-    for (at, byte) in [(8, 2), (16, 1)] {
+    for (at, byte) in [(8, 2), (16, 2)] {
         let (dir, store) = store();
         rewrite_header(&store, at, byte);
         let before = snapshot(&store);

@@ -211,6 +211,29 @@ fn backups_that_are_interrupted_everywhere() {
 }
 
 #[test]
+#[ignore = "run by the tests below, each with a bug planted"]
+fn redactions_that_are_interrupted_everywhere() {
+    let name = std::env::var("PLANT").expect("a bug to plant");
+    let bug = annals::planted::Bug::ALL.into_iter().find(|bug| format!("{bug:?}") == name).expect("a bug");
+    annals::planted::plant(bug);
+    if let Err(violation) = annals_cli::torture::redactions::explore(1) {
+        panic!("found: {violation}");
+    }
+}
+
+#[test]
+fn a_segment_that_is_replaced_by_one_that_is_not_on_the_disk_is_found() {
+    let told = run_planted("RedactedNotSynced", "redactions_that_are_interrupted_everywhere");
+    assert!(told.contains("found: O10") || told.contains("found: O1 "), "{told}");
+}
+
+#[test]
+fn a_segment_that_is_replaced_before_the_log_says_so_is_found() {
+    let told = run_planted("RedactedBeforeTold", "redactions_that_are_interrupted_everywhere");
+    assert!(told.contains("found: O5") || told.contains("found: O10"), "{told}");
+}
+
+#[test]
 fn a_manifest_before_its_files_is_found() {
     let told = run_planted("ManifestBeforeFiles", "backups_that_are_interrupted_everywhere");
     assert!(told.contains("found: O1") || told.contains("found: O10"), "{told}");

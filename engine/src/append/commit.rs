@@ -374,6 +374,19 @@ impl CommitState {
         Ok(())
     }
 
+    /// Seals the active segment, unless there is nothing in it: everything that is published is in sealed ones then.
+    pub(crate) fn roll_now(&self) -> Result<(), LogError> {
+        let mut writer = self.writer.lock();
+        if let Some(cause) = self.poison.cause() {
+            return Err(LogError::Poisoned(Arc::clone(cause)));
+        }
+        if writer.log.is_empty() && !writer.log.is_sealed() {
+            return Ok(());
+        }
+        writer.log.begin_epoch()?;
+        self.roll(&mut writer, room_for(0, 0))
+    }
+
     /// Has the indexes made of the segments that were sealed.
     fn index_sealed(&self) {
         match &self.sealed {

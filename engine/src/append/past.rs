@@ -18,6 +18,7 @@ use crate::event::NewEvent;
 use crate::index::find::{self, Batch};
 use crate::query::Query;
 use crate::read::Reader;
+use crate::redact::Redactions;
 use crate::view::{Published, View};
 
 /// What the caller of a request is told that writes nothing.
@@ -44,11 +45,13 @@ pub(super) struct Past<'a> {
     published: &'a Published,
     /// What is published, once it was needed.
     view: Option<Arc<View>>,
+    /// What is known of what was redacted, likewise.
+    redactions: Redactions,
 }
 
 impl<'a> Past<'a> {
     pub(super) fn new(group: &'a Encoded, labels: &'a mut Labels, published: &'a Published) -> Past<'a> {
-        Past { group, labels, published, view: None }
+        Past { group, labels, published, view: None, redactions: Redactions::default() }
     }
 
     /// The last position, of the group if it has events.
@@ -127,7 +130,7 @@ impl<'a> Past<'a> {
         for (number, id, existing) in found {
             let (stream, new) = &request.events[number];
             let stream = &request.streams[*stream as usize].0;
-            if !self.with_event(existing, |event| new.has_content_of(stream, event))? {
+            if !self.is_at(existing, stream, new)? {
                 return Err(Answer { reply: Err(AppendError::EventIdConflict { id, existing }), with_group });
             }
         }
@@ -148,24 +151,33 @@ impl<'a> Past<'a> {
     /// Whether the events from `first` on say what those of the request say.
     fn holds(&mut self, first: Position, request: &Request) -> Result<bool, ReadError> {
         let count = request.events.len() as u64;
-        let is_same = |(stream, new): &(u32, NewEvent), event: &Event<'_>| {
-            new.has_content_of(&request.streams[*stream as usize].0, event)
-        };
         let last = first.plus(count).before();
         if self.is_in_group(first) {
             let number = self.group.number_of(first);
             let there = (number..).zip(&request.events);
-            return Ok(
-                last <= self.group.last && there.into_iter().all(|(at, new)| is_same(new, &self.group.event(at)))
-            );
+            return Ok(last <= self.group.last
+                && there.into_iter().all(|(at, (stream, new))| {
+                    new.has_content_of(&request.streams[*stream as usize].0, &self.group.event(at))
+                }));
         }
         let mut reader = self.reader(first, count);
-        for new in &request.events {
-            if !reader.next_event()?.is_some_and(|event| is_same(new, &event)) {
+        for (stream, new) in &request.events {
+            let Some(event) = reader.next_event()? else { return Ok(false) };
+            if !self.says(&request.streams[*stream as usize].0, new, &event)? {
                 return Ok(false);
             }
         }
         Ok(true)
+    }
+
+    /// Whether an event of the log says what this one would say. Where its payload is gone, the digest of it tells.
+    fn says(&mut self, stream: &str, new: &NewEvent, event: &Event<'_>) -> Result<bool, ReadError> {
+        if !event.redacted {
+            return Ok(new.has_content_of(stream, event));
+        }
+        let (base, view) = (self.group.base, Arc::clone(self.view()));
+        let known = self.redactions.of(&view, base, event.position)?;
+        Ok(known.is_some_and(|known| new.has_content_of_redacted(stream, event, &known.digest)))
     }
 
     fn is_one_batch(&mut self, first: Position, last: Position) -> Result<bool, ReadError> {
@@ -186,13 +198,14 @@ impl<'a> Past<'a> {
         original(&Arc::clone(self.view()), self.group.base, first, last)
     }
 
-    fn with_event<T>(&mut self, position: Position, look: impl FnOnce(&Event<'_>) -> T) -> Result<T, ReadError> {
+    /// Whether the event at a position says what this one would say.
+    fn is_at(&mut self, position: Position, stream: &str, new: &NewEvent) -> Result<bool, ReadError> {
         if self.is_in_group(position) {
-            return Ok(look(&self.group.event(self.group.number_of(position))));
+            return Ok(new.has_content_of(stream, &self.group.event(self.group.number_of(position))));
         }
         let mut reader = self.reader(position, 1);
-        let event = reader.next_event()?;
-        Ok(look(&event.expect("it was found there just before")))
+        let event = reader.next_event()?.expect("it was found there just before");
+        self.says(stream, new, &event)
     }
 
     /// Reads events of the log, from `first` on.

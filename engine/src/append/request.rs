@@ -70,6 +70,16 @@ impl Request {
     /// Checks it against the limits, and finds out what it takes in the log.
     #[inline]
     pub(crate) fn check(&mut self, options: &Options) -> Result<(), AppendError> {
+        // The name of a stream that was read may be one of the store's own.
+        if let Some((stream, _)) = self.streams.iter().find(|(stream, _)| stream.starts_with('$')) {
+            return Err(StreamId::new(stream).expect_err("such names are reserved").into());
+        }
+        self.check_own(options)
+    }
+
+    /// The same, of what the store itself appends.
+    #[inline]
+    pub(crate) fn check_own(&mut self, options: &Options) -> Result<(), AppendError> {
         if self.events.is_empty() && self.tracking.is_none() {
             return Err(AppendError::EmptyBatch);
         }

@@ -4,7 +4,9 @@ use std::io;
 use std::sync::Arc;
 
 use annals_codec::scan::{self, SealedEnd, Source, Stop};
-use annals_codec::{Digest, Hasher, Position, SEGMENT_HEADER_LEN, Seed, SegmentHeader, SegmentNumber, Tail};
+use annals_codec::{
+    Digest, Hasher, Position, RedactionMark, SEGMENT_HEADER_LEN, Seed, SegmentHeader, SegmentNumber, Tail,
+};
 
 use super::{CopyError, Copying};
 use crate::error::Damage;
@@ -19,6 +21,8 @@ const WINDOW: u64 = 1 << 20;
 pub(crate) struct Judged {
     pub(crate) digest: Digest,
     pub(crate) seed: Seed,
+    /// Which of its events are redacted.
+    pub(crate) redacted: Option<RedactionMark>,
     /// Behind its last batch.
     pub(crate) tail: Tail,
     /// How it ends, if it is sealed.
@@ -97,7 +101,7 @@ pub(crate) fn segment(storage: &dyn Storage, path: &str, number: SegmentNumber, 
         }
     };
     let digest = source.finish().copying("read", shown)?;
-    Ok(Judged { digest, seed, tail: found.tail, sealed })
+    Ok(Judged { digest, seed, redacted: header.redacted, tail: found.tail, sealed })
 }
 
 /// Copies the first `len` bytes of one file to another, which is empty.

@@ -3,8 +3,8 @@
 use std::sync::Arc;
 
 use annals_codec::{
-    Checkpoint, Epoch, Hasher, ListedFile, LogId, META_FILE_LEN, Manifest, Mark, Position, StoreMeta,
-    WATERMARK_FILE_LEN, Watermark,
+    Checkpoint, Epoch, Hasher, ListedFile, LogId, META_FILE_LEN, Manifest, Mark, Position, SEGMENT_HEADER_LEN,
+    SegmentHeader, StoreMeta, WATERMARK_FILE_LEN, Watermark,
 };
 
 use super::judge::{self, Judged};
@@ -15,7 +15,7 @@ use crate::log::names;
 use crate::log::segment::Segment;
 use crate::log::small_files::{create_anew, write_all};
 use crate::parallel;
-use crate::storage::{Access, Storage, Take};
+use crate::storage::{Access, File, Storage, Take};
 use crate::view::View;
 
 /// What a backup is taken of.
@@ -74,6 +74,7 @@ pub(crate) fn take(pinned: &Pinned<'_>, to: &dyn Storage, options: &BackupOption
     }
     let mut parts = place_segments(pinned, &target, options)?;
     judge_all(&target, &mut parts, options.threads)?;
+    check_unmoved(pinned, &parts)?;
     let (last, older) = parts.split_last().expect("a store has a segment");
     check_sealed(older, &last.segment.shown)?;
     let tail = last.judged.as_ref().expect("the last one is always read").tail;
@@ -153,7 +154,17 @@ fn place_sealed(
 ) -> Result<(), CopyError> {
     let to = target.storage;
     let is = (part.segment.seed, part.segment.chain);
-    let there = to.open(&part.path, Access::Read).and_then(|file| file.len()).ok();
+    let there = to.open(&part.path, Access::Read).ok();
+    let head = |file: &Arc<dyn File>| {
+        let mut head = vec![0; SEGMENT_HEADER_LEN];
+        let read = file.read_at(0, &mut head).ok()?;
+        SegmentHeader::decode(&head[..read]).ok().map(|(header, _)| header)
+    };
+    // What was redacted since, seed and chain do not tell.
+    let has_header =
+        |file: &Arc<dyn File>| part.segment.header().is_ok_and(|header| header.is_some() && header == head(file));
+    let is_there = there.is_some();
+    let there = there.filter(has_header).and_then(|file| file.len().ok());
     if there == Some(part.len) {
         let is_known = |known: &&ListedFile| (known.len, known.sealed) == (part.len, Some(is));
         if target.known(&part.path).as_ref().is_some_and(is_known) {
@@ -168,7 +179,7 @@ fn place_sealed(
     }
     if target.is_whole() {
         part.at = temporary(&part.path);
-    } else if there.is_some() {
+    } else if is_there {
         target.remove(&part.path)?;
     }
     let shown = || to.describe(&part.at);
@@ -219,6 +230,19 @@ fn judge_all(target: &Target<'_>, parts: &mut [Part<'_>], threads: usize) -> Res
 fn is_it(part: &Part<'_>, judged: &Judged) -> bool {
     let end = judged.sealed.as_ref();
     judged.seed == part.segment.seed && end.is_some_and(|end| end.seal.chain == part.segment.chain)
+}
+
+/// What was redacted after the log was looked at is not taken: what says so would be missing.
+fn check_unmoved(pinned: &Pinned<'_>, parts: &[Part<'_>]) -> Result<(), CopyError> {
+    for part in parts {
+        let Some(judged) = &part.judged else { continue };
+        let header = part.segment.header().copying("read", || pinned.storage.describe(&part.path))?;
+        if header.is_some_and(|header| header.redacted != judged.redacted) {
+            let moved = Err(std::io::Error::new(std::io::ErrorKind::NotFound, "it was redacted meanwhile"));
+            return moved.copying("copy", || pinned.storage.describe(&part.path));
+        }
+    }
+    Ok(())
 }
 
 /// Every segment but the last is sealed, and the one that the store has.

@@ -157,7 +157,11 @@ fn offset_of(segment: &IndexedSegment, position: Position) -> Result<u64, ReadEr
     offset.ok_or_else(|| ReadError::Corrupt(lost()))
 }
 
-fn frame_at<'a>(segment: &'a IndexedSegment, offset: u64, buffer: &'a mut Vec<u8>) -> Result<Frame<'a>, ReadError> {
+pub(super) fn frame_at<'a>(
+    segment: &'a IndexedSegment,
+    offset: u64,
+    buffer: &'a mut Vec<u8>,
+) -> Result<Frame<'a>, ReadError> {
     let log: &Segment = &segment.log;
     let bytes = log.frame(offset, buffer).map_err(|error| segment.unreadable(offset, error))?;
     let Some(bytes) = bytes else {

@@ -117,7 +117,7 @@ impl IndexedSegment {
 pub(crate) fn settle(files: &Arc<IndexFiles>, published: &Published, segment: &IndexedSegment) {
     // One that cannot be made, because the segment cannot be read, would answer less than the one in memory.
     let Some(settled) = segment.settled(files) else { return };
-    published.replace_segment(settled);
+    published.replace_index(&settled);
     let view = published.view();
     let index = view.segments.iter().rposition(|settled| settled.log.number == segment.log.number);
     if let Some(index) = index {
@@ -144,6 +144,6 @@ fn make_levels(
     }
     if made {
         // Somebody may have looked for them before they were there.
-        published.replace_segment(segment.looking_anew(files));
+        published.replace_index(&segment.looking_anew(files));
     }
 }

@@ -15,6 +15,7 @@
 //! - [`load`]: from what recovery has surveyed to segments with their indexes.
 //! - [`floor`]: what is known of streams whose events were removed; [`merge`]: how that is written.
 //! - [`tree`]: the nodes over batches, for proofs.
+//! - [`redactions`]: what the log says of payloads that were taken out.
 //! - [`heads`]: where streams end, [`recent`]ly used ones remembered; [`find`]: events by id, batches by key.
 
 pub(crate) mod build;
@@ -29,6 +30,7 @@ pub(crate) mod load;
 pub(crate) mod memory;
 pub(crate) mod merge;
 pub(crate) mod recent;
+pub(crate) mod redactions;
 pub(crate) mod sealed;
 pub(crate) mod tree;
 
@@ -109,6 +111,11 @@ impl IndexedSegment {
     /// This segment, to look anew for the filters that end with it.
     fn looking_anew(&self, files: &Arc<IndexFiles>) -> IndexedSegment {
         IndexedSegment { levels: level::ending_with(self.log.number, files), ..self.clone() }
+    }
+
+    /// This segment, read from there.
+    pub(crate) fn reading(&self, log: &Arc<Segment>) -> IndexedSegment {
+        IndexedSegment { log: Arc::clone(log), ..self.clone() }
     }
 
     /// The filters over several segments of which this is the last, the widest first.

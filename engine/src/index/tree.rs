@@ -11,14 +11,18 @@
 //!   proof, and asks for [`TreeParts::anew`] when it does not hold.
 //! - A file tells where it stands in the tree, and is read where something of it is needed: a proof touches few.
 
+use std::collections::BTreeMap;
 use std::sync::Arc;
 
 use annals_codec::merkle::{KeptTree, Part, PartBuilder, Peaks};
 use annals_codec::scan::Sink;
-use annals_codec::{BatchHasher, ChainPoint, Commit, Digest, Event, LogId, Position, SegmentHeader, chain_start};
+use annals_codec::{
+    BatchHasher, ChainPoint, Commit, Digest, Event, LogId, Position, SegmentHeader, chain_start, event_digest,
+};
 
 use super::IndexedSegment;
 use super::files::{Content, IndexFiles};
+use super::redactions;
 use crate::error::ReadError;
 use crate::log::names;
 use crate::log::segment::Segment;
@@ -89,6 +93,9 @@ struct Leaves {
     builder: PartBuilder,
     end: ChainPoint,
     until: Option<Digest>,
+    /// The digests of payloads that are gone, and an event that has none there.
+    payloads: BTreeMap<Position, Digest>,
+    unknown: Option<Position>,
 }
 
 impl Leaves {
@@ -99,8 +106,17 @@ impl Leaves {
 
 impl Sink for Leaves {
     fn event(&mut self, _offset: u64, event: &Event<'_>) {
-        if !self.is_done() {
-            self.hasher.event(event);
+        if self.is_done() {
+            return;
+        }
+        match self.payloads.get(&event.position).filter(|_| event.redacted) {
+            Some(payload) => self.hasher.push(&event_digest(event, payload)),
+            None => {
+                if event.redacted {
+                    self.unknown.get_or_insert(event.position);
+                }
+                self.hasher.event(event);
+            }
         }
     }
 
@@ -123,6 +139,7 @@ impl Sink for Leaves {
 /// Makes the part of a segment from its batches, all of them or up to the one behind which the chain is `until`;
 /// `None` when there is no such one.
 fn build(
+    view: &View,
     segment: &Segment,
     log_id: LogId,
     (from, before): Before,
@@ -130,9 +147,15 @@ fn build(
     until: Option<Digest>,
 ) -> Result<Option<TreePart>, ReadError> {
     let builder = PartBuilder::new(from, before, segment.base);
-    let mut leaves = Leaves { hasher: BatchHasher::new(log_id), builder, end: start, until };
     let failed = |error| ReadError::Io { path: segment.shown.clone(), offset: 0, source: Arc::new(error) };
+    let has_redacted = segment.header().map_err(failed)?.is_some_and(|header| header.redacted.is_some());
+    let payloads = if has_redacted { redactions::payloads_in(view, segment)? } else { BTreeMap::new() };
+    let hasher = BatchHasher::new(log_id);
+    let mut leaves = Leaves { hasher, builder, end: start, until, payloads, unknown: None };
     let scan = segment.scan(None, &mut leaves).map_err(failed)?;
+    if let Some(position) = leaves.unknown {
+        return Err(redactions::unknown(view, position));
+    }
     let is_all = |scan: &annals_codec::scan::Scan| {
         scan.tail.position == segment.last() && (!segment.sealed || scan.tail.chain == Some(segment.chain))
     };
@@ -265,7 +288,7 @@ impl TreeParts {
         let start = hash.unwrap_or_else(|| chain_start(self.files.log_id, segment.base));
         let start = ChainPoint { position: segment.base, hash: start };
         let until = self.until.filter(|_| !segment.sealed);
-        let Some(built) = build(segment, self.files.log_id, before, start, until)? else { return Ok(None) };
+        let Some(built) = build(&self.view, segment, self.files.log_id, before, start, until)? else { return Ok(None) };
         if segment.sealed {
             self.files.write_whole(&names::tree(segment.number), built.bytes());
         }

@@ -4,8 +4,10 @@
 //! whether they continue each other. What no look at the log alone can tell is a tail that was cut off, or a chain
 //! that was computed anew from some place on: that takes a witness, a [`ChainTip`] that was kept elsewhere.
 
+use std::collections::BTreeMap;
+
 use annals_codec::scan::Sink;
-use annals_codec::{ChainCheck, ChainPoint, Commit, Event, LogId, Position, SegmentHeader, chain_start};
+use annals_codec::{ChainCheck, ChainPoint, Commit, Digest, Event, LogId, Position, SegmentHeader, chain_start};
 
 use super::{Finding, FindingKind};
 use crate::log::recover::survey::SegmentFacts;
@@ -214,14 +216,19 @@ fn look(witness: &ChainTip, seen: &mut Seen, point: ChainPoint) {
 
 impl SegmentChain {
     /// For a segment with this header; `None` when its markers carry no chain.
-    pub(super) fn new(header: &SegmentHeader, witnesses: impl Iterator<Item = ChainTip>) -> Option<SegmentChain> {
+    /// `payloads` are the digests of those that were redacted.
+    pub(super) fn new(
+        header: &SegmentHeader,
+        witnesses: impl Iterator<Item = ChainTip>,
+        payloads: BTreeMap<Position, Digest>,
+    ) -> Option<SegmentChain> {
         let start = ChainPoint { position: header.base, hash: header.chain_hash? };
         let ours = witnesses.filter(|witness| witness.log_id == header.log_id);
         let mut witnesses: Vec<_> = ours.map(|witness| (witness, Seen::Nothing)).collect();
         for (witness, seen) in &mut witnesses {
             look(witness, seen, start);
         }
-        Some(SegmentChain { check: ChainCheck::new(header.log_id, start), start, witnesses })
+        Some(SegmentChain { check: ChainCheck::new(header.log_id, start).knowing(payloads), start, witnesses })
     }
 
     /// What comes next does not follow what was before.

@@ -12,6 +12,7 @@ mod chain;
 mod floor;
 mod frames;
 mod order;
+mod redactions;
 mod report;
 mod segment;
 
@@ -21,6 +22,7 @@ use std::sync::Arc;
 pub use self::chain::ChainStretch;
 pub use self::floor::Anchor;
 pub use self::frames::{verify_frames, verify_frames_on};
+use self::redactions::RedactionCheck;
 pub use self::report::{Finding, FindingKind, VerifyReport};
 use self::segment::Pass;
 use crate::error::OpenError;
@@ -102,6 +104,7 @@ pub fn verify_with(
     }
     let all: u64 = facts.segments.iter().map(|segment| segment.len).sum();
     let mut pass = Pass::new(&facts, witnesses);
+    pass.redactions = RedactionCheck::ahead(storage, &facts)?;
     pass.floor(storage, &facts);
     pass.manifest(storage);
     for (index, segment) in facts.segments.iter().enumerate() {
@@ -114,7 +117,9 @@ pub fn verify_with(
     }
     pass.filters(storage, &mut files);
     pass.relations(decided)?;
-    let Pass { mut report, chain, .. } = pass;
+    let Pass { mut report, chain, redactions, .. } = pass;
+    report.redacted = redactions.count();
+    redactions.end(storage, &facts, &mut report.findings)?;
     report.chain = chain.end(report.log_id, report.head, &mut report.findings);
     Ok(report)
 }

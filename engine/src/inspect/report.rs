@@ -28,6 +28,8 @@ pub enum FindingKind {
     Floor,
     /// The hash chain does not agree with the events, or with a witness.
     Chain,
+    /// An event is redacted and the log does not say so, or the other way round.
+    Redaction,
     /// An index file, or a filter over several, is not what its segments give. No answer depends on it: it
     /// can be deleted, and is made anew.
     Index,
@@ -46,6 +48,7 @@ impl FindingKind {
             FindingKind::Order => "order",
             FindingKind::Floor => "floor",
             FindingKind::Chain => "chain",
+            FindingKind::Redaction => "redaction",
             FindingKind::Index => "index",
         }
     }
@@ -81,6 +84,8 @@ pub struct VerifyReport {
     pub segments: u64,
     /// How many events are whole.
     pub events: u64,
+    /// How many of them are redacted.
+    pub redacted: u64,
     /// How many batches are whole.
     pub batches: u64,
     /// How many bytes were read.
@@ -114,6 +119,7 @@ impl VerifyReport {
             head: Position::START,
             segments: 0,
             events: 0,
+            redacted: 0,
             batches: 0,
             bytes: 0,
             index_files: 0,

@@ -1,12 +1,15 @@
 //! Reading one segment from its first frame to its end, over every bad place; and what only shows when
 //! segments are seen together.
 
+use std::sync::Arc;
+
 use annals_codec::index::{IndexBuilder, IndexIdentity};
 use annals_codec::scan::{self, Fault, Sink, Source, Stop};
 use annals_codec::{Commit, Event, HeaderFault, Position, SegmentNumber};
 
 use super::chain::{LogChain, SegmentChain};
 use super::order::{Order, OrderSink};
+use super::redactions::RedactionCheck;
 use super::{Finding, FindingKind, VerifyReport};
 use crate::copy;
 use crate::error::{Doing, OpenError};
@@ -22,11 +25,17 @@ pub(super) struct Pass {
     pub(super) report: VerifyReport,
     pub(super) order: Order,
     pub(super) chain: LogChain,
+    pub(super) redactions: RedactionCheck,
 }
 
 impl Pass {
     pub(super) fn new(facts: &Facts, witnesses: &[ChainTip]) -> Pass {
-        Pass { report: VerifyReport::new(facts), order: Order::default(), chain: LogChain::new(witnesses) }
+        Pass {
+            report: VerifyReport::new(facts),
+            order: Order::default(),
+            chain: LogChain::new(witnesses),
+            redactions: RedactionCheck::default(),
+        }
     }
 
     /// What only shows when the files are seen together.
@@ -143,15 +152,18 @@ impl Pass {
         };
         let vouched = facts.watermark.vouches_for(segment.number);
         let before = self.report.bytes;
-        let source = FileSource::cached(segment.open(storage)?, segment.len);
+        let file = segment.open(storage)?;
+        let source = FileSource::cached(Arc::clone(&file), segment.len);
         let mut source = Counted { source, before, furthest: 0, progress };
         let (mut look, mut sealed, mut is_whole) = (Look::First, None, true);
         let mut index = files.has_index(segment.number).then(|| IndexBuilder::new(tail.position));
         let header = segment.header.as_ref().ok().map(|(header, _)| header);
-        let mut chain = header.and_then(|header| SegmentChain::new(header, self.chain.witnesses()));
+        let payloads = self.redactions.digests_after(segment.base, successor.map(|next| next.base));
+        let mut chain = header.and_then(|header| SegmentChain::new(header, self.chain.witnesses(), payloads));
         loop {
             let order = OrderSink { order: &mut self.order, first_fault: None, faults: 0 };
-            let mut sink = All { order, index: index.as_mut(), chain: chain.as_mut() };
+            let redactions = &mut self.redactions;
+            let mut sink = All { order, redactions, index: index.as_mut(), chain: chain.as_mut() };
             let found = scan::scan(&mut source, seed, tail, &mut sink).doing("read", || segment.display.clone())?;
             // One that is out of order puts all that follow out of order too: the first one tells.
             if let Some((offset, position, message)) = sink.order.first_fault {
@@ -207,6 +219,11 @@ impl Pass {
         }
         self.chain.finish(segment, header.zip(chain), &mut self.report.findings);
         self.report.bytes += segment.len;
+        let [said, done] = self.redactions.marks(&file, segment, self.report.head);
+        if header.is_some() && is_whole && said != done {
+            let message = "the header does not say which events are redacted".to_owned();
+            self.find(FindingKind::Header, segment, 0, first, message);
+        }
         let whole = sealed.filter(|_| is_whole);
         let expected = whole.zip(index).zip(segment.header.as_ref().ok());
         let expected = expected.map(|(((end, last), index), (header, seed))| {
@@ -243,6 +260,7 @@ enum Look {
 /// The sinks of one scan.
 struct All<'a> {
     order: OrderSink<'a>,
+    redactions: &'a mut RedactionCheck,
     /// Where markers carry the hash chain.
     chain: Option<&'a mut SegmentChain>,
     /// Where there is an index to compare with.
@@ -252,6 +270,7 @@ struct All<'a> {
 impl Sink for All<'_> {
     fn event(&mut self, offset: u64, event: &Event<'_>) {
         self.order.event(offset, event);
+        self.redactions.event(offset, event);
         if let Some(chain) = &mut self.chain {
             chain.event(offset, event);
         }
@@ -262,6 +281,7 @@ impl Sink for All<'_> {
 
     fn commit(&mut self, offset: u64, commit: &Commit<'_>) {
         self.order.commit(offset, commit);
+        self.redactions.commit(offset, commit);
         if let Some(chain) = &mut self.chain {
             chain.commit(offset, commit);
         }
@@ -272,6 +292,7 @@ impl Sink for All<'_> {
 
     fn discard(&mut self) {
         self.order.discard();
+        self.redactions.discard();
         if let Some(chain) = &mut self.chain {
             chain.discard();
         }

@@ -618,6 +618,7 @@ pub(crate) fn create_segment(
         predecessor_len: new.predecessor_len,
         chain: new.chain,
         chain_hash: new.hash,
+        redacted: None,
     };
     let (bytes, seed) = header.encode();
     let (temporary, file) = match prepared {

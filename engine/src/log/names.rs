@@ -19,6 +19,9 @@ pub(crate) const UNFINISHED: &str = "BACKUP.unfinished";
 /// What ends in this is the garbage of a crash, and removed at the next open.
 pub(crate) const TEMPORARY: &str = ".tmp";
 
+/// How the name of a segment ends that was written anew and has not taken the place of the old one.
+const REDACTED: &str = ".redacted";
+
 /// Digits of a number in a file's name, so that names sort as numbers do.
 const DIGITS: usize = 20;
 
@@ -91,9 +94,23 @@ pub(crate) fn prepared_segment(number: SegmentNumber) -> String {
     format!("{SEGMENTS}/{:020}.seg.ahead{TEMPORARY}", number.get())
 }
 
+/// The path of a segment that was written anew, until it takes the place of the old one.
+pub(crate) fn redacted_segment(number: SegmentNumber, base: Position) -> String {
+    format!("{SEGMENTS}/{:020}-{:020}{REDACTED}", number.get(), base.get())
+}
+
+/// The number and base position in the name of a segment that was written anew; `None` for any other name.
+pub(crate) fn parse_redacted_segment(name: &str) -> Option<(SegmentNumber, Position)> {
+    parse_numbers(name.strip_suffix(REDACTED)?)
+}
+
 /// The number and base position in the name of a segment; `None` for any other name.
 pub(crate) fn parse_segment(name: &str) -> Option<(SegmentNumber, Position)> {
-    let (number, base) = name.strip_suffix(".seg")?.split_once('-')?;
+    parse_numbers(name.strip_suffix(".seg")?)
+}
+
+fn parse_numbers(name: &str) -> Option<(SegmentNumber, Position)> {
+    let (number, base) = name.split_once('-')?;
     Some((SegmentNumber::new(parse_digits(number)?), Position::new(parse_digits(base)?)))
 }
 
@@ -132,6 +149,9 @@ mod tests {
         let name = name.strip_prefix("seg/").unwrap();
         assert_eq!(name, "00000000000000000007-00000000000000000012.seg");
         assert_eq!(parse_segment(name), Some((SegmentNumber::new(7), Position::new(12))));
+        let anew = redacted_segment(SegmentNumber::new(7), Position::new(12));
+        assert_eq!(parse_redacted_segment(file_name(&anew)), Some((SegmentNumber::new(7), Position::new(12))));
+        assert_eq!((parse_segment(file_name(&anew)), parse_redacted_segment(name)), (None, None));
         for other in [
             "7-12.seg",
             "00000000000000000007.seg.tmp",

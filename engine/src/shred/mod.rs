@@ -25,6 +25,13 @@
 //! # Ok::<(), Box<dyn std::error::Error>>(())
 //! ```
 //!
+//! # Shredding or redaction
+//!
+//! [`EventStore::redact`](crate::EventStore::redact) takes a payload out of the files of one store, and needs nothing to be done
+//! before it was written. It does not reach copies that are elsewhere, and it leaves a digest: who can guess the payload can
+//! check his guess. Destroying a key reaches every copy at once and leaves nothing to guess by, but has to be prepared when the
+//! event is written. Encrypt what you know to be personal; redact what should never have been written in the clear.
+//!
 //! # What is encrypted, and what is not
 //!
 //! The payload and the metadata are. **The stream, the type, the tags, the times and the ids are not**: the store
@@ -316,7 +323,8 @@ impl KeyRing {
     /// [`KeyError::Unknown`], [`KeyError::Altered`], [`KeyError::Damaged`], [`KeyError::Io`]. That the key was
     /// destroyed is no error: [`Content::Shredded`].
     pub fn decrypt<'a>(&self, event: &Event<'a>) -> Result<Content<'a>, KeyError> {
-        if event.content_type != ContentType::ENCRYPTED {
+        // Of one that is redacted nothing is left that was encrypted.
+        if event.content_type != ContentType::ENCRYPTED || event.redacted {
             return Ok(Content::Readable(Readable {
                 data: Cow::Borrowed(event.data),
                 metadata: event.metadata.map(Cow::Borrowed),

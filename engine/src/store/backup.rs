@@ -2,7 +2,10 @@
 //!
 //! What is always true: appends go on meanwhile, and no lock of theirs is held but for the one sync.
 
+use std::io;
 use std::path::Path;
+use std::sync::Arc;
+use std::time::Duration;
 
 use annals_codec::{FileName, META_FILE_LEN, StoreMeta};
 
@@ -13,9 +16,13 @@ use crate::log::names;
 use crate::log::small_files::{list_whole, read_file, read_whole};
 use crate::storage::Storage;
 use crate::storage::disk::DiskStorage;
+use crate::sync::thread;
 
-/// How often it is begun anew because retention has removed what was to be copied.
+/// How often it is begun anew because retention has removed what was to be copied, or a redaction has changed it.
 const TRIES: usize = 10;
+
+/// And how long it waits before that.
+const PAUSE: Duration = Duration::from_millis(2);
 
 impl EventStore {
     /// Copies the store into `dir`, while it is used, as it is at one position: all that was acknowledged before
@@ -71,7 +78,18 @@ impl EventStore {
     pub fn backup_on(&self, to: &dyn Storage, options: &BackupOptions) -> Result<BackupReport, CopyError> {
         for _ in 1..TRIES {
             match self.pin().and_then(|pinned| take(&pinned, to, options)) {
-                Err(error) if has_moved(&error) => tracing::info!(%error, "the backup begins anew"),
+                Err(error) if has_moved(&error) => {
+                    tracing::info!(%error, "the backup begins anew");
+                    // One that only reads goes on reading the files that it has opened.
+                    if let Role::Follower(_) = &self.inner.role
+                        && let Ok(anew) = EventStore::open_read_only_on(Arc::clone(&self.inner.storage))
+                        && let Ok(report) = anew.pin().and_then(|pinned| take(&pinned, to, options))
+                    {
+                        return Ok(report);
+                    }
+                    // A redaction in another process takes a moment.
+                    thread::sleep(PAUSE);
+                }
                 done => return done,
             }
         }
@@ -82,7 +100,13 @@ impl EventStore {
     fn pin(&self) -> Result<Pinned<'_>, CopyError> {
         let storage = &*self.inner.storage;
         let (consumers, notes) = self.checkpoints()?;
+        // What the log says of redactions and what the files hold has to be of one moment.
+        let _none_begins = match &self.inner.role {
+            Role::Writer(side) => Some(side.beside.retaining.lock()),
+            Role::Follower(_) => None,
+        };
         self.follow()?;
+        self.finish_redactions()?;
         let (_, view) = self.inner.published.pin();
         let end = view.segments.last().map_or(0, |last| last.log.committed());
         if let Role::Writer(_) = &self.inner.role {
@@ -105,6 +129,26 @@ impl EventStore {
             notes,
             mark: Box::new(|position| self.mark(position).map_err(|error| CopyError::of_mark(position, error))),
         })
+    }
+
+    /// No redaction is recorded and not carried out.
+    fn finish_redactions(&self) -> Result<(), CopyError> {
+        let storage = &*self.inner.storage;
+        let shown = || storage.describe(names::SEGMENTS);
+        let listed = storage.list(names::SEGMENTS).copying("list", shown)?;
+        if !listed.iter().any(|name| names::parse_redacted_segment(name).is_some()) {
+            return Ok(());
+        }
+        let finished = match &self.inner.role {
+            Role::Writer(side) => side.beside.finish_redactions().map_err(io::Error::other),
+            // Its writer is about to; or there is none any more, and the next one does it.
+            Role::Follower(_) => {
+                let fault =
+                    "a redaction is being carried out, or was interrupted: opening the store for writing ends it";
+                Err(io::Error::new(io::ErrorKind::NotFound, fault))
+            }
+        };
+        finished.copying("back up", shown)
     }
 
     /// The checkpoints of all consumers; and what is to be said of those that are of no use.

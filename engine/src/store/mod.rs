@@ -8,6 +8,7 @@ pub(crate) mod folder;
 mod history;
 mod open;
 mod query;
+mod redact;
 mod retain;
 mod retry;
 mod subscribe;

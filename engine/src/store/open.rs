@@ -50,6 +50,7 @@ struct Recovered {
     /// The sealed ones.
     segments: Vec<IndexedSegment>,
     floor: Option<Arc<FloorIndex>>,
+    has_unfinished_redaction: bool,
 }
 
 /// One recovery. `None` when it has to begin anew, each time with one file less.
@@ -60,13 +61,14 @@ fn recover(storage: &Arc<dyn Storage>, options: &Options, now: i64) -> Result<Op
     let mut taken = IndexBuilder::new(&last).keeping(&mut offsets);
     let facts = survey(&**storage, Purpose::Write, &mut taken)?;
     taken.finish();
+    let has_unfinished_redaction = facts.has_unfinished_redaction;
     match decide(&facts, Mode::Strict)? {
         Plan::Create => {
             let (state, report) =
                 carry_out::create(storage, &facts, (segment_bytes, options.hash_chain == Some(true)), now)?;
             let files = IndexFiles::new(Arc::clone(storage), state.meta.meta().log_id, true);
             let (index, segments) = (Arc::default(), Vec::new());
-            Ok(Some(Recovered { state, report, index, files, loader, segments, floor: None }))
+            Ok(Some(Recovered { state, report, index, files, loader, segments, floor: None, has_unfinished_redaction }))
         }
         Plan::Use(plan) => {
             let files = IndexFiles::new(Arc::clone(storage), plan.log_id, true);
@@ -87,7 +89,7 @@ fn recover(storage: &Arc<dyn Storage>, options: &Options, now: i64) -> Result<Op
                 // Its index is a file, and the segment that goes on is a new one.
                 Some(_) => Arc::default(),
             };
-            Ok(Some(Recovered { state, report, index, files, loader, segments, floor }))
+            Ok(Some(Recovered { state, report, index, files, loader, segments, floor, has_unfinished_redaction }))
         }
     }
 }
@@ -108,7 +110,8 @@ impl Inner {
                 break recovered;
             }
         };
-        let Recovered { state, report, index, files, loader, mut segments, floor } = recovered;
+        let Recovered { state, mut report, index, files, loader, mut segments, floor, has_unfinished_redaction } =
+            recovered;
         // A sealed one without a successor is among the older ones already.
         if !state.segment.sealed {
             segments.push(IndexedSegment::in_memory(Arc::clone(&state.segment), Arc::clone(&index)));
@@ -159,6 +162,13 @@ impl Inner {
             retaining: Mutex::new(()),
             has_indexes: AtomicBool::new(false),
         });
+        if has_unfinished_redaction {
+            // What could not be read is told to who reads it, and `verify` says what is left to do.
+            report.notes.push(match beside.finish_redactions() {
+                Ok(()) => "a redaction had been interrupted, and was finished or undone".to_owned(),
+                Err(error) => format!("a redaction had been interrupted, and could not be finished: {error}"),
+            });
+        }
         let background = options.background.then(|| Background::start(&beside)).flatten();
         let side = WriterSide { queue, commit, beside, background, indexer };
         let role = Role::Writer(side);

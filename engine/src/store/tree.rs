@@ -4,13 +4,14 @@ use std::sync::Arc;
 
 use annals_codec::merkle::{self, Nodes};
 use annals_codec::proof::{ConsistencyProof, InclusionProof, ProvenBatch, ProvenEvent, TreeHead};
-use annals_codec::{Digest, Position, payload_digest};
+use annals_codec::{Digest, Position};
 
 use super::tip::ChainTip;
 use super::{EventStore, Role};
 use crate::error::{KeepError, ReadError};
 use crate::index::files::IndexFiles;
 use crate::index::find;
+use crate::index::redactions;
 use crate::index::tree::TreeParts;
 use crate::view::View;
 
@@ -268,13 +269,18 @@ fn batch_of(view: &View, position: Position) -> Result<Option<(ProvenEvent, Prov
         (commit.count, ProvenBatch { first: commit.first, events: Vec::new(), key, tracking })
     })?;
     let Some((count, mut batch)) = facts else { return Ok(None) };
-    let mut found = None;
+    let (mut found, mut failed) = (None, None);
     find::events_of(view, batch.first, count, &mut |event| {
-        let proven = ProvenEvent::of(event, payload_digest(event.data, event.metadata));
+        let payload = redactions::payload_of(view, event);
+        let proven = match payload {
+            Ok(payload) => ProvenEvent::of(event, payload),
+            Err(error) => return failed = Some(error),
+        };
         batch.events.extend(proven.digest());
         if event.position == position {
             found = Some(proven);
         }
     })?;
+    failed.map_or(Ok(()), Err)?;
     Ok(found.map(|event| (event, batch)))
 }

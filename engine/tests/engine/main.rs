@@ -24,6 +24,7 @@
 //! - [`daily`]: segments that end with their day.
 //! - [`damage`]: a small log cut at every byte, and with every bit flipped.
 //! - [`recovery_rules`]: the rules R1 to R16, R19 and R20 of the format, a test for each.
+//! - [`redaction`]: payloads that are taken out, what is left of them, and who is told.
 //! - [`retention`]: what is removed, what stays known of it, and who is told.
 //! - [`subscriptions`]: following a log: nothing is missed, nothing comes twice.
 //! - [`write_path`]: what an append, a roll and a close ask of the disk, in which order.
@@ -57,6 +58,7 @@ mod processes;
 mod proofs;
 mod queries;
 mod recovery_rules;
+mod redaction;
 mod retention;
 mod shred;
 mod subscriptions;

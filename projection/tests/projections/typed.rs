@@ -1,8 +1,9 @@
 //! Events as values of an enum, and of older schemas.
 
-use annals::{ContentType, Event, EventStore, ExpectedVersion, NewEvent};
+use annals::{ContentType, Event, EventStore, ExpectedVersion, NewEvent, Query, QueryItem};
 use annals_projection::{
-    Handlers, Projection, ProjectionError, Typed, TypedEvents, Unknown, UpTo, UpcastError, Upcasters, reconstruct_state,
+    Handlers, Projection, ProjectionError, Typed, TypedEvents, Unknown, UpTo, UpcastError, Upcasters, WhenRedacted,
+    reconstruct_state,
 };
 use serde::{Deserialize, Serialize};
 
@@ -195,4 +196,41 @@ fn an_event_of_a_later_schema_and_one_that_no_step_takes_stop_a_projection() {
     store.append("account-1", ExpectedVersion::Any, NewEvent::new("Deposited", "no JSON").schema_version(2)).unwrap();
     let mut projection = Projection::of("shown", upcasters().check().unwrap().before(shown())).attach(&store).unwrap();
     assert!(matches!(projection.catch_up(), Err(ProjectionError::Faulted(fault)) if fault.position == pos(1)));
+}
+
+#[derive(Debug, Deserialize, PartialEq, Serialize)]
+enum Lenient {
+    Deposited(u64),
+}
+
+impl TypedEvents for Lenient {
+    const UNKNOWN: Unknown = Unknown::Refuse;
+    const REDACTED: WhenRedacted = WhenRedacted::Pass;
+}
+
+#[test]
+fn a_redacted_event_is_refused_by_its_name_or_passed_as_the_enum_says_and_one_without_content_is_read() {
+    let store = in_memory();
+    for value in [Account::Deposited(5), Account::Deposited(7), Account::Closed] {
+        store.append("account-1", ExpectedVersion::Any, value.to_event().unwrap()).unwrap();
+    }
+    let positions = [1, 3].map(annals::Position::new);
+    store.redact(positions, "asked for").unwrap();
+    let event = store.get(positions[0]).unwrap().unwrap();
+    let refused = Account::from_event(&event.as_event()).unwrap_err();
+    assert!(refused.to_string().contains("is redacted"), "{refused}");
+    assert_eq!(Lenient::from_event(&event.as_event()).unwrap(), None);
+    let closed = store.get(positions[1]).unwrap().unwrap();
+    assert_eq!(Account::from_event(&closed.as_event()).unwrap(), Some(Account::Closed));
+
+    // What says so is the store's own: nobody who insists on knowing all types has to know it.
+    let fold = || Typed::new(0, |total: &mut u64, Lenient::Deposited(amount): Lenient, _: &Event<'_>| *total += amount);
+    let only = Query::from(QueryItem::new().event_type("Deposited").event_type("$redacted"));
+    let mut projection = Projection::of("total", fold()).strict_types().query(only).attach(&store).unwrap();
+    projection.catch_up().unwrap();
+    assert_eq!(*projection.state(), 7);
+    let mut stopped =
+        Projection::of("stopped", Typed::new(0, |_: &mut u64, _: Account, _: &Event<'_>| ())).attach(&store).unwrap();
+    let error = stopped.catch_up().unwrap_err();
+    assert!(format!("{error:?}{error}").contains("redacted"), "{error}");
 }

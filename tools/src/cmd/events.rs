@@ -11,7 +11,7 @@
 use std::path::Path;
 
 use annals::shred::{Content, KeyRing};
-use annals::{ContentType, Event, ReadError, Reader};
+use annals::{ContentType, Event, EventStore, ReadError, Reader, Redactions};
 
 use crate::exit::{Exit, Failure};
 use crate::human::{preview, printable};
@@ -33,14 +33,18 @@ pub(super) struct Printing<'a> {
     /// Whether the events are printed as `import` takes them, whoever reads.
     pub(super) as_lines: bool,
     keys: Option<KeyRing>,
+    /// Where it is looked up what is known of redacted events.
+    store: &'a EventStore,
+    redactions: Redactions,
     line: Vec<u8>,
     exit: Exit,
 }
 
 impl<'a> Printing<'a> {
-    pub(super) fn new(out: &'a mut Out, skip_damaged: bool) -> Printing<'a> {
+    pub(super) fn new(store: &'a EventStore, out: &'a mut Out, skip_damaged: bool) -> Printing<'a> {
         let as_lines = out.is_json();
-        Printing { out, skip_damaged, as_lines, keys: None, line: Vec::new(), exit: Exit::Fine }
+        let redactions = Redactions::default();
+        Printing { out, skip_damaged, as_lines, keys: None, store, redactions, line: Vec::new(), exit: Exit::Fine }
     }
 
     /// Also shows what was encrypted with the keys of the ring in `dir`, if one is given.
@@ -74,6 +78,9 @@ impl<'a> Printing<'a> {
 
     /// Prints one event.
     pub(super) fn event(&mut self, event: &Event<'_>) -> Result<(), Failure> {
+        if event.redacted {
+            return self.redacted(event);
+        }
         let Some(keys) = self.keys.as_ref().filter(|_| event.content_type == ContentType::ENCRYPTED) else {
             return self.as_it_is(event);
         };
@@ -99,6 +106,23 @@ impl<'a> Printing<'a> {
                 self.as_it_is(event)
             }
         }
+    }
+
+    fn redacted(&mut self, event: &Event<'_>) -> Result<(), Failure> {
+        // Where what is known of it cannot be read, that is told when the reader gets there.
+        let known = self.store.redaction_in(&mut self.redactions, event.position).ok().flatten();
+        if self.as_lines {
+            self.line.clear();
+            ndjson::write_event_knowing(&mut self.line, event, known);
+            return self.out.bytes(&self.line);
+        }
+        let text = match known {
+            Some(known) => format!("(redacted: {}; SHA-256 {}…)", known.reason, &known.digest.to_string()[..16]),
+            None => "(redacted)".to_owned(),
+        };
+        let mut shown = *event;
+        shown.data = text.as_bytes();
+        self.as_it_is(&shown)
     }
 
     fn as_it_is(&mut self, event: &Event<'_>) -> Result<(), Failure> {

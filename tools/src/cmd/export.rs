@@ -21,7 +21,7 @@ pub(crate) fn run(
     let until = Position::new(until.unwrap_or(u64::MAX)).min(store.head());
     let total = until.get().saturating_sub(after.get());
     let progress = Progress::events("exporting", total);
-    let mut printing = Printing::new(out, skip_damaged);
+    let mut printing = Printing::new(store, out, skip_damaged);
     printing.as_lines = true;
     let exported = printing.all(store.read_all(after), |event| {
         if event.position.get().is_multiple_of(4096) {

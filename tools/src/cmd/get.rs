@@ -22,7 +22,7 @@ pub(crate) fn run(
         IdempotencyKey::new(key).map_err(|error| Failure::usage(format!("--key {key:?}")).because(&error))?;
     }
     let store = store.open()?;
-    let printing = Printing::new(out, false).decrypting(keys)?;
+    let printing = Printing::new(&store, out, false).decrypting(keys)?;
     match (place, key) {
         (_, Some(key)) => appended_with(&store, key, printing),
         (Some(place), None) => one(&store, place, printing),

@@ -27,7 +27,7 @@ use crate::exit::{Ended, Exit, Failure};
 use crate::human::{count, counted, per_second, printable};
 use crate::input::{self, Input};
 use crate::lines::{LineError, Lines, MAX_LINE};
-use crate::ndjson::Row;
+use crate::ndjson::{Row, is_of_the_store};
 use crate::open;
 use crate::out::Out;
 
@@ -39,7 +39,7 @@ pub(crate) fn run(
     options: &Options,
     input: &Path,
     source: Option<String>,
-    batch: u32,
+    (batch, redacted): (u32, bool),
     out: &mut Out,
 ) -> Ended {
     let began = Instant::now();
@@ -49,7 +49,8 @@ pub(crate) fn run(
     }
     let Input { shown, source, content, progress } = Input::open(input, source, out.is_json())?;
     let source = SourceName::new(&source).map_err(|error| Failure::usage("--source").because(&error))?;
-    let mut reader = Reading { shown: &shown, lines: Lines::new(content), blank: 0 };
+    let mut reader =
+        Reading { shown: &shown, lines: Lines::new(content), blank: 0, takes_redacted: redacted, left_out: 0 };
 
     let first = reader.next_row(0).map_err(|failure| failure.next("nothing was imported"))?;
     let Some(first) = first else {
@@ -89,6 +90,7 @@ pub(crate) fn run(
         already: done.min(lines),
         duplicates,
         blank: reader.blank,
+        left_out: reader.left_out,
         source: &source,
         line: to,
         head,
@@ -134,6 +136,10 @@ struct Reading<'a> {
     shown: &'a str,
     lines: Lines<Box<dyn std::io::BufRead>>,
     blank: u64,
+    /// Whether what is left of redacted events is taken in.
+    takes_redacted: bool,
+    /// Lines that speak of redactions in the log that they come from.
+    left_out: u64,
 }
 
 impl Reading<'_> {
@@ -147,6 +153,10 @@ impl Reading<'_> {
                 Ok(None) => return Ok(None),
                 Ok(Some((_, line))) if line.trim_ascii().is_empty() => self.blank += 1,
                 Ok(Some((number, _))) if number <= done => {}
+                Ok(Some((_, line))) if self.takes_redacted && is_of_the_store(line) => self.left_out += 1,
+                Ok(Some((number, line))) if self.takes_redacted => {
+                    return Row::parse_left(line).map(|row| Some((number, row))).map_err(|why| bad(number, &why));
+                }
                 Ok(Some((number, line))) => {
                     return Row::parse(line).map(|row| Some((number, row))).map_err(|why| bad(number, &why));
                 }
@@ -306,6 +316,8 @@ struct Summary<'a> {
     /// Lines whose events were in the store already, by their ids, wherever they came from.
     duplicates: u64,
     blank: u64,
+    /// Lines that say what was redacted in the log that they come from: they are not taken in.
+    left_out: u64,
     source: &'a str,
     /// The line that the source has come to.
     line: u64,
@@ -335,6 +347,10 @@ impl Summary<'_> {
         }
         if self.duplicates > 0 {
             out.say(format_args!("Already there, by their ids: {}.", counted(self.duplicates, "event")))?;
+        }
+        if self.left_out > 0 {
+            let lines = counted(self.left_out, "line");
+            out.say(format_args!("Left out, because they speak of the log that they come from: {lines}."))?;
         }
         out.say(format_args!("The log ends at position {}.", count(self.head)))
     }

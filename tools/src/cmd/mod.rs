@@ -14,6 +14,7 @@ mod keys;
 mod projections;
 pub(crate) mod prove;
 mod read;
+mod redact;
 mod snapshot;
 mod stats;
 mod streams;
@@ -49,11 +50,11 @@ fn dispatch(command: Command, out: &mut Out) -> Ended {
         Command::TortureWriter { store, seed, life, batches } => {
             crate::torture::process::append_until_killed(&store, seed, life, batches)
         }
-        Command::Import { store, input, source, batch, segment_bytes, hash_chain } => {
+        Command::Import { store, input, source, batch, segment_bytes, hash_chain, redacted } => {
             let options = segment_bytes.map_or_else(Options::new, |bytes| Options::new().segment_bytes(bytes));
             // Without the flag, as the store is.
             let options = if hash_chain { options.hash_chain(true) } else { options };
-            import::run(&store, &options, &input, source, batch, out)
+            import::run(&store, &options, &input, source, (batch, redacted), out)
         }
         #[cfg(feature = "archive")]
         Command::Archive(command) => archive::run(command, out),
@@ -96,6 +97,7 @@ fn dispatch(command: Command, out: &mut Out) -> Ended {
         }
         Command::Verify { .. } => Err(Failure::usage("--from and --to go with --level frames")),
         Command::Truncate(args) => truncate::run(&args, out),
+        Command::Redact(args) => redact::run(&args, out),
         Command::Dump { files, payload } => dump::run(&files, payload, out),
     }
 }

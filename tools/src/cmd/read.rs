@@ -5,7 +5,10 @@
 //! keeps the end of what they chose, and the order comes after that. Whatever
 //! the range was given as, it ends up as positions of the log.
 
-use annals::{EventStore, Position, Query, QueryItem, ReadError, Reader, RecordedEvent, StreamId, StreamVersion};
+use annals::{
+    EventStore, NameError, Position, Query, QueryItem, ReadError, Reader, RecordedEvent, StreamId, StreamVersion,
+};
+use annals_codec::Redaction;
 
 use super::events::Printing;
 use crate::args::{ReadArgs, UpTo};
@@ -22,7 +25,9 @@ pub(crate) fn run(args: &ReadArgs, out: &mut Out) -> Ended {
     let reading = Reading::of(&args.store, &args.through)?;
     let store = reading.open()?;
     for stream in &args.stream {
-        if store.stream_version(stream).is_ok_and(|version| version == StreamVersion::EMPTY) {
+        if stream_id(stream)
+            .is_ok_and(|stream| store.stream_version(stream).is_ok_and(|version| version == StreamVersion::EMPTY))
+        {
             note(out.is_json(), &format!("note: there is no stream {stream:?}; `annals streams` lists them"));
         }
     }
@@ -33,7 +38,7 @@ pub(crate) fn run(args: &ReadArgs, out: &mut Out) -> Ended {
         range.after = first.map_or(range.until, |event| event.position().before());
     }
     let reader = range.reader(&store, &query, args.backward)?;
-    let mut printing = Printing::new(out, true).decrypting(args.keys.as_deref())?;
+    let mut printing = Printing::new(&store, out, true).decrypting(args.keys.as_deref())?;
     printing.all(reader.limit(args.limit.unwrap_or(u64::MAX)), |_| true)?;
     Ok(printing.exit())
 }
@@ -47,12 +52,25 @@ fn query(args: &ReadArgs) -> Query {
         item = item.tag(tag);
     }
     for stream in &args.stream {
-        item = item.stream(stream);
+        item = named(item, stream);
     }
     for prefix in &args.stream_prefix {
         item = item.stream_prefix(prefix);
     }
     if item == QueryItem::new() { Query::All } else { item.into() }
+}
+
+/// The events of a stream, too, which may be the store's own.
+pub(super) fn named(item: QueryItem, stream: &str) -> QueryItem {
+    match stream_id(stream) {
+        Ok(stream) => item.stream(stream),
+        Err(_) => item.stream(stream),
+    }
+}
+
+/// A stream that can be read: also the one in which the store says what was redacted.
+fn stream_id(name: &str) -> Result<StreamId, NameError> {
+    if name == Redaction::STREAM { Ok(StreamId::stored(name)) } else { StreamId::new(name) }
 }
 
 /// Which part of the log.
@@ -67,7 +85,7 @@ impl Range {
         let head = store.head();
         let (after, until) = match &*args.stream {
             [stream] if args.stream_prefix.is_empty() => {
-                let stream = StreamId::new(stream)?;
+                let stream = stream_id(stream)?;
                 let after = args.after.map(|version| after_version(store, &stream, StreamVersion::new(version)));
                 let version = args.until.or(match args.up_to {
                     Some(UpTo::Version(version)) => Some(version),

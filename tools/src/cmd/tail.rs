@@ -15,7 +15,7 @@ pub(crate) fn run(path: &Path, lines: u64, follow: bool, out: &mut Out) -> Ended
     let store = open::for_reading(path)?;
     let oldest = store.oldest().before();
     let from = oldest.max(Position::new(store.head().get().saturating_sub(lines)));
-    let mut printing = Printing::new(out, true);
+    let mut printing = Printing::new(&store, out, true);
     if !follow {
         printing.all(store.read_all(from), |_| true)?;
         return Ok(printing.exit());

@@ -28,6 +28,8 @@ struct Shown {
     log_id: Option<String>,
     head: u64,
     events: u64,
+    /// Events whose data and metadata were taken out; their digests are in the log.
+    redacted: u64,
     batches: u64,
     segments: u64,
     bytes: u64,
@@ -126,6 +128,7 @@ fn tell(report: VerifyReport, witnesses: usize, out: &mut Out) -> Ended {
         log_id: report.log_id.map(|id| id.to_string()),
         head: report.head.get(),
         events: report.events,
+        redacted: report.redacted,
         batches: report.batches,
         segments: report.segments,
         bytes: report.bytes,
@@ -238,6 +241,12 @@ impl Shown {
                 let what = if of_indexes == self.findings.len() { "All events are whole: delete" } else { "Delete" };
                 out.say(format_args!("{what} what is wrong in idx/, and the next writer makes it anew."))?;
             }
+        }
+        if self.redacted > 0 {
+            out.say(format_args!(
+                "{} redacted: the log says when and why, and keeps the digest of what is gone.",
+                counted(self.redacted, "event")
+            ))?;
         }
         self.print_chain(out)?;
         if let Some(anchor) = &self.anchor {

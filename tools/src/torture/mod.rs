@@ -18,6 +18,7 @@
 //! | [`process`] | processes die, system calls fail | processes, threads, the kernel, your disk |
 //! | [`power`] | the power, below a file system | all of that but the disk |
 //! | [`copies`] | every operation of a backup | nothing but the engine |
+//! | [`redactions`] | every operation of a redaction | nothing but the engine |
 //!
 //! What each promise rests on, and what is not covered, is in `engine/RELIABILITY.md`.
 
@@ -32,6 +33,7 @@ pub mod model;
 pub mod oracle;
 pub mod power;
 pub mod process;
+pub mod redactions;
 mod rot;
 mod shrink;
 pub mod simulated;

@@ -2,7 +2,7 @@
 
 use std::collections::{BTreeMap, HashMap};
 
-use annals::{EventStore, Position, Query, QueryItem, ReadError, Reader, RecordedEvent, StreamVersion};
+use annals::{EventStore, Position, Query, QueryItem, ReadError, Reader, RecordedEvent, StreamId, StreamVersion};
 
 use super::model::Model;
 use super::violation::{Rule, Violation, ensure};
@@ -204,7 +204,8 @@ pub fn read_everything(store: &EventStore) -> Result<Vec<RecordedEvent>, Violati
     ensure!(backward.iter().copied().eq((removed + 1..=head).rev()), ReadsAgree, "backward: {backward:?}");
     for (stream, positions) in &streams {
         let read = |after| {
-            let reader = store.read_stream(*stream, after).map(Reader::allow_truncated);
+            // It may be one of the store's own.
+            let reader = store.read_stream(StreamId::stored(stream), after).map(Reader::allow_truncated);
             reader.map_err(|error| Violation::new(Rule::ReadsAgree, error.to_string()))
         };
         same(&collect(read(StreamVersion::EMPTY)?)?, positions, stream)?;
@@ -214,7 +215,7 @@ pub fn read_everything(store: &EventStore) -> Result<Vec<RecordedEvent>, Violati
         let middle = positions.len() / 2;
         let before = firsts[stream];
         same(&collect(read(StreamVersion::new(before + middle as u64))?)?, &positions[middle..], stream)?;
-        let version = store.stream_version(*stream).map_err(|error| unreadable(&error))?.get();
+        let version = store.stream_version(StreamId::stored(stream)).map_err(|error| unreadable(&error))?.get();
         ensure!(
             version == before + positions.len() as u64,
             ReadsAgree,

@@ -34,6 +34,7 @@ impl Segment {
             predecessor_len: 0,
             chain: 0,
             chain_hash: None,
+            redacted: None,
         };
         let (bytes, seed) = header.encode();
         let durable = SEGMENT_HEADER_LEN as u64;

@@ -35,6 +35,8 @@ pub(crate) struct Facts {
     pub(crate) removed: Vec<String>,
     /// Paths of files that are derived from these.
     pub(crate) removed_indexes: Vec<String>,
+    /// Whether a redaction was begun, and not finished.
+    pub(crate) has_unfinished_redaction: bool,
 }
 
 /// What was found of the watermark.
@@ -159,6 +161,7 @@ pub(crate) fn survey(storage: &dyn Storage, purpose: Purpose, sink: &mut dyn Sin
     let mut temporaries = Vec::new();
     let mut found = Vec::new();
     let mut indexes = Vec::new();
+    let mut has_unfinished_redaction = false;
     for dir in ["", names::SEGMENTS, names::QUARANTINE, names::INDEXES] {
         let entries = match storage.list(dir) {
             Err(error) if error.kind() == io::ErrorKind::NotFound => continue,
@@ -177,6 +180,8 @@ pub(crate) fn survey(storage: &dyn Storage, purpose: Purpose, sink: &mut dyn Sin
                 found.push((number, base, path));
             } else if let Some(number) = names::derived_from(&name).filter(|_| dir == names::INDEXES) {
                 indexes.push((number, path));
+            } else if dir == names::SEGMENTS {
+                has_unfinished_redaction |= names::parse_redacted_segment(&name).is_some();
             }
         }
     }
@@ -232,7 +237,18 @@ pub(crate) fn survey(storage: &dyn Storage, purpose: Purpose, sink: &mut dyn Sin
         });
     }
     let floor_display = storage.describe(names::FLOOR);
-    Ok(Facts { meta, watermark, temporaries, floor, floor_display, first, segments, removed, removed_indexes })
+    Ok(Facts {
+        meta,
+        watermark,
+        temporaries,
+        floor,
+        floor_display,
+        first,
+        segments,
+        removed,
+        removed_indexes,
+        has_unfinished_redaction,
+    })
 }
 
 /// The seed of a segment and where its frames begin: from its header, or from

@@ -65,6 +65,8 @@ pub(super) enum Holds<'a> {
         time: Option<String>,
         data_len: usize,
         metadata_len: Option<usize>,
+        #[serde(skip_serializing_if = "std::ops::Not::not")]
+        redacted: bool,
         #[serde(flatten)]
         payload: Option<Payload<'a>>,
     },
@@ -178,7 +180,8 @@ impl<'a> Holds<'a> {
             time: event.occurred_at.map(time::show),
             data_len: event.data.len(),
             metadata_len: event.metadata.map(<[u8]>::len),
-            payload: payload.then(|| Payload::of(event)),
+            redacted: event.redacted,
+            payload: (payload && !event.redacted).then(|| Payload::of(event)),
         }
     }
 
@@ -212,6 +215,9 @@ impl<'a> Holds<'a> {
         match self {
             Holds::Header { log_id, segment, base, created_at, .. } => {
                 format!("segment {segment} of log {log_id}, after position {base}, begun {created_at}")
+            }
+            Holds::Event { stream, version, r#type, redacted: true, .. } => {
+                format!("{} @{version} {}, redacted", printable(stream), printable(r#type))
             }
             Holds::Event { stream, version, r#type, data_len, .. } => {
                 format!("{} @{version} {}, {} of data", printable(stream), printable(r#type), bytes(*data_len as u64))

@@ -38,6 +38,7 @@ fn header(number: u64, base: u64) -> SegmentHeader {
         predecessor_len: if number == 0 { 0 } else { 5_000 },
         chain: if number == 0 { 0 } else { 77 },
         chain_hash: None,
+        redacted: None,
     }
 }
 
@@ -142,6 +143,7 @@ fn whole() -> Facts {
         first: SegmentNumber::FIRST,
         removed: Vec::new(),
         removed_indexes: Vec::new(),
+        has_unfinished_redaction: false,
         segments: vec![
             segment(0, 0, Content::Older(Some(sealed_end(5_000, Position::new(10))))),
             segment(1, 10, last_content(Ends::Blank, false, END, false)),
