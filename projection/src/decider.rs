@@ -141,23 +141,37 @@ pub fn execute<D: Decider>(
     command: &D::Command,
 ) -> Result<Decided<D::State>, DecideError<D::Error>> {
     let stream = stream.into_name().map_err(ProjectionError::from)?;
-    let evolve = |state: &mut D::State, event: &Event<'_>| {
+    let (version, position) = (StreamVersion::EMPTY, Position::START);
+    execute_from(store, &stream, decider, command, Reconstructed { state: decider.initial(), version, position })
+}
+
+/// What events make of a state.
+pub(crate) fn evolving<D: Decider>(decider: &D) -> impl Fn(&mut D::State, &Event<'_>) -> Result<(), HandlerError> {
+    |state, event| {
         if let Some(event) = D::Event::from_event(event)? {
             decider.evolve(state, event);
         }
         Ok(())
-    };
-    let (version, position) = (StreamVersion::EMPTY, Position::START);
-    let mut loaded = Reconstructed { state: decider.initial(), version, position };
+    }
+}
+
+/// Carries out a command on a state that the stream had.
+pub(crate) fn execute_from<D: Decider>(
+    store: &EventStore,
+    stream: &StreamId,
+    decider: &D,
+    command: &D::Command,
+    mut loaded: Reconstructed<D::State>,
+) -> Result<Decided<D::State>, DecideError<D::Error>> {
     for _ in 0..ATTEMPTS {
-        loaded = go_on(store, &stream, evolve, loaded, UpTo::Head)?;
+        loaded = go_on(store, stream, evolving(decider), loaded, UpTo::Head)?;
         let decided = decider.decide(&loaded.state, command).map_err(DecideError::Refused)?;
         if decided.is_empty() {
             return Ok(Decided { state: loaded.state, version: loaded.version, appended: None });
         }
         let events: Result<Vec<_>, _> = decided.iter().map(TypedEvents::to_event).collect();
         let expected = ExpectedVersion::Exact(loaded.version);
-        match store.append_batch(&stream, expected, events.map_err(DecideError::Encode)?) {
+        match store.append_batch(stream, expected, events.map_err(DecideError::Encode)?) {
             Ok(appended) => {
                 let mut state = loaded.state;
                 for event in decided {

@@ -136,13 +136,16 @@ impl TypeName {
 /// The first eight bytes of a name; in a shorter one, all of them.
 #[inline]
 fn start_of(name: &str) -> u64 {
+    // Of a fixed number of bytes the compiler makes one load.
+    fn number(bytes: &[u8]) -> u64 {
+        bytes.iter().rev().fold(0, |number, byte| number << 8 | u64::from(*byte))
+    }
     let bytes = name.as_bytes();
-    let four = |at: usize| bytes[at..].first_chunk().map_or(0, |four| u32::from_le_bytes(*four));
-    match bytes {
-        [_, _, _, _, _, _, _, _, ..] => bytes.first_chunk().map_or(0, |eight| u64::from_le_bytes(*eight)),
-        // Both halves, which have bytes in common.
-        [_, _, _, _, ..] => u64::from(four(0)) | u64::from(four(bytes.len() - 4)) << 32,
-        _ => bytes.iter().fold(0, |start, byte| start << 8 | u64::from(*byte)),
+    match (bytes.first_chunk::<8>(), bytes.first_chunk::<4>(), bytes.last_chunk::<4>()) {
+        (Some(eight), ..) => number(eight),
+        // Both halves, which may have bytes in common.
+        (None, Some(first), Some(last)) => number(first) | number(last) << 32,
+        _ => number(bytes),
     }
 }
 

@@ -39,7 +39,7 @@
 //!
 //! For one stream there is [`reconstruct_state`], up to any moment, and [`execute`], which carries out a command by
 //! what the stream says ([`Decider`]). Events may be values of an enum ([`TypedEvents`]), and those of older schemas
-//! are brought up to date first ([`Upcasters`]).
+//! are brought up to date first ([`Upcasters`]). The states of long streams can be kept, too ([`StreamSnapshots`]).
 //!
 //! # What is always true
 //!
@@ -65,6 +65,7 @@ mod reconstruct;
 mod shared;
 mod snapshot;
 mod stored;
+mod stream_snapshots;
 mod typed;
 mod upcast;
 
@@ -78,6 +79,7 @@ pub use reconstruct::{Reconstructed, UpTo, reconstruct_state};
 pub use shared::ProjectionStatus;
 pub use snapshot::{IgnoredSnapshot, SnapshotNotes};
 pub use stored::{StoredProjection, StoredSnapshot, stored_projections, verify_snapshot};
+pub use stream_snapshots::StreamSnapshots;
 pub use typed::{Typed, TypedEvents, Unknown, WhenRedacted};
 pub use upcast::{CheckedUpcasters, UpcastError, Upcasters, Upcasting};
 

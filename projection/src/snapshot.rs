@@ -96,6 +96,21 @@ impl<S: Serialize + DeserializeOwned> Plan<S> {
     }
 }
 
+impl<S> Plan<S> {
+    pub(crate) fn encoded(&self, state: &S) -> Result<Vec<u8>, ProjectionError> {
+        (self.encode)(state, self.encoding).map_err(ProjectionError::State)
+    }
+}
+
+/// The state in a snapshot, if it is of this schema version and decodes.
+pub(crate) fn decode_state<S>(plan: &Plan<S>, snapshot: &Snapshot<'_>, schema_version: u32) -> Result<S, String> {
+    if snapshot.schema_version != schema_version {
+        return Err(format!("its schema has version {}, not {schema_version}", snapshot.schema_version));
+    }
+    let decode = || (plan.decode)(snapshot.payload, snapshot.codec);
+    std::panic::catch_unwind(decode).map_err(|panic| what_it_said(&*panic))?
+}
+
 /// The snapshots of one projection.
 #[derive(Debug)]
 pub(crate) struct Snapshots {
@@ -164,18 +179,14 @@ impl Snapshots {
         let bytes = self.folder.read(file).map_err(|error| error.to_string())?;
         let bytes = bytes.ok_or("it is gone")?;
         let (snapshot, notes) = sound(self.folder.store(), &self.name, position, &bytes)?;
-        if snapshot.schema_version != self.schema_version {
-            return Err(format!("its schema has version {}, not {}", snapshot.schema_version, self.schema_version));
-        }
-        let decode = || (plan.decode)(snapshot.payload, snapshot.codec);
-        let state = std::panic::catch_unwind(decode).map_err(|panic| what_it_said(&*panic))??;
+        let state = decode_state(plan, &snapshot, self.schema_version)?;
         Ok(Progress::resumed(state, position, notes.handled, notes.skipped))
     }
 
     /// Encodes what is to be kept.
     pub(crate) fn encode<S>(plan: &Plan<S>, kept: &Kept<'_, S>) -> Result<Taken, ProjectionError> {
         let notes = serde_json::to_vec(&kept.notes).map_err(|error| ProjectionError::State(error.to_string()))?;
-        let payload = (plan.encode)(kept.state, plan.encoding).map_err(ProjectionError::State)?;
+        let payload = plan.encoded(kept.state)?;
         Ok(Taken { position: kept.position, encoding: plan.encoding, notes, payload })
     }
 
@@ -218,18 +229,24 @@ pub(crate) fn sound<'a>(
     position: Position,
     bytes: &'a [u8],
 ) -> Result<(Snapshot<'a>, SnapshotNotes), String> {
+    let snapshot = bound_to_log(store, name, bytes)?;
+    if snapshot.position() != position {
+        return Err(format!("it is of position {}", snapshot.position()));
+    }
+    let notes = SnapshotNotes::decode(snapshot.notes).map_err(|error| error.to_string())?;
+    Ok((snapshot, notes))
+}
+
+/// A snapshot file whose bytes are whole, of this name, and of this history of the log.
+pub(crate) fn bound_to_log<'a>(store: &EventStore, name: &str, bytes: &'a [u8]) -> Result<Snapshot<'a>, String> {
     let snapshot = Snapshot::decode(bytes).map_err(|fault| fault.to_string())?;
     if snapshot.name != name {
         return Err(format!("it is of the projection {}", snapshot.name));
     }
-    if snapshot.position() != position {
-        return Err(format!("it is of position {}", snapshot.position()));
-    }
     if !planted::has(Bug::SnapshotNewerThanLog) {
         store.check_mark("the snapshot", &snapshot.mark).map_err(|error| error.to_string())?;
     }
-    let notes = SnapshotNotes::decode(snapshot.notes).map_err(|error| error.to_string())?;
-    Ok((snapshot, notes))
+    Ok(snapshot)
 }
 
 /// A state and all that is said beside it, to be encoded.

@@ -23,5 +23,6 @@ mod parity;
 mod random_lives;
 mod reconstructing;
 mod snapshots;
+mod stream_snapshots;
 mod support;
 mod typed;
