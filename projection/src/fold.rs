@@ -137,7 +137,7 @@ impl TypeName {
 #[inline]
 fn start_of(name: &str) -> u64 {
     // Of a fixed number of bytes the compiler makes one load.
-    fn number(bytes: &[u8]) -> u64 {
+    fn number<const N: usize>(bytes: &[u8; N]) -> u64 {
         bytes.iter().rev().fold(0, |number, byte| number << 8 | u64::from(*byte))
     }
     let bytes = name.as_bytes();
@@ -145,7 +145,7 @@ fn start_of(name: &str) -> u64 {
         (Some(eight), ..) => number(eight),
         // Both halves, which may have bytes in common.
         (None, Some(first), Some(last)) => number(first) | number(last) << 32,
-        _ => number(bytes),
+        _ => bytes.iter().fold(0, |number, byte| number << 8 | u64::from(*byte)),
     }
 }
 
