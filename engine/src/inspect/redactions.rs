@@ -63,10 +63,9 @@ fn scan_all(storage: &dyn Storage, segment: &SegmentFacts, sink: &mut RedactionC
     let mut tail = scan::first_tail(header);
     loop {
         let found = scan::scan(&mut source, *seed, tail, sink).doing("read", || segment.display.clone())?;
-        match found.stop {
-            Stop::Bad(bad) if let Some(resume) = bad.resume => tail = resume,
-            _ => return Ok(()),
-        }
+        let Stop::Bad(bad) = found.stop else { return Ok(()) };
+        let Some(resume) = bad.resume else { return Ok(()) };
+        tail = resume;
     }
 }
 
