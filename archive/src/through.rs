@@ -28,7 +28,7 @@ use annals::{EventStore, LogId, Position, SegmentNumber};
 use annals_codec::{ArchivedSegment, Epoch, META_FILE_LEN, StoreMeta, WATERMARK_FILE_LEN, Watermark};
 use parking_lot::RwLock;
 
-use self::file::{FetchedFile, MadeFile};
+use self::file::{Fetched, ReadOnly};
 use crate::cache::{Cache, Kind};
 use crate::error::ArchiveError;
 use crate::local::{Local, read_file};
@@ -161,7 +161,7 @@ impl Through {
             None => self.list_again()?.find(number).cloned(),
         };
         let found = found.filter(|segment| segment.header.base == base).ok_or(io::ErrorKind::NotFound)?;
-        Ok(Arc::new(FetchedFile::new(self.archive.clone(), self.cache.clone(), found)))
+        Ok(Arc::new(ReadOnly(Fetched::new(self.archive.clone(), self.cache.clone(), found))))
     }
 
     /// What is derived from an archived segment. What is wrong with it the engine sees, and makes it anew.
@@ -190,7 +190,7 @@ impl Through {
         let path = names::floor(self.log, first.number, first.base);
         let content = self.archive.remote.get(&path)?;
         let content = content.ok_or_else(|| ArchiveError::Missing { object: self.archive.remote.show(&path) })?;
-        Ok(Arc::new(MadeFile::new(content.to_vec())))
+        Ok(Arc::new(ReadOnly(content.to_vec())))
     }
 
     /// Whether the log begins with an archived segment: the store may be a copy that has lost less.
@@ -334,8 +334,8 @@ impl Storage for Through {
             return read_only();
         }
         match path {
-            names::META => return Ok(Arc::new(MadeFile::new(self.meta()?))),
-            names::WATERMARK => return Ok(Arc::new(MadeFile::new(self.watermark()?))),
+            names::META => return Ok(Arc::new(ReadOnly(self.meta()?))),
+            names::WATERMARK => return Ok(Arc::new(ReadOnly(self.watermark()?))),
             names::FLOOR => return self.floor(),
             names::BACKUP | names::UNFINISHED => return Err(io::ErrorKind::NotFound.into()),
             _ => {}

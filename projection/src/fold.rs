@@ -227,6 +227,8 @@ mod tests {
         let mut names: Vec<String> = (1..=long.len()).map(|end| long[..end].to_owned()).collect();
         names.extend((1..long.len()).map(|start| long[start..].to_owned()));
         names.extend((0..long.len()).map(|at| format!("{}_{}", &long[..at], &long[at + 1..])));
+        // Only their lengths tell these apart, whichever bytes are compared.
+        names.extend((1..=12).map(|len| "a".repeat(len)));
         for few in names.chunks(FEW) {
             let handlers = few.iter().fold(Handlers::new(String::new()), |handlers, name| {
                 let known = name.clone();

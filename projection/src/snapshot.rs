@@ -241,7 +241,7 @@ pub(crate) fn sound<'a>(
 pub(crate) fn bound_to_log<'a>(store: &EventStore, name: &str, bytes: &'a [u8]) -> Result<Snapshot<'a>, String> {
     let snapshot = Snapshot::decode(bytes).map_err(|fault| fault.to_string())?;
     if snapshot.name != name {
-        return Err(format!("it is of the projection {}", snapshot.name));
+        return Err(format!("it is a snapshot of {}", snapshot.name));
     }
     if !planted::has(Bug::SnapshotNewerThanLog) {
         store.check_mark("the snapshot", &snapshot.mark).map_err(|error| error.to_string())?;

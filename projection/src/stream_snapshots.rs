@@ -63,7 +63,9 @@ pub struct StreamSnapshots<S> {
     schema_version: u32,
     plan: Plan<S>,
     /// Held while a file is written: one at a time.
-    writing: Mutex<Option<IgnoredSnapshot>>,
+    writing: Mutex<()>,
+    /// What [`StreamSnapshots::take_problem`] gives.
+    problem: Mutex<Option<IgnoredSnapshot>>,
 }
 
 impl<S> fmt::Debug for StreamSnapshots<S> {
@@ -86,7 +88,14 @@ impl<S: Serialize + DeserializeOwned> StreamSnapshots<S> {
         let folder = store.folder(AREA, &name)?;
         let mut plan = Plan::new();
         plan.every = EVERY;
-        Ok(StreamSnapshots { folder, name, schema_version: 0, plan, writing: Mutex::default() })
+        Ok(StreamSnapshots {
+            folder,
+            name,
+            schema_version: 0,
+            plan,
+            writing: Mutex::default(),
+            problem: Mutex::default(),
+        })
     }
 
     /// After how many events of a stream its state is written again. Default: 1000. 0 counts as 1.
@@ -109,7 +118,7 @@ impl<S> StreamSnapshots<S> {
     /// The last problem with a file, which made no difference to an answer: one that was not used, or could not be
     /// written. Asked once, it is forgotten.
     pub fn take_problem(&self) -> Option<IgnoredSnapshot> {
-        self.writing.lock().take()
+        self.problem.lock().take()
     }
 
     /// Folds one stream, as [`reconstruct_state`](crate::reconstruct_state) does, from its snapshot on if that lies before the moment.
@@ -212,7 +221,7 @@ impl<S> StreamSnapshots<S> {
     fn tell(&self, stream: &StreamId, reason: String) {
         let file = file_of(stream);
         tracing::warn!(snapshots = %self.name, %stream, file, reason, "the snapshot of a stream is not used or written");
-        *self.writing.lock() = Some(IgnoredSnapshot { file, reason });
+        *self.problem.lock() = Some(IgnoredSnapshot { file, reason });
     }
 }
 

@@ -189,7 +189,7 @@ fn snapshot_verify_says_whether_a_restart_can_use_it_wherever_it_is_named_from()
     fs::create_dir(store.join("snap/other")).unwrap();
     let moved = snapshot_file(&store, "other", 20);
     fs::copy(&file, &moved).unwrap();
-    assert!(annals(&[&"snapshot", &"verify", &moved]).exits(1).stdout.contains("of the projection plain"));
+    assert!(annals(&[&"snapshot", &"verify", &moved]).exits(1).stdout.contains("it is a snapshot of plain"));
 
     let other = dir.path().join("other");
     EventStore::open(&other, &Options::new()).unwrap().close().unwrap();

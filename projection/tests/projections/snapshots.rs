@@ -149,7 +149,7 @@ fn a_snapshot_of_another_projection_or_of_another_log_is_ignored() {
     other.flip(&path(100), 1000);
     check_begins_at(&other, every(1000), 50, &["damaged", "its log is"]);
     other.flip(&format!("snap/others/{:020}.snap", 100), 1000);
-    check_begins_at(&other, seen("others").snapshot_every(1000), 50, &["damaged", "it is of the projection seen"]);
+    check_begins_at(&other, seen("others").snapshot_every(1000), 50, &["damaged", "it is a snapshot of seen"]);
 }
 
 #[test]

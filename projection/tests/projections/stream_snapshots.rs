@@ -135,7 +135,7 @@ fn the_state_of_another_stream_schema_version_kind_or_history_is_not_used() {
 
     let renamed = disk.fork();
     renamed.write_file(&path.replace("numbers", "others"), &file);
-    check(&renamed, &|store| StreamSnapshots::open(store, "others").unwrap(), "b", "of the projection numbers");
+    check(&renamed, &|store| StreamSnapshots::open(store, "others").unwrap(), "b", "it is a snapshot of numbers");
 
     let other = SimDisk::new(9);
     let store = open(&other);
