@@ -6,6 +6,7 @@ mod copies;
 mod disk;
 mod folding;
 pub(crate) mod growth;
+mod hash_chain;
 mod latency;
 pub(crate) mod memory;
 mod open;
@@ -50,6 +51,7 @@ pub(crate) const ALL: &[Question] = &[
     Question::new("disk", "how many bytes does an event take on the disk?", disk::measure),
     Question::new("condition", "what does a condition cost an append?", condition::measure),
     Question::new("unique-id", "what does an id of the caller's cost an append?", unique_id::measure),
+    Question::new("hash-chain", "what does the hash chain cost an append?", hash_chain::measure),
     Question::new("truncate", "what does retention cost, and an append to a stream that is gone?", truncate::measure),
     Question::new(
         "latency",

@@ -76,6 +76,8 @@ pub(super) const ALL: &[HotPath] = &[
     path("append-durable", 50, used, appends::durable),
     per_event(100, path("append-durable-100-in-1", 10, used, appends::durable_hundred)),
     counting(Counts::Calls, path("append-durable-beside-threads", 50, used, appends::durable_beside_threads)),
+    // Its instructions are not those of a processor that has them for SHA-256: valgrind does not know these.
+    path("append-hashed", 200, used_hashed, appends::buffered),
     path("append-expecting-version", 500, used, appends::expecting),
     path("append-with-condition", 500, used, appends::on_condition),
     path("append-with-id", 500, used, appends::with_id),
@@ -150,6 +152,12 @@ fn nothing(_: &Path, _: u64) {}
 /// A store that has been used for a while, all in one segment.
 fn used(dir: &Path, _: u64) {
     fill(&open(dir, Durability::Buffered, LARGE), 5_000);
+}
+
+/// The same, with a hash chain, which later openings go on with.
+fn used_hashed(dir: &Path, _: u64) {
+    let options = Options::new().background(false).durability(Durability::Buffered).segment_bytes(LARGE).zero_ahead(0);
+    fill(&EventStore::open(dir, &options.hash_chain(true)).expect("a fresh directory"), 5_000);
 }
 
 /// Everything in one segment, which is not sealed.
