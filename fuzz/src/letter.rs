@@ -6,8 +6,9 @@
 
 use annals_codec::index::KeyHash;
 use annals_codec::{
-    Checkpoint, Commit, ContentType, Digest, Epoch, Event, EventId, Floor, LogId, Mark, Position, Seal, Seed,
-    RedactionMark, SegmentHeader, SegmentNumber, Snapshot, SourceName, StoreMeta, StreamVersion, Tags, Tracking, Trailer, Watermark,
+    Checkpoint, Commit, ContentType, Digest, Epoch, Event, EventId, Floor, LogId, Mark, Position, RedactionMark, Seal,
+    Seed, SegmentHeader, SegmentNumber, Snapshot, SourceName, StoreMeta, StreamVersion, Tags, Tracking, Trailer,
+    Watermark,
 };
 
 const CRC_TABLE: [u32; 256] = {
