@@ -7,6 +7,7 @@ use annals_codec::{FloorHeader, SegmentNumber};
 
 use crate::error::ArchiveError;
 use crate::local::Local;
+use crate::remote::Listed;
 use crate::{Archive, judge, names};
 
 /// What was found of an archive.
@@ -84,7 +85,7 @@ impl Archive {
             unfinished: Vec::new(),
             findings: Vec::new(),
         };
-        for (name, _) in self.remote.list(&names::segments(log))? {
+        for Listed { name, .. } in self.remote.list(&names::segments(log))? {
             let number = names::parse_segment(&name).map(|(number, _)| number);
             if number.is_none_or(|number| archived.binary_search_by_key(&number, |known| known.header.number).is_err())
             {

@@ -71,7 +71,7 @@ pub use prune::Dropped;
 pub use restore::Restored;
 pub use send::Sent;
 
-use remote::Remote;
+use remote::{Listed, Made, Remote};
 
 /// Where sealed segments are archived: a place in an object store, for any number of logs.
 ///
@@ -79,11 +79,11 @@ use remote::Remote;
 #[derive(Clone, Debug)]
 pub struct Archive {
     remote: Arc<Remote>,
-    /// Manifests that were read: they never change.
+    /// Manifests that were read. None changes; but somebody may remove one, and archive its segment once more.
     known: Arc<Mutex<Known>>,
 }
 
-type Known = BTreeMap<(LogId, SegmentNumber), Arc<ArchivedSegment>>;
+type Known = BTreeMap<(LogId, SegmentNumber), (Made, Arc<ArchivedSegment>)>;
 
 impl Archive {
     /// The archive at a place: a directory, as a path or `file:///…`, `s3://bucket/prefix` with the feature `s3`,
@@ -168,23 +168,29 @@ impl Archive {
     /// The manifests of a log, in the order of their segments.
     fn manifests(&self, log: LogId) -> Result<Vec<Arc<ArchivedSegment>>, ArchiveError> {
         let listed = self.remote.list(&names::manifests(log))?;
-        let mut named: Vec<_> = listed.iter().filter_map(|(name, _)| names::parse_manifest(name)).collect();
-        named.sort_unstable();
+        let parsed = |listed: &Listed| names::parse_manifest(&listed.name).map(|named| (named, listed.made.clone()));
+        let mut named: Vec<_> = listed.iter().filter_map(parsed).collect();
+        named.sort_unstable_by_key(|(named, _)| *named);
         let missing: Vec<_> = {
             let known = self.known.lock();
-            named.iter().filter(|(number, _)| !known.contains_key(&(log, *number))).copied().collect()
+            let is_known = |number, made| known.get(&(log, number)).is_some_and(|(known, _)| known == made);
+            named.iter().filter(|((number, _), made)| !is_known(*number, made)).collect()
         };
-        let paths: Vec<String> = missing.iter().map(|(number, base)| names::manifest(log, *number, *base)).collect();
-        for ((number, base), (path, bytes)) in missing.iter().zip(paths.iter().zip(self.remote.get_all(&paths)?)) {
+        let paths: Vec<String> =
+            missing.iter().map(|((number, base), _)| names::manifest(log, *number, *base)).collect();
+        for (((number, base), made), (path, bytes)) in
+            missing.iter().zip(paths.iter().zip(self.remote.get_all(&paths)?))
+        {
             let manifest = self.remote.decode(path, &bytes)?;
             let is = (manifest.header.log_id, manifest.header.number, manifest.header.base);
             if is != (log, *number, *base) {
                 let problem = "it speaks of another segment than its name".to_owned();
                 return Err(ArchiveError::Manifest { object: self.remote.show(path), problem });
             }
-            self.known.lock().insert((log, *number), Arc::new(manifest));
+            self.known.lock().insert((log, *number), (made.clone(), Arc::new(manifest)));
         }
         let known = self.known.lock();
-        Ok(named.iter().filter_map(|(number, _)| known.get(&(log, *number)).cloned()).collect())
+        let manifest = |((number, _), _): &(_, _)| known.get(&(log, *number)).map(|(_, manifest)| Arc::clone(manifest));
+        Ok(named.iter().filter_map(manifest).collect())
     }
 }

@@ -25,6 +25,20 @@ pub(crate) enum Put {
     There,
 }
 
+/// An object as a listing has it.
+#[derive(Debug)]
+pub(crate) struct Listed {
+    pub(crate) name: String,
+    pub(crate) made: Made,
+}
+
+/// By what an object is told from one that had its name before.
+#[derive(Clone, Debug, Eq, PartialEq)]
+pub(crate) struct Made {
+    tag: Option<String>,
+    at: i64,
+}
+
 /// A place in an object store.
 #[derive(Debug)]
 pub(crate) struct Remote {
@@ -108,12 +122,15 @@ impl Remote {
         })
     }
 
-    /// The names and lengths of the objects in a folder.
-    pub(crate) fn list(&self, folder: &str) -> Result<Vec<(String, u64)>, ArchiveError> {
+    /// The objects in a folder.
+    pub(crate) fn list(&self, folder: &str) -> Result<Vec<Listed>, ArchiveError> {
         let (store, at) = (Arc::clone(&self.store), self.path(folder));
         let listed = self.ask("list", folder, async move { store.list(Some(&at)).try_collect::<Vec<_>>().await })?;
-        let name = |object: &object_store::ObjectMeta| Some((object.location.filename()?.to_owned(), object.size));
-        Ok(listed.iter().filter_map(name).collect())
+        let named = |object: object_store::ObjectMeta| {
+            let name = object.location.filename()?.to_owned();
+            Some(Listed { name, made: Made { tag: object.e_tag, at: object.last_modified.timestamp_micros() } })
+        };
+        Ok(listed.into_iter().filter_map(named).collect())
     }
 
     /// The names of the folders at the place itself.

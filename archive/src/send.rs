@@ -73,10 +73,8 @@ impl Archive {
         let log = local.log_id;
         let Both { archived, here, redacted } = self.both(&local, true)?;
         let find = |number| archived.binary_search_by_key(&number, |segment| segment.header.number).ok();
-        let first = archived.first().map_or(SegmentNumber::FIRST, |first| first.header.number);
-        // Also those that somebody has removed from the middle.
-        let is_new = |file: &&SealedFile| file.number >= first && find(file.number).is_none();
-        let new: Vec<SealedFile> = here.sealed.iter().filter(is_new).copied().collect();
+        // Also those that somebody has removed there, from the middle or the beginning.
+        let new: Vec<SealedFile> = here.sealed.iter().filter(|file| find(file.number).is_none()).copied().collect();
         let size = |file: &SealedFile| {
             let path = names::segment_file(file.number, file.base);
             local.storage.open(&path, annals::storage::Access::Read).and_then(|file| file.len()).unwrap_or_default()
@@ -94,7 +92,12 @@ impl Archive {
             sent = Some(segment);
         }
         let last = archived.last().map(|last| last.seal.last).max(sent.map(|sent| sent.seal.last));
-        let base = archived.first().map(|first| first.header.base).or(new.first().map(|first| first.base));
+        let base = archived
+            .first()
+            .map(|first| first.header.base)
+            .into_iter()
+            .chain(new.first().map(|first| first.base))
+            .min();
         Ok(Sent {
             log,
             segments: new.len() as u64,

@@ -110,7 +110,7 @@ impl Archived {
             return Err(ArchiveError::OtherLog { log, place: archive.remote.shown().to_owned() });
         }
         let listed = archive.remote.list(&names::all_derived(log))?;
-        let mut derived: Vec<_> = listed.into_iter().map(|(name, _)| name).collect();
+        let mut derived: Vec<_> = listed.into_iter().map(|listed| listed.name).collect();
         derived.retain(|name| names::parse_derived(name).is_some());
         derived.sort_unstable();
         Ok(Archived { segments, derived })

@@ -6,6 +6,7 @@ mod lives;
 mod processes;
 mod pruning;
 mod reading;
+mod redacting;
 mod restoring;
 mod sending;
 mod support;
