@@ -160,6 +160,7 @@ impl<S: Clone + Send + Sync + 'static> LiveProjection<S> {
             if signals.stopped {
                 return Err(ProjectionError::Stopped);
             }
+            signals.await_position(position);
             match until {
                 None => self.shared.changed.wait(&mut signals),
                 Some(until) => {

@@ -54,6 +54,15 @@ pub(crate) struct Signals {
     pub(crate) generation: u64,
     pub(crate) snapshot: Option<Position>,
     pub(crate) snapshot_failed: Option<String>,
+    /// The least position that somebody waits for. Nobody is woken on the way there.
+    awaited: Option<Position>,
+}
+
+impl Signals {
+    /// Whoever waits from here on is woken when the state is that after `position`, or when it will not be.
+    pub(crate) fn await_position(&mut self, position: Position) {
+        self.awaited = Some(self.awaited.map_or(position, |awaited| awaited.min(position)));
+    }
 }
 
 /// How a projection is doing.
@@ -228,7 +237,12 @@ impl<S: Clone + Send + Sync + 'static> Shared<S> {
         signals.position = progress.position;
         signals.handled = progress.handled;
         signals.skipped = progress.skipped.len() as u64;
-        self.changed.notify_all();
+        let is_reached = signals.awaited.is_some_and(|awaited| awaited <= signals.position);
+        if is_reached || signals.failed.is_some() {
+            // All are woken; who goes on waiting says so again.
+            signals.awaited = None;
+            self.changed.notify_all();
+        }
     }
 
     /// Writes the state to a file; where to, in the log.
@@ -320,4 +334,34 @@ pub(crate) fn check_history(store: &EventStore, position: Position) -> Result<()
 
 pub(crate) fn skipped(fault: &Fault) -> Skipped {
     Skipped { position: fault.position, event_type: fault.event_type.clone(), reason: fault.reason.clone() }
+}
+
+#[cfg(test)]
+mod tests {
+    use annals::Options;
+
+    use super::*;
+    use crate::Projection;
+
+    #[test]
+    fn on_the_way_to_the_position_that_is_awaited_nobody_is_woken() {
+        let store = EventStore::in_memory(&Options::new().background(false)).unwrap();
+        let counting = Projection::new("counting").when("A", |count: &mut u64, _| *count += 1);
+        let shared = Shared::attach(&store, counting.define().unwrap()).unwrap();
+        let awaited_at = |position: u64| {
+            let mut progress = shared.progress.write();
+            progress.pass(Position::new(position));
+            let mut signals = shared.signals.lock();
+            shared.tell(&progress, &mut signals);
+            signals.awaited
+        };
+        shared.signals.lock().await_position(Position::new(9));
+        shared.signals.lock().await_position(Position::new(5));
+        assert_eq!(awaited_at(4), Some(Position::new(5)));
+        assert_eq!(awaited_at(5), None, "all were woken, and who waits for 9 says so again");
+        shared.signals.lock().await_position(Position::new(9));
+        assert_eq!(awaited_at(8), Some(Position::new(9)));
+        shared.signals.lock().failed = Some(ProjectionError::Stopped);
+        assert_eq!(awaited_at(8), None, "it will not come so far");
+    }
 }

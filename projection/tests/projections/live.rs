@@ -24,6 +24,23 @@ fn one_that_is_attached_late_begins_with_history_and_goes_on_live() {
 }
 
 #[test]
+fn many_who_wait_for_different_positions_are_each_told_when_theirs_is_reached() {
+    let store = in_memory();
+    let live = LiveProjection::start(&store, seen("seen")).unwrap();
+    thread::scope(|threads| {
+        for position in (1..=40).rev() {
+            let live = &live;
+            threads.spawn(move || assert!(live.wait_for(pos(position), LONG).unwrap() >= pos(position)));
+        }
+        // Some wait before the first event, and some come while others are woken.
+        for number in 1..=40 {
+            add(&store, [number]);
+            thread::yield_now();
+        }
+    });
+}
+
+#[test]
 fn who_waits_for_the_position_of_his_append_reads_what_he_has_written() {
     let store = EventStore::in_memory(&Options::new()).unwrap();
     let live = LiveProjection::start(&store, seen("seen")).unwrap();
