@@ -1,7 +1,7 @@
 //! What users of the systems that Annals replaces rely on, and what went wrong there.
 //!
 //! Each test is named for the behaviour. The comment tells the old flaw that it
-//! would catch; where the case table covers a behaviour in depth (`cases.rs`),
+//! would catch; where the case table covers a behaviour in depth (`cases/`),
 //! only the flaw itself is acted out here.
 
 use std::sync::Arc;
