@@ -190,6 +190,8 @@ impl Options {
     /// [`truncate_before`](crate::EventStore::truncate_before) removes them, under [`Guard::Consumers`](crate::Guard):
     /// when somebody is behind they stay, and the log says so (`tracing`). They stay also as long as
     /// they take less than what has to be written about all that was removed, the names of its streams.
+    ///
+    /// It knows of no archive: of a store that is archived, `Archive::drop_local` of `annals-archive` removes what is there.
     #[must_use]
     pub fn retention(mut self, retention: Retention) -> Options {
         self.retention = Some(retention);

@@ -34,6 +34,10 @@ Exit codes:
 
 New here? `annals demo` takes ten seconds.";
 
+const STATS_HELP: &str = "\
+With --prometheus, for the textfile collector of the node exporter, from a timer:
+  annals stats STORE --prometheus > orders.prom.new && mv orders.prom.new orders.prom";
+
 #[derive(Debug, Subcommand)]
 pub(crate) enum Command {
     /// Watch a store take in events, be killed, and recover: a tour of ten seconds
@@ -127,9 +131,13 @@ pub(crate) enum Command {
     },
 
     /// Say how much a store holds
+    #[command(after_help = STATS_HELP)]
     Stats {
         /// The store
         store: PathBuf,
+        /// Print it as text for Prometheus
+        #[arg(long, conflicts_with = "json")]
+        prometheus: bool,
     },
 
     /// List the consumers: how far each has come, how far it is behind, and what is wrong with its checkpoint

@@ -2,7 +2,7 @@
 
 mod common;
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::ffi::OsStr;
 use std::fs;
 use std::io::{BufRead as _, BufReader};
@@ -13,6 +13,7 @@ use std::path::{Path, PathBuf};
 use std::process::Stdio;
 
 use annals::{EventStore, NewEvent, Options, Position};
+use annals_projection::Projection;
 use common::{Rng, annals, command, crc32, file, lines, only_segment, ran, rows, snapshot};
 use serde_json::{Value, json};
 use tempfile::TempDir;
@@ -235,6 +236,56 @@ fn stats_says_what_the_store_holds() {
     assert_eq!(stats["log_id"].as_str().unwrap().len(), 36, "{stats}");
     let text = annals(&[&"stats", &store]).exits(0).stdout;
     assert!(text.contains("100") && text.contains(stats["log_id"].as_str().unwrap()), "{text}");
+}
+
+#[test]
+fn stats_for_prometheus_has_each_number_once_under_its_help_and_type_and_names_the_log() {
+    let (_dir, store) = store();
+    let opened = EventStore::open(&store, &Options::new()).unwrap();
+    for (name, position) in [("mailer", 97), ("billing", 40)] {
+        opened.consumer(name).unwrap().checkpoint(Position::new(position)).unwrap();
+    }
+    let mut counting = Projection::new("count").when("A", |count: &mut u64, _| *count += 1).keep_snapshots(2);
+    counting = counting.snapshot_every(10);
+    counting.attach(&opened).unwrap().catch_up().unwrap();
+    opened.close().unwrap();
+    let stats = annals(&[&"stats", &"--json", &store]).exits(0).row();
+    let log = stats["log_id"].as_str().unwrap();
+    let text = annals(&[&"stats", &"--prometheus", &store]).exits(0).stdout;
+    let mut families = BTreeSet::new();
+    for lines in text.split_inclusive('\n').collect::<Vec<_>>().chunk_by(|_, next| !next.starts_with("# HELP")) {
+        let [help, kind, samples @ ..] = lines else { panic!("{lines:?}") };
+        let name = help.strip_prefix("# HELP ").unwrap().split_once(' ').unwrap().0;
+        assert!(
+            kind.trim_end() == format!("# TYPE {name} gauge") || kind.trim_end() == format!("# TYPE {name} counter")
+        );
+        assert!(!samples.is_empty() && families.insert(name), "{name}");
+        for sample in samples {
+            let rest = sample.strip_prefix(&format!("{name}{{log=\"{log}\"")).unwrap_or_else(|| panic!("{sample}"));
+            rest.trim_end().rsplit_once(' ').unwrap().1.parse::<u64>().unwrap();
+        }
+    }
+    let has = |sample: &str| assert!(text.contains(sample), "{sample}: {text}");
+    has(&format!("\nannals_head_position{{log=\"{log}\"}} 100\n"));
+    has(&format!("\nannals_streams{{log=\"{log}\"}} 7\n"));
+    has(&format!("\nannals_consumer_lag_events{{log=\"{log}\",consumer=\"billing\"}} 60\n"));
+    has(&format!("\nannals_consumer_lag_events{{log=\"{log}\",consumer=\"mailer\"}} 3\n"));
+    has(&format!("\nannals_projection_restart_position{{log=\"{log}\",projection=\"count\"}} 100\n"));
+    has(&format!("\nannals_projection_restart_lag_events{{log=\"{log}\",projection=\"count\"}} 0\n"));
+    let refused = annals(&[&"stats", &"--prometheus", &"--json", &store]).exits(2).stderr;
+    assert!(refused.contains("cannot be used with"), "{refused}");
+}
+
+#[test]
+fn of_what_cannot_be_used_prometheus_is_told_so_and_no_number() {
+    let (_dir, store) = store();
+    let opened = EventStore::open(&store, &Options::new()).unwrap();
+    opened.consumer("mailer").unwrap().checkpoint(Position::new(97)).unwrap();
+    opened.close().unwrap();
+    fs::write(Path::new(&store).join("consumers/mailer"), "nothing").unwrap();
+    let text = annals(&[&"stats", &"--prometheus", &store]).exits(1).stdout;
+    assert!(text.contains("consumer=\"mailer\"} 1\n") && text.contains("annals_consumer_unusable"), "{text}");
+    assert!(!text.contains("annals_consumer_lag_events"), "{text}");
 }
 
 #[test]

@@ -14,10 +14,10 @@ use crate::time;
 /// A consumer, as `annals stats` shows it too.
 #[derive(Serialize)]
 pub(super) struct Row {
-    name: String,
+    pub(super) name: String,
     /// `null` when its file cannot be used.
-    position: Option<u64>,
-    lag: Option<u64>,
+    pub(super) position: Option<u64>,
+    pub(super) lag: Option<u64>,
     written_at: Option<String>,
     fault: Option<String>,
 }

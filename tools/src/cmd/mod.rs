@@ -70,7 +70,7 @@ fn dispatch(command: Command, out: &mut Out) -> Ended {
         Command::Read(args) => read::run(&args, out),
         Command::Tail { store, lines, follow } => tail::run(&store, lines, follow, out),
         Command::Streams { store, prefix } => streams::run(&store, &prefix, out),
-        Command::Stats { store } => stats::run(&store, out),
+        Command::Stats { store, prometheus } => stats::run(&store, prometheus, out),
         Command::Consumers { store } => consumers::run(&store, out),
         Command::Projections { store } => projections::run(&store, out),
         Command::Snapshot(SnapshotCommand::Show { file }) => snapshot::show(&file, out),

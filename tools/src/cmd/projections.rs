@@ -5,7 +5,7 @@
 
 use std::path::Path;
 
-use annals::Position;
+use annals::{EventStore, Position};
 use annals_projection::{StoredProjection, StoredSnapshot, stored_projections};
 use serde::Serialize;
 
@@ -56,10 +56,14 @@ impl<'a> Kept<'a> {
     }
 }
 
+/// What is kept of projections beside this store.
+pub(super) fn stored(store: &EventStore) -> Result<Vec<StoredProjection>, Failure> {
+    stored_projections(store).map_err(|error| Failure::io("cannot list the projections").because(&error))
+}
+
 pub(crate) fn run(path: &Path, out: &mut Out) -> Ended {
     let store = open::for_reading(path)?;
-    let found =
-        stored_projections(&store).map_err(|error| Failure::io("cannot list the projections").because(&error))?;
+    let found = stored(&store)?;
     if found.is_empty() {
         note(out.is_json(), "note: no projection keeps snapshots here");
     }

@@ -1,5 +1,7 @@
 //! `annals stats`: how much a store holds.
 
+mod prometheus;
+
 use std::collections::BTreeMap;
 use std::fs;
 use std::path::Path;
@@ -7,7 +9,7 @@ use std::path::Path;
 use annals::{Position, SegmentNumber};
 use serde::Serialize;
 
-use super::consumers;
+use super::{consumers, projections};
 use crate::exit::{Ended, Exit};
 use crate::human::{bytes, count, counted, printable};
 use crate::open;
@@ -81,7 +83,7 @@ fn derived_files(store: &Path) -> BTreeMap<String, u64> {
     files.filter_map(|entry| Some((entry.file_name().into_string().ok()?, entry.metadata().ok()?.len()))).collect()
 }
 
-pub(crate) fn run(path: &Path, out: &mut Out) -> Ended {
+pub(crate) fn run(path: &Path, for_prometheus: bool, out: &mut Out) -> Ended {
     let store = open::for_reading(path)?;
     let stats = store.stats();
     let streams = store.stream_count();
@@ -131,6 +133,10 @@ pub(crate) fn run(path: &Path, out: &mut Out) -> Ended {
     };
     let is_fine = shown.gaps.is_empty() && shown.consumers.iter().all(consumers::Row::is_fine);
     let exit = if is_fine && streams.is_ok() { Exit::Fine } else { Exit::Findings };
+    if for_prometheus {
+        prometheus::print(&shown, &projections::stored(&store)?, out)?;
+        return Ok(exit);
+    }
     if out.is_json() {
         out.object(&shown)?;
         return Ok(exit);
