@@ -2,6 +2,7 @@
 
 #[cfg(feature = "archive")]
 pub(crate) mod archive;
+pub(crate) mod sql;
 
 use std::path::PathBuf;
 
@@ -120,6 +121,10 @@ pub(crate) enum Command {
         #[arg(short, long, action = ArgAction::SetTrue)]
         follow: bool,
     },
+
+    /// Ask questions in SQL, over the table `events`
+    #[command(after_help = sql::SQL_HELP)]
+    Sql(sql::SqlArgs),
 
     /// List the streams: name, number of events, position of the last one
     Streams {

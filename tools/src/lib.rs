@@ -6,6 +6,7 @@
 //!  args ─► cmd::{demo, import, export, get, read, tail, streams, stats, consumers, tip, prove, verify, truncate} ─► the engine
 //!                        cmd::projections, cmd::snapshot ─► annals-projection, annals-codec
 //!                        cmd::archive ─► archived ─► annals-archive (feature `archive`)
+//!                        cmd::sql ─► sql ─► SQLite ─► the engine
 //!                        cmd::torture ─► torture ─► the engine, on disks that fail
 //!                        cmd::dump ─► segment_file ─► annals-codec: raw bytes, no engine
 //!  out, progress ◄─ what a person or a program sees       exit ◄─ how it ends
@@ -37,6 +38,7 @@ mod progress;
 mod proof;
 mod segment_file;
 mod signing;
+pub mod sql;
 mod time;
 pub mod torture;
 mod witness;

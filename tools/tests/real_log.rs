@@ -426,6 +426,46 @@ fn lines_with_ids_imported_from_overlapping_files_are_doubled_by_none() {
     annals(&[&"verify", store]).exits(0);
 }
 
+#[test]
+fn sql_gives_the_publishers_totals() {
+    let Some(log) = real_log() else { return };
+    let dir = TempDir::new().unwrap();
+    let store = dir.path().join("store");
+    annals(&[&"import", &"--segment-bytes", &"4194304", &store, &log.packed]).exits(0);
+    let ask = |sql: &str| annals(&[&"--json", &"sql", &store, &sql]).exits(0).rows();
+    let counts = |sql: &str| {
+        let pair = |row: Value| (row["name"].as_str().unwrap().to_owned(), row["events"].as_u64().unwrap());
+        ask(sql).into_iter().map(pair).collect::<BTreeMap<_, _>>()
+    };
+    let all = "SELECT count(*) AS events, count(DISTINCT stream) AS streams, min(ts) AS first, max(ts) AS last, \
+        count(DISTINCT metadata->>'$.resource') AS resources, count(*) - count(metadata) AS without FROM events";
+    let all = ask(all).remove(0);
+    assert_eq!((&all["events"], &all["streams"]), (&log.totals["events"], &log.totals["streams"]));
+    assert_eq!((&all["resources"], &all["without"]), (&json!(68), &json!(18_010)));
+    for (end, name) in [("first", "first_time"), ("last", "last_time")] {
+        assert_eq!(moment_of(all[end].as_str().unwrap()), moment_of(log.totals[name].as_str().unwrap()), "{end}");
+    }
+    let types = counts("SELECT type AS name, count(*) AS events FROM events GROUP BY 1");
+    assert_eq!(json!(types), log.totals["events_by_type"]);
+    let transitions = counts("SELECT data->>'$.transition' AS name, count(*) AS events FROM events GROUP BY 1");
+    assert_eq!(json!(transitions), log.totals["events_by_transition"]);
+    // Each type by itself, looked up.
+    for (name, events) in &types {
+        let sql = format!("SELECT count(*) AS n FROM events WHERE type = '{}'", name.replace('\'', "''"));
+        assert_eq!(ask(&sql), [json!({ "n": events })], "{name}");
+    }
+    let longest = "SELECT stream, count(*) AS n FROM events GROUP BY 1 ORDER BY 2 DESC LIMIT 1";
+    assert_eq!(ask(longest), [json!({"stream": "loan-185548", "n": 175})]);
+    assert_eq!(ask("SELECT count(*) AS n FROM events WHERE stream = 'loan-185548'"), [json!({"n": 175})]);
+    let lines = lines_of(&log);
+    let amounts = lines.iter().filter_map(|line| line["data"]["amount_requested"].as_u64());
+    let total = "SELECT sum(data->>'$.amount_requested') AS n FROM events WHERE type = 'A_SUBMITTED'";
+    assert_eq!(ask(total), [json!({"n": amounts.sum::<u64>()})]);
+    let since = moment_of("2012-03-01T00:00:00Z");
+    let late = lines.iter().filter(|line| moment_of(line["time"].as_str().unwrap()) > since).count();
+    assert_eq!(ask("SELECT count(*) AS n FROM events WHERE ts > '2012-03-01T00:00:00Z'"), [json!({ "n": late })]);
+}
+
 /// What is folded of it: events by type, and the sum of what was asked for.
 #[derive(Clone, Debug, Default, Deserialize, PartialEq, Serialize)]
 struct Asked {

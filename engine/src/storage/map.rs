@@ -1,4 +1,4 @@
-//! The one file with `unsafe`: a read-only mapping that lends out only what is
+//! The one file of the engine with `unsafe`: a read-only mapping that lends out only what is
 //! final, and an instruction and a system call that no safe wrapper offers.
 //!
 //! ```text

@@ -16,6 +16,7 @@ pub(crate) mod prove;
 mod read;
 mod redact;
 mod snapshot;
+mod sql;
 mod stats;
 mod streams;
 mod tail;
@@ -69,6 +70,7 @@ fn dispatch(command: Command, out: &mut Out) -> Ended {
         Command::Keys { ring, destroy, yes } => keys::run(&ring, destroy.as_deref(), yes, out),
         Command::Read(args) => read::run(&args, out),
         Command::Tail { store, lines, follow } => tail::run(&store, lines, follow, out),
+        Command::Sql(args) => sql::run(&args, out),
         Command::Streams { store, prefix } => streams::run(&store, &prefix, out),
         Command::Stats { store, prometheus } => stats::run(&store, prometheus, out),
         Command::Consumers { store } => consumers::run(&store, out),
