@@ -203,12 +203,12 @@ pub(crate) enum Command {
         #[arg(long, value_name = "KEY", requires = "witness")]
         public_key: Option<String>,
         /// How much to look at
-        #[arg(long, value_enum, default_value_t = Level::All, conflicts_with = "witness")]
+        #[arg(long, value_enum, default_value_t = Level::All)]
         level: Level,
-        /// With --level frames: only the segments that hold events from this position on
+        /// Only the segments that hold events from this position on
         #[arg(long, value_name = "POSITION")]
         from: Option<u64>,
-        /// With --level frames: only the segments that hold events up to this position
+        /// Only the segments that hold events up to this position
         #[arg(long, value_name = "POSITION")]
         to: Option<u64>,
         #[command(flatten)]
@@ -366,9 +366,15 @@ pub(crate) enum WitnessCommand {
 /// How much `verify` looks at.
 #[derive(Clone, Copy, Debug, Eq, PartialEq, clap::ValueEnum)]
 pub(crate) enum Level {
-    /// Every checksum, batch and seal, on all cores: as fast as reading
+    /// Every checksum, batch and seal: as fast as reading
     Frames,
-    /// Also how events follow each other, index files, and the digests of a backup
+    /// Frames, and the hash chain, with witnesses or without
+    Chain,
+    /// Frames, and whether the files in idx/ are what their segments give
+    Index,
+    /// The files of consumers and snapshots: whether they are whole, and of the history of the log
+    Snapshots,
+    /// All of this, how events follow each other, the floor, and the digests of a backup
     All,
 }
 

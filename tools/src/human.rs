@@ -26,8 +26,8 @@ pub(crate) fn counted(number: u64, what: &str) -> String {
     if number == 1 {
         return format!("1 {what}");
     }
-    if what == "run of made ids" {
-        return format!("{number_of} runs of made ids");
+    if let Some((thing, rest)) = what.split_once(" of ") {
+        return format!("{} of {rest}", counted(number, thing));
     }
     match what.strip_suffix('y') {
         Some(stem) if !stem.ends_with(['a', 'e', 'o', 'u']) => format!("{number_of} {stem}ies"),

@@ -205,7 +205,7 @@ fn verify_looks_at_both_sides_and_across_the_seam() {
     let report = inspect::verify_on(&*through, |_, _| ()).unwrap();
     assert!(report.is_clean(), "{:?}", report.findings);
     assert_eq!((report.events, report.head), (150, Position::new(150)));
-    let frames = inspect::verify_frames_on(&*through, Position::START..=Position::END, None, |_, _| ()).unwrap();
+    let frames = inspect::Verify::new().level(inspect::Level::Frames).run_on(&*through, |_, _| ()).unwrap();
     assert!(frames.is_clean() && frames.events == 150);
 }
 

@@ -75,11 +75,6 @@ impl LogChain {
         }
     }
 
-    /// Those that the log is compared with.
-    pub(super) fn witnesses(&self) -> impl Iterator<Item = ChainTip> {
-        self.witnesses.iter().map(|(witness, _)| *witness)
-    }
-
     /// Takes in what was found in a segment. `checked` is `None` when its markers carry no chain or its header is lost.
     pub(super) fn finish(
         &mut self,
@@ -219,16 +214,21 @@ impl SegmentChain {
     /// `payloads` are the digests of those that were redacted.
     pub(super) fn new(
         header: &SegmentHeader,
-        witnesses: impl Iterator<Item = ChainTip>,
+        witnesses: &[ChainTip],
         payloads: BTreeMap<Position, Digest>,
     ) -> Option<SegmentChain> {
         let start = ChainPoint { position: header.base, hash: header.chain_hash? };
-        let ours = witnesses.filter(|witness| witness.log_id == header.log_id);
-        let mut witnesses: Vec<_> = ours.map(|witness| (witness, Seen::Nothing)).collect();
+        let ours = witnesses.iter().filter(|witness| witness.log_id == header.log_id);
+        let mut witnesses: Vec<_> = ours.map(|witness| (*witness, Seen::Nothing)).collect();
         for (witness, seen) in &mut witnesses {
             look(witness, seen, start);
         }
         Some(SegmentChain { check: ChainCheck::new(header.log_id, start).knowing(payloads), start, witnesses })
+    }
+
+    /// The digest of the batch that was taken in last.
+    pub(super) fn batch_digest(&self) -> Option<Digest> {
+        self.check.batch_digest()
     }
 
     /// What comes next does not follow what was before.

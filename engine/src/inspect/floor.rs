@@ -2,8 +2,9 @@
 
 use annals_codec::{Position, SegmentNumber};
 
+use super::level::Level;
+use super::pass::Pass;
 use super::report::{Finding, FindingKind};
-use super::segment::Pass;
 use crate::index::floor::FloorIndex;
 use crate::log::recover::survey::Facts;
 use crate::storage::Storage;
@@ -27,8 +28,8 @@ pub struct Anchor {
 }
 
 impl Pass {
-    /// Checks the floor, and has the order of events begin there.
-    pub(super) fn floor(&mut self, storage: &dyn Storage, facts: &Facts) {
+    /// Says what the log goes on from. Of everything, also checks the floor, and has the order of events begin there.
+    pub(super) fn floor(&mut self, storage: &dyn Storage, facts: &Facts, level: Level) {
         self.report.unused_files.extend(facts.removed.iter().map(|path| storage.describe(path)));
         let oldest = facts.segments.first().filter(|oldest| oldest.number > SegmentNumber::FIRST);
         let Some(oldest) = oldest else { return };
@@ -42,6 +43,9 @@ impl Pass {
                 removed_at: floor.written_at,
                 streams,
             });
+        }
+        if level != Level::All {
+            return;
         }
         match floor.check() {
             Ok(()) => self.order.begin_at(oldest.base, Some(floor)),

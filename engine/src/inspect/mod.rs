@@ -5,36 +5,37 @@
 //! on whatever else it is pointed at. It uses the same survey, the same
 //! decision and the same scan as recovery, so the two cannot disagree.
 //!
-//! What is derived from segments, the files in `idx/`, is made once more in the same scan and
+//! Segments are read by themselves, on all cores; what only shows when they are seen together is asked in their
+//! order (`pass`). What is derived from them, the files in `idx/`, is made once more in the same scan and
 //! compared byte for byte. What is wrong there is a finding too, though no answer depends on it.
 
 mod chain;
 mod floor;
-mod frames;
+mod kept;
+mod level;
 mod order;
+mod pass;
 mod redactions;
 mod report;
 mod segment;
+mod source;
 
+use std::ops::RangeInclusive;
 use std::path::Path;
-use std::sync::Arc;
+
+use annals_codec::Position;
 
 pub use self::chain::ChainStretch;
 pub use self::floor::Anchor;
-pub use self::frames::{verify_frames, verify_frames_on};
-use self::redactions::RedactionCheck;
+pub use self::level::{Level, Verify};
 pub use self::report::{Finding, FindingKind, VerifyReport};
-use self::segment::Pass;
 use crate::error::OpenError;
-use crate::index::check::FileCheck;
-use crate::log::recover::survey_beside_writer;
 use crate::storage::Storage;
-use crate::storage::disk::DiskStorage;
 use crate::store::tip::ChainTip;
 
-/// Verifies the store in `dir`: every file, frame, checksum, batch and chain.
+/// Verifies the store in `dir`: every file, frame, checksum, batch and chain, on all cores. [`Verify`] looks at less.
 ///
-/// `progress` is called now and then with the bytes read so far and in all.
+/// `progress` is called now and then, from any thread, with the bytes read so far and in all.
 ///
 /// # Errors
 ///
@@ -56,9 +57,8 @@ use crate::store::tip::ChainTip;
 /// assert_eq!(report.events, 1);
 /// # Ok::<(), Box<dyn std::error::Error>>(())
 /// ```
-pub fn verify(dir: impl AsRef<Path>, progress: impl FnMut(u64, u64)) -> Result<VerifyReport, OpenError> {
-    let storage: Arc<dyn Storage> = Arc::new(DiskStorage::new(dir.as_ref()));
-    verify_on(&*storage, progress)
+pub fn verify(dir: impl AsRef<Path>, progress: impl FnMut(u64, u64) + Send) -> Result<VerifyReport, OpenError> {
+    Verify::new().run(dir, progress)
 }
 
 /// Verifies the store in `dir`, and whether it is an unbroken continuation of what these witnesses saw.
@@ -72,22 +72,21 @@ pub fn verify(dir: impl AsRef<Path>, progress: impl FnMut(u64, u64)) -> Result<V
 pub fn verify_against(
     dir: impl AsRef<Path>,
     witnesses: &[ChainTip],
-    progress: impl FnMut(u64, u64),
+    progress: impl FnMut(u64, u64) + Send,
 ) -> Result<VerifyReport, OpenError> {
-    let storage: Arc<dyn Storage> = Arc::new(DiskStorage::new(dir.as_ref()));
-    verify_with(&*storage, witnesses, progress)
+    Verify::new().witnesses(witnesses).run(dir, progress)
 }
 
-/// Verifies the store on any storage.
+/// Verifies the store on any storage, in this thread, so that the storage is asked the same things in the same order each time.
 ///
 /// # Errors
 ///
 /// As [`verify`].
-pub fn verify_on(storage: &dyn Storage, progress: impl FnMut(u64, u64)) -> Result<VerifyReport, OpenError> {
+pub fn verify_on(storage: &dyn Storage, progress: impl FnMut(u64, u64) + Send) -> Result<VerifyReport, OpenError> {
     verify_with(storage, &[], progress)
 }
 
-/// Verifies the store on any storage against witnesses, as [`verify_against`].
+/// Verifies the store on any storage against witnesses, as [`verify_against`], in this thread.
 ///
 /// # Errors
 ///
@@ -95,31 +94,23 @@ pub fn verify_on(storage: &dyn Storage, progress: impl FnMut(u64, u64)) -> Resul
 pub fn verify_with(
     storage: &dyn Storage,
     witnesses: &[ChainTip],
-    mut progress: impl FnMut(u64, u64),
+    progress: impl FnMut(u64, u64) + Send,
 ) -> Result<VerifyReport, OpenError> {
-    let mut files = FileCheck::new(storage);
-    let (facts, decided) = survey_beside_writer(storage)?;
-    if facts.meta.is_none() && facts.segments.is_empty() {
-        return Err(OpenError::NotFound { path: storage.describe("").into() });
-    }
-    let all: u64 = facts.segments.iter().map(|segment| segment.len).sum();
-    let mut pass = Pass::new(&facts, witnesses);
-    pass.redactions = RedactionCheck::ahead(storage, &facts)?;
-    pass.floor(storage, &facts);
-    pass.manifest(storage);
-    for (index, segment) in facts.segments.iter().enumerate() {
-        let successor = facts.segments.get(index + 1);
-        match pass.segment(storage, &facts, segment, successor, &mut files, &mut |done| progress(done, all)) {
-            // Retention has removed it meanwhile.
-            Err(error) if error.is_not_found() && successor.is_some() => files.pass_over(segment.number),
-            done => done?,
-        }
-    }
-    pass.filters(storage, &mut files);
-    pass.relations(decided)?;
-    let Pass { mut report, chain, redactions, .. } = pass;
-    report.redacted = redactions.count();
-    redactions.end(storage, &facts, &mut report.findings)?;
-    report.chain = chain.end(report.log_id, report.head, &mut report.findings);
-    Ok(report)
+    Verify::new().witnesses(witnesses).threads(1).run_on(storage, progress)
+}
+
+/// Verifies frames, batches, seals and dense indexes of the segments that hold events of these positions, each as a
+/// whole, on so many threads; `None`: as many as there are cores. The same as [`Verify`] at [`Level::Frames`].
+///
+/// # Errors
+///
+/// As [`Verify::run`].
+pub fn verify_frames(
+    dir: impl AsRef<Path>,
+    positions: RangeInclusive<Position>,
+    threads: Option<usize>,
+    progress: impl FnMut(u64, u64) + Send,
+) -> Result<VerifyReport, OpenError> {
+    let verify = Verify { threads, ..Verify::new().level(Level::Frames).positions(positions) };
+    verify.run(dir, progress)
 }

@@ -1,4 +1,7 @@
 //! What the order of events must satisfy over the whole log: versions count up, and time does not go back.
+//!
+//! Each segment is asked by itself, for what follows in it; what is left, how it goes on from those before, is asked of
+//! its streams and its first event, segment by segment in order.
 
 use std::ops::Range;
 
@@ -18,9 +21,15 @@ pub(super) struct Order {
     behind_gap: bool,
     /// Where streams ended of which events were removed.
     floor: Option<FloorIndex>,
-    /// The events of the batch at hand, and the names of their streams.
-    pending: Vec<Pending>,
-    names: String,
+}
+
+/// The first fault of a segment, and how many more there are behind it.
+#[derive(Debug)]
+pub(super) struct OrderFault {
+    pub(super) offset: u64,
+    pub(super) position: Position,
+    pub(super) message: String,
+    pub(super) more: u64,
 }
 
 impl Order {
@@ -31,6 +40,95 @@ impl Order {
         self.recorded_at = floor.as_ref().and_then(FloorIndex::anchor).map_or(0, |floor| floor.recorded_at);
         self.floor = floor;
     }
+
+    /// Goes on with the next segment.
+    pub(super) fn take(&mut self, segment: SegmentOrder) -> Option<OrderFault> {
+        let SegmentOrder { streams, first, last, recorded_at, behind_gap, mut faults, .. } = segment;
+        let first = first?;
+        self.behind_gap |= first.position != self.position.plus(1);
+        if first.recorded_at < self.recorded_at {
+            faults.add(first.offset, first.position, earlier);
+        }
+        for (stream, span) in streams {
+            let before = match self.versions.get_mut(&stream) {
+                Some(version) => std::mem::replace(version, span.last),
+                None => {
+                    let removed = self.floor.as_ref().and_then(|floor| floor.stream(&stream).ok().flatten());
+                    // A floor that is ahead of the log knows later ends, too.
+                    let before = removed.filter(|removed| removed.last < span.position);
+                    self.versions.insert(stream.clone(), span.last);
+                    before.map_or(StreamVersion::EMPTY, |removed| removed.version)
+                }
+            };
+            if !follows(before, span.first, self.behind_gap || span.behind_gap) {
+                faults.add(span.offset, span.position, || jumped(&stream, before, span.first));
+            }
+        }
+        self.behind_gap |= behind_gap;
+        self.position = last;
+        self.recorded_at = self.recorded_at.max(recorded_at);
+        faults.first
+    }
+}
+
+fn follows(before: StreamVersion, version: StreamVersion, behind_gap: bool) -> bool {
+    version == before.plus(1) || (behind_gap && version > before)
+}
+
+fn earlier() -> String {
+    "it was recorded before the event before it".to_owned()
+}
+
+fn jumped(stream: &str, before: StreamVersion, version: StreamVersion) -> String {
+    format!("version {version} of stream {stream} follows version {before}")
+}
+
+#[derive(Debug, Default)]
+struct Faults {
+    first: Option<OrderFault>,
+}
+
+impl Faults {
+    fn add(&mut self, offset: u64, position: Position, message: impl FnOnce() -> String) {
+        let more = self.first.as_ref().map_or(0, |first| first.more + 1);
+        match &mut self.first {
+            Some(first) if first.offset <= offset => first.more = more,
+            _ => self.first = Some(OrderFault { offset, position, message: message(), more }),
+        }
+    }
+}
+
+/// What a segment holds of one stream.
+#[derive(Debug)]
+struct Span {
+    first: StreamVersion,
+    last: StreamVersion,
+    /// Where the first event of them is, and whether something is missing in front of it, in the segment.
+    offset: u64,
+    position: Position,
+    behind_gap: bool,
+}
+
+/// The first event of a segment.
+#[derive(Clone, Copy, Debug)]
+struct First {
+    offset: u64,
+    position: Position,
+    recorded_at: i64,
+}
+
+/// The order of the events of one segment, and what is to be asked of those before it.
+#[derive(Debug, Default)]
+pub(super) struct SegmentOrder {
+    streams: HashMap<StreamId, Span>,
+    first: Option<First>,
+    last: Position,
+    recorded_at: i64,
+    behind_gap: bool,
+    faults: Faults,
+    /// The events of the batch at hand, and the names of their streams.
+    pending: Vec<Pending>,
+    names: String,
 }
 
 /// One event that is not known to exist yet.
@@ -43,58 +141,47 @@ struct Pending {
     stream: Range<usize>,
 }
 
-pub(super) struct OrderSink<'a> {
-    pub(super) order: &'a mut Order,
-    pub(super) first_fault: Option<(u64, Position, String)>,
-    pub(super) faults: u64,
-}
-
-impl Sink for OrderSink<'_> {
+impl Sink for SegmentOrder {
     fn event(&mut self, offset: u64, event: &Event<'_>) {
-        let Order { pending, names, .. } = &mut *self.order;
-        let start = names.len();
-        names.push_str(event.stream);
+        let start = self.names.len();
+        self.names.push_str(event.stream);
         let (position, version, recorded_at) = (event.position, event.version, event.recorded_at);
-        pending.push(Pending { offset, position, version, recorded_at, stream: start..names.len() });
+        self.pending.push(Pending { offset, position, version, recorded_at, stream: start..self.names.len() });
     }
 
     fn commit(&mut self, _offset: u64, _commit: &Commit<'_>) {
-        let order = &mut *self.order;
-        for event in order.pending.drain(..) {
-            order.behind_gap |= event.position != order.position.plus(1);
-            order.position = event.position;
-            let stream = &order.names[event.stream];
-            let before = match order.versions.get_mut(stream) {
-                Some(version) => std::mem::replace(version, event.version),
+        for event in self.pending.drain(..) {
+            let Pending { offset, position, version, recorded_at, .. } = event;
+            match self.first {
                 None => {
-                    order.versions.insert(StreamId::stored(stream), event.version);
-                    let removed = order.floor.as_ref().and_then(|floor| floor.stream(stream).ok().flatten());
-                    // A floor that is ahead of the log knows later ends, too.
-                    let before = removed.filter(|removed| removed.last < event.position);
-                    before.map_or(StreamVersion::EMPTY, |removed| removed.version)
+                    self.first = Some(First { offset, position, recorded_at });
+                    self.recorded_at = recorded_at;
                 }
-            };
-            let follows = event.version == before.plus(1) || (order.behind_gap && event.version > before);
-            let in_time = event.recorded_at >= order.recorded_at;
-            order.recorded_at = order.recorded_at.max(event.recorded_at);
-            if follows && in_time {
-                continue;
+                Some(_) => self.behind_gap |= position != self.last.plus(1),
             }
-            self.faults += 1;
-            self.first_fault.get_or_insert_with(|| {
-                let message = if follows {
-                    "it was recorded before the event before it".to_owned()
-                } else {
-                    format!("version {} of stream {stream} follows version {before}", event.version)
-                };
-                (event.offset, event.position, message)
-            });
+            self.last = position;
+            let mut is_right = recorded_at >= self.recorded_at;
+            let mut before = None;
+            self.recorded_at = self.recorded_at.max(recorded_at);
+            let stream = &self.names[event.stream];
+            if let Some(span) = self.streams.get_mut(stream) {
+                let last = std::mem::replace(&mut span.last, version);
+                if !follows(last, version, self.behind_gap) {
+                    (is_right, before) = (false, Some(last));
+                }
+            } else {
+                let span = Span { first: version, last: version, offset, position, behind_gap: self.behind_gap };
+                self.streams.insert(StreamId::stored(stream), span);
+            }
+            if !is_right {
+                self.faults.add(offset, position, || before.map_or_else(earlier, |last| jumped(stream, last, version)));
+            }
         }
-        order.names.clear();
+        self.names.clear();
     }
 
     fn discard(&mut self) {
-        self.order.pending.clear();
-        self.order.names.clear();
+        self.pending.clear();
+        self.names.clear();
     }
 }

@@ -30,8 +30,12 @@ pub enum FindingKind {
     Chain,
     /// An event is redacted and the log does not say so, or the other way round.
     Redaction,
-    /// An index file, or a filter over several, is not what its segments give. No answer depends on it: it
-    /// can be deleted, and is made anew.
+    /// The file of a consumer is damaged, or of another history than the log.
+    Consumer,
+    /// So is a snapshot. It is passed over for an older one, or for the log.
+    Snapshot,
+    /// An index file, a part of the tree over batches, or a filter over several segments, is not what its segments
+    /// give. No answer depends on it: it can be deleted, and is made anew.
     Index,
 }
 
@@ -49,6 +53,8 @@ impl FindingKind {
             FindingKind::Floor => "floor",
             FindingKind::Chain => "chain",
             FindingKind::Redaction => "redaction",
+            FindingKind::Consumer => "consumer",
+            FindingKind::Snapshot => "snapshot",
             FindingKind::Index => "index",
         }
     }
@@ -90,9 +96,11 @@ pub struct VerifyReport {
     pub batches: u64,
     /// How many bytes were read.
     pub bytes: u64,
-    /// How many index files and filters were compared with what their segments give. One that is
+    /// How many index files, parts of the tree and filters were compared with what their segments give. One that is
     /// missing is no finding: it may be about to be made.
     pub index_files: u64,
+    /// How many files of consumers and snapshots were judged.
+    pub kept_files: u64,
     /// Files in `idx/` that are of no sealed segment of the log, and segments that no longer belong to it. Nobody
     /// reads them; they can be deleted.
     pub unused_files: Vec<String>,
@@ -109,6 +117,9 @@ pub struct VerifyReport {
     /// The unfinished batch at the end, in bytes, if there is one: normal after a
     /// crash, and while a program is writing. The next open cuts it off.
     pub unfinished_bytes: u64,
+    /// How many events the log says are redacted whose segment's new file is there, and has not taken its place: normal after
+    /// a crash, and while a program is redacting. The next open for writing puts it there.
+    pub unfinished_redactions: u64,
 }
 
 impl VerifyReport {
@@ -123,12 +134,14 @@ impl VerifyReport {
             batches: 0,
             bytes: 0,
             index_files: 0,
+            kept_files: 0,
             unused_files: Vec::new(),
             anchor: None,
             backup: None,
             chain: Vec::new(),
             findings: Vec::new(),
             unfinished_bytes: 0,
+            unfinished_redactions: 0,
         }
     }
 

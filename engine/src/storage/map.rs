@@ -131,6 +131,21 @@ impl Mapping {
         let _ = (offset, len);
     }
 
+    /// Maps the pages of a range now, and says whether they could all be read. Where the system does not tell, that is
+    /// an error, too.
+    pub(crate) fn populate_or_fail(&self, range: std::ops::Range<u64>) -> io::Result<()> {
+        match &self.backing {
+            Backing::Buffer(_) => Ok(()),
+            #[cfg(target_os = "linux")]
+            Backing::File(map) => {
+                let (start, len) = (range.start as usize, range.end.saturating_sub(range.start) as usize);
+                map.advise_range(memmap2::Advice::PopulateRead, start, len)
+            }
+            #[cfg(not(target_os = "linux"))]
+            Backing::File(_) => Err(io::ErrorKind::Unsupported.into()),
+        }
+    }
+
     /// Asks the processor to bring a range into its cache, as far as it is committed, without waiting.
     ///
     /// A hint: a page that is not mapped yet is left alone. Nothing where the compiler has no such instruction.

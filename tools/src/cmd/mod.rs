@@ -28,8 +28,8 @@ mod witness;
 
 use annals::{BackupOptions, Options};
 
-use crate::args::{Args, Command, Level, SnapshotCommand, WitnessCommand};
-use crate::exit::{Ended, Failure};
+use crate::args::{Args, Command, SnapshotCommand, WitnessCommand};
+use crate::exit::Ended;
 use crate::open::Reading;
 use crate::out::Out;
 
@@ -91,13 +91,10 @@ fn dispatch(command: Command, out: &mut Out) -> Ended {
         Command::Prove { store, position, since, witness } => {
             prove::run(&store, position, since.as_deref(), witness.as_deref(), out)
         }
-        Command::Verify { store, level: Level::Frames, from, to, through, .. } => {
-            verify::frames(&Reading::of(&store, &through)?, from, to, out)
+        Command::Verify { store, level, witness, public_key, from, to, through } => {
+            let store = Reading::of(&store, &through)?;
+            verify::run(&store, level, (from, to), &witness, public_key.as_deref(), out)
         }
-        Command::Verify { from: None, to: None, store, witness, public_key, through, .. } => {
-            verify::run(&Reading::of(&store, &through)?, &witness, public_key.as_deref(), out)
-        }
-        Command::Verify { .. } => Err(Failure::usage("--from and --to go with --level frames")),
         Command::Truncate(args) => truncate::run(&args, out),
         Command::Redact(args) => redact::run(&args, out),
         Command::Dump { files, payload } => dump::run(&files, payload, out),

@@ -5,11 +5,13 @@
 
 use std::fmt::Write as _;
 use std::path::{Path, PathBuf};
+use std::time::Instant;
 
-use annals::inspect::{self, ChainStretch, FindingKind, VerifyReport};
+use annals::inspect::{self, ChainStretch, FindingKind, Verify, VerifyReport};
 use annals::{ChainTip, Position, SegmentNumber};
 use serde::Serialize;
 
+use crate::args::Level;
 use crate::exit::{Ended, Exit, Failure};
 use crate::human::{bytes, count, counted, hex, printable};
 use crate::open::{self, Reading};
@@ -22,9 +24,16 @@ use crate::witness::Witness;
 /// How many findings a person is shown; a program gets them all.
 const MOST_ROWS: usize = 100;
 
+/// From how many bytes on a person is told how fast they were read.
+const MEASURED: u64 = 32 << 20;
+
 #[derive(Serialize)]
 struct Shown {
     clean: bool,
+    /// How much was looked at.
+    level: &'static str,
+    /// Only the segments that hold events of these positions.
+    range: Option<Range>,
     log_id: Option<String>,
     head: u64,
     events: u64,
@@ -33,10 +42,15 @@ struct Shown {
     batches: u64,
     segments: u64,
     bytes: u64,
+    bytes_per_second: u64,
     /// Behind the last batch: a crash in the middle of a write leaves this, and it was never acknowledged.
     unfinished_bytes: u64,
+    /// Events that are about to be redacted: their segment's new file is there, and not yet in its place.
+    unfinished_redactions: u64,
     /// Index files and filters that were compared with what their segments give.
     index_files: u64,
+    /// Files of consumers and snapshots that were judged.
+    kept_files: u64,
     /// Files in `idx/` that are of no segment of the log: they harm nobody.
     unused_files: Vec<String>,
     /// Of a backup, the position it ends at.
@@ -48,6 +62,12 @@ struct Shown {
     /// What the log goes on from, where its oldest events were removed.
     anchor: Option<Anchored>,
     findings: Vec<Found>,
+}
+
+#[derive(Clone, Copy, Serialize)]
+struct Range {
+    from: Option<u64>,
+    to: Option<u64>,
 }
 
 #[derive(Serialize)]
@@ -91,29 +111,48 @@ fn witnessed(path: &Path, public_key: Option<&str>) -> Result<ChainTip, Failure>
     witness.tip(path)
 }
 
-/// Frames alone, of the segments that hold these positions.
-pub(crate) fn frames(store: &Reading, from: Option<u64>, to: Option<u64>, out: &mut Out) -> Ended {
+/// Verifies the segments that hold these positions.
+pub(crate) fn run(
+    store: &Reading,
+    level: Level,
+    (from, to): (Option<u64>, Option<u64>),
+    witnesses: &[PathBuf],
+    public_key: Option<&str>,
+    out: &mut Out,
+) -> Ended {
+    if !matches!(level, Level::Chain | Level::All) && !witnesses.is_empty() {
+        return Err(Failure::usage("--witness goes with --level chain, or all"));
+    }
+    let witnesses = witnesses.iter().map(|path| witnessed(path, public_key)).collect::<Result<Vec<_>, _>>()?;
     let bounds = [from.map_or(Position::START, Position::new), to.map_or(Position::END, Position::new)];
     if bounds[0] > bounds[1] {
         return Err(Failure::usage(format!("--from {} lies behind --to {}", bounds[0], bounds[1])));
     }
+    let (name, level) = match level {
+        Level::Frames => ("frames", inspect::Level::Frames),
+        Level::Chain => ("chain", inspect::Level::Chain),
+        Level::Index => ("index", inspect::Level::Index),
+        Level::Snapshots => ("snapshots", inspect::Level::Snapshots),
+        Level::All => ("all", inspect::Level::All),
+    };
+    let range = Some(Range { from, to }).filter(|range| range.from.is_some() || range.to.is_some());
+    let began = Instant::now();
     let progress = Progress::bytes(out.is_json(), "verifying", Some(0));
-    let report = inspect::verify_frames_on(store.storage(), bounds[0]..=bounds[1], None, |done, total| {
-        progress.set(done, total);
-    });
+    let verify = Verify::new().level(level).positions(bounds[0]..=bounds[1]).witnesses(&witnesses);
+    let report = verify.run_on(store.storage(), |done, total| progress.set(done, total));
     drop(progress);
-    tell(report.map_err(|error| open::failed(store.path(), &error))?, 0, out)
+    let report = report.map_err(|error| open::failed(store.path(), &error))?;
+    let bytes_per_second = report.bytes as f64 / began.elapsed().as_secs_f64().max(1e-9);
+    tell((name, range), bytes_per_second as u64, report, witnesses.len(), out)
 }
 
-pub(crate) fn run(store: &Reading, witnesses: &[PathBuf], public_key: Option<&str>, out: &mut Out) -> Ended {
-    let witnesses = witnesses.iter().map(|path| witnessed(path, public_key)).collect::<Result<Vec<_>, _>>()?;
-    let progress = Progress::bytes(out.is_json(), "verifying", Some(0));
-    let report = inspect::verify_with(store.storage(), &witnesses, |done, total| progress.set(done, total));
-    drop(progress);
-    tell(report.map_err(|error| open::failed(store.path(), &error))?, witnesses.len(), out)
-}
-
-fn tell(report: VerifyReport, witnesses: usize, out: &mut Out) -> Ended {
+fn tell(
+    (level, range): (&'static str, Option<Range>),
+    bytes_per_second: u64,
+    report: VerifyReport,
+    witnesses: usize,
+    out: &mut Out,
+) -> Ended {
     let findings = report.findings.into_iter().map(|finding| Found {
         kind: finding.kind.as_str(),
         segment: finding.segment.map(SegmentNumber::get),
@@ -125,6 +164,8 @@ fn tell(report: VerifyReport, witnesses: usize, out: &mut Out) -> Ended {
     let findings: Vec<Found> = findings.collect();
     let shown = Shown {
         clean: findings.is_empty(),
+        level,
+        range,
         log_id: report.log_id.map(|id| id.to_string()),
         head: report.head.get(),
         events: report.events,
@@ -132,8 +173,11 @@ fn tell(report: VerifyReport, witnesses: usize, out: &mut Out) -> Ended {
         batches: report.batches,
         segments: report.segments,
         bytes: report.bytes,
+        bytes_per_second,
         unfinished_bytes: report.unfinished_bytes,
+        unfinished_redactions: report.unfinished_redactions,
         index_files: report.index_files,
+        kept_files: report.kept_files,
         unused_files: report.unused_files,
         backup: report.backup.map(|mark| mark.position.get()),
         chain: report.chain.iter().map(Stretch::of).collect(),
@@ -172,7 +216,11 @@ impl Shown {
     /// What the hash chain was checked from, and what that proves.
     fn print_chain(&self, out: &mut Out) -> Result<(), Failure> {
         for stretch in &self.chain {
-            let from = if stretch.begins { "begun there" } else { "going on from what is no longer in the log" };
+            let from = match self.range {
+                _ if stretch.begins => "begun there",
+                Some(_) => "going on from what lies before",
+                None => "going on from what is no longer in the log",
+            };
             out.say(format_args!(
                 "Hash chain from position {} ({from}, anchor {}…) to {}.",
                 count(stretch.from),
@@ -219,11 +267,24 @@ impl Shown {
             counted(self.segments, "segment"),
             bytes(self.bytes)
         );
+        // Of a few files the time says nothing.
+        if self.bytes > MEASURED {
+            _ = write!(read, " at {}/s", bytes(self.bytes_per_second));
+        }
         if self.index_files > 0 {
             _ = write!(read, ", {}", counted(self.index_files, "index file"));
         }
+        if self.kept_files > 0 {
+            _ = write!(read, ", {}", counted(self.kept_files, "file of consumers and snapshots"));
+        }
         if self.clean {
-            out.say(format_args!("{GOOD}clean{GOOD:#}: {read}; the log ends at position {}.", count(self.head)))?;
+            let only = match self.level {
+                "all" => String::new(),
+                level => format!(" ({level} only)"),
+            };
+            let end = if self.range.is_some() { "what was asked for" } else { "the log" };
+            let head = count(self.head);
+            out.say(format_args!("{GOOD}clean{GOOD:#}{only}: {read}; {end} ends at position {head}."))?;
             if let Some(position) = self.backup {
                 let position = count(position);
                 out.say(format_args!(
@@ -233,12 +294,23 @@ impl Shown {
         } else {
             let findings = counted(self.findings.len() as u64, "finding");
             out.say(format_args!("{BAD}{findings}{BAD:#}; whole: {read}."))?;
-            let of_indexes = self.findings.iter().filter(|found| found.kind == FindingKind::Index.as_str()).count();
-            if of_indexes < self.findings.len() {
+            let of = |kind: FindingKind| self.findings.iter().filter(|found| found.kind == kind.as_str()).count();
+            let of_indexes = of(FindingKind::Index);
+            let of_kept = of(FindingKind::Consumer) + of(FindingKind::Snapshot);
+            if of_indexes + of_kept < self.findings.len() {
                 out.say(format_args!("`annals dump` shows the bytes; restore what is damaged from a backup."))?;
             }
+            if of_kept > 0 {
+                out.say(format_args!(
+                    "Who follows the log begins anew when you delete what is wrong in consumers/ or snap/."
+                ))?;
+            }
             if of_indexes > 0 {
-                let what = if of_indexes == self.findings.len() { "All events are whole: delete" } else { "Delete" };
+                let what = if of_indexes == self.findings.len() && self.level == "all" {
+                    "All events are whole: delete"
+                } else {
+                    "Delete"
+                };
                 out.say(format_args!("{what} what is wrong in idx/, and the next writer makes it anew."))?;
             }
         }
@@ -246,6 +318,12 @@ impl Shown {
             out.say(format_args!(
                 "{} redacted: the log says when and why, and keeps the digest of what is gone.",
                 counted(self.redacted, "event")
+            ))?;
+        }
+        if self.unfinished_redactions > 0 {
+            out.say(format_args!(
+                "{} about to be redacted: the log says so, and the next writer does it if nobody is at it now.",
+                counted(self.unfinished_redactions, "event")
             ))?;
         }
         self.print_chain(out)?;

@@ -1,0 +1,272 @@
+//! Verification: each level finds what is its own, and it says the same on any number of threads.
+
+use std::sync::Arc;
+
+use annals::inspect::{FindingKind, Level, Verify, VerifyReport};
+use annals::storage::Storage;
+use annals::storage::sim::SimDisk;
+use annals::{EventStore, Guard, Mark, NewEvent, Options, Position};
+use annals_codec::merkle::{Part, PartBuilder, Peaks};
+use annals_codec::{Hasher, Snapshot};
+
+use crate::support::segment_path;
+
+const LEVELS: [Level; 5] = [Level::Frames, Level::Chain, Level::Index, Level::Snapshots, Level::All];
+
+fn options() -> Options {
+    Options::new().background(false).flush_interval(None).segment_bytes(64 << 10).zero_ahead(0).hash_chain(true)
+}
+
+fn open(disk: &SimDisk) -> EventStore {
+    EventStore::open_on(Arc::new(disk.clone()), &options()).unwrap()
+}
+
+fn append(store: &EventStore, batches: u64) {
+    for n in 0..batches {
+        let event = || NewEvent::new("Happened", vec![b'x'; (n * 37 % 900) as usize]);
+        store.batch().events(format!("s-{}", n % 9), (0..=n % 3).map(|_| event())).commit().unwrap();
+    }
+}
+
+fn write(disk: &SimDisk, path: &str, bytes: &[u8]) {
+    let storage: &dyn Storage = disk;
+    if disk.paths().iter().any(|there| there == path) {
+        storage.remove(path).unwrap();
+    }
+    assert_eq!(storage.create(path).unwrap().write_at(0, bytes).unwrap(), bytes.len());
+}
+
+fn snapshot(mark: Mark) -> (String, Vec<u8>) {
+    let snapshot =
+        Snapshot { name: "totals", mark, schema_version: 1, codec: 2, written_at: 5, notes: b"", payload: b"{}" };
+    (format!("snap/totals/{:020}.snap", mark.position.get()), snapshot.encode())
+}
+
+/// Six segments, two consumers and two snapshots.
+fn log() -> SimDisk {
+    let disk = SimDisk::new(1);
+    let store = open(&disk);
+    let storage: &dyn Storage = &disk;
+    storage.create_dir("snap").and_then(|()| storage.create_dir("snap/totals")).unwrap();
+    for name in ["mailer", "biller"] {
+        append(&store, 120);
+        store.consumer(name).unwrap().checkpoint(store.head()).unwrap();
+        let (path, bytes) = snapshot(store.mark(Position::new(store.head().get() - 3)).unwrap());
+        write(&disk, &path, &bytes);
+    }
+    append(&store, 60);
+    assert_eq!(store.stats().segments.len(), 6);
+    disk
+}
+
+/// What every level says, on one thread and on three: the same.
+fn reports(disk: &SimDisk, what: &str) -> Vec<VerifyReport> {
+    let report = |level: Level| {
+        let on = |threads| Verify::new().level(level).threads(threads).run_on(disk, |_, _| ()).unwrap();
+        let alone = on(1);
+        assert_eq!(on(3), alone, "{what}, {level:?}");
+        for finding in &alone.findings {
+            assert!(finding.file.is_some() && finding.offset.is_some(), "{what}: {finding:?}");
+        }
+        alone
+    };
+    LEVELS.map(report).into()
+}
+
+/// The kinds of findings at each level are these, each once or more.
+#[track_caller]
+fn check(disk: &SimDisk, what: &str, expected: [&[FindingKind]; 5]) -> Vec<VerifyReport> {
+    let reports = reports(disk, what);
+    for ((level, report), expected) in LEVELS.iter().zip(&reports).zip(expected) {
+        let kinds: Vec<FindingKind> = report.findings.iter().map(|finding| finding.kind).collect();
+        assert!(kinds.iter().all(|kind| expected.contains(kind)), "{what}, {level:?}: {:?}", report.findings);
+        assert!(expected.iter().all(|kind| kinds.contains(kind)), "{what}, {level:?}: {:?}", report.findings);
+    }
+    reports
+}
+
+const NONE: &[FindingKind] = &[];
+
+#[test]
+fn a_whole_log_is_clean_at_every_level_and_each_says_what_it_has_looked_at() {
+    let disk = log();
+    let reports = check(&disk, "whole", [NONE; 5]);
+    let [frames, chain, index, snapshots, all] = &*reports else { unreachable!() };
+    for report in [frames, chain, index, all] {
+        assert_eq!((report.segments, report.head, report.events), (6, all.head, all.head.get()));
+    }
+    assert_eq!((frames.chain.len(), index.chain.len()), (0, 0));
+    assert_eq!((chain.chain.len(), &chain.chain), (1, &all.chain));
+    // An index and a part of the tree for each sealed segment.
+    assert_eq!([frames, chain, index, snapshots, all].map(|report| report.index_files), [0, 0, 10, 0, 10]);
+    assert_eq!([frames, chain, index, snapshots, all].map(|report| report.kept_files), [0, 0, 0, 4, 4]);
+    assert!(snapshots.segments < 6 && snapshots.head == all.head, "{snapshots:?}");
+}
+
+#[test]
+fn a_damaged_frame_is_found_at_every_level_that_reads_it_and_its_position_named() {
+    let disk = log();
+    let path = segment_path(&disk, 1);
+    disk.flip(&path, 8 * 9_000);
+    let frame = &[FindingKind::Frame][..];
+    let reports = check(&disk, "a frame", [frame, frame, frame, NONE, frame]);
+    let at = |report: &VerifyReport| report.findings.iter().map(|it| (it.offset, it.position)).collect::<Vec<_>>();
+    assert_eq!(at(&reports[0]), at(&reports[4]));
+    let finding = &reports[4].findings[0];
+    assert!(finding.offset.unwrap() <= 9_000 && finding.position.unwrap() > Position::START, "{finding:?}");
+}
+
+#[test]
+fn files_in_idx_are_the_business_of_the_level_index() {
+    let index = &[FindingKind::Index][..];
+    for (path, bit) in [("idx/00000000000000000002.idx", 8 * 300), ("idx/00000000000000000002.tree", 8 * 200)] {
+        let disk = log();
+        disk.flip(path, bit);
+        let reports = check(&disk, path, [NONE, NONE, index, NONE, index]);
+        let finding = &reports[2].findings[0];
+        assert!(finding.message.contains(path) && finding.position.is_some(), "{finding:?}");
+    }
+}
+
+/// Good checksums, and nodes that do not follow from the segments, or from the part before.
+#[test]
+fn a_part_of_the_tree_that_lies_is_found() {
+    let index = &[FindingKind::Index][..];
+    let path = "idx/00000000000000000002.tree";
+    let disk = log();
+    let bytes = disk.read_file(path).unwrap();
+    let (part, header) = (Part::read(&bytes).unwrap(), Part::read(&bytes).unwrap().header);
+    let mut other = Peaks::default();
+    (0..header.first).for_each(|number| other.push(&Hasher::digest(&number.to_le_bytes()), |_| ()));
+    for (before, digest) in [(part.before(), Hasher::digest(b"a lie")), (other, Hasher::digest(b"another"))] {
+        let mut lies = PartBuilder::new(header.from, before, header.base);
+        (0..header.leaves).for_each(|number| lies.push(&digest, header.base.plus(number + 1)));
+        write(&disk, path, &lies.finish(header.log_id, header.segment, header.seed, header.chain));
+        check(&disk, "lies", [NONE, NONE, index, NONE, index]);
+    }
+    // Right in itself, behind something else.
+    let store = open(&disk);
+    (&disk as &dyn Storage).remove(path).unwrap();
+    let tree = store.tree().unwrap().unwrap();
+    let batches: Vec<_> = (1..=header.leaves)
+        .scan(header.base, |last, _| {
+            let proof = tree.inclusion(last.plus(1), &tree.head()).unwrap().unwrap();
+            let digest = proof.batch.digest(header.log_id).unwrap();
+            *last = Position::new(proof.batch.first.get() + proof.batch.events.len() as u64 - 1);
+            Some((digest, *last))
+        })
+        .collect();
+    drop((tree, store));
+    let mut wrong = Peaks::default();
+    (0..header.first).for_each(|number| wrong.push(&Hasher::digest(&number.to_le_bytes()), |_| ()));
+    let mut moved = PartBuilder::new(header.from, wrong, header.base);
+    batches.iter().for_each(|(digest, last)| moved.push(digest, *last));
+    write(&disk, path, &moved.finish(header.log_id, header.segment, header.seed, header.chain));
+    let reports = check(&disk, "moved", [NONE, NONE, index, NONE, index]);
+    assert!(
+        reports[2].findings[0].message.contains("does not go on from the part before it"),
+        "{:?}",
+        reports[2].findings
+    );
+}
+
+#[test]
+fn files_of_consumers_and_snapshots_are_judged_by_their_bytes_and_by_the_history_of_the_log() {
+    let (consumer, states) = (&[FindingKind::Consumer][..], &[FindingKind::Snapshot][..]);
+    let disk = log();
+    // Each of its slots that is there.
+    let len = disk.file_len("consumers/mailer").unwrap();
+    for slot in (0..len).step_by(4096) {
+        disk.flip("consumers/mailer", 8 * slot + 40);
+    }
+    check(&disk, "a consumer's bytes", [NONE, NONE, NONE, consumer, consumer]);
+
+    let disk = log();
+    let path = disk.paths().into_iter().find(|path| path.starts_with("snap/totals/")).unwrap();
+    disk.flip(&path, 8 * 130);
+    check(&disk, "a snapshot's bytes", [NONE, NONE, NONE, states, states]);
+
+    let marks = |change: &dyn Fn(&mut Mark)| {
+        let disk = log();
+        let store = open(&disk);
+        let mut mark = store.mark(Position::new(50)).unwrap();
+        drop(store);
+        change(&mut mark);
+        let (path, bytes) = snapshot(mark);
+        write(&disk, &path, &bytes);
+        (disk, mark.position)
+    };
+    let (disk, _) = marks(&|_| ());
+    check(&disk, "a good one", [NONE; 5]);
+    let changes: [(&str, &dyn Fn(&mut Mark)); 4] = [
+        ("another chain", &|mark| mark.chain ^= 1),
+        ("another hash", &|mark| mark.hash = Some(Hasher::digest(b"other"))),
+        ("another log", &|mark| mark.log_id = annals::LogId::from_bytes([9; 16])),
+        ("beyond the head", &|mark| mark.position = Position::new(1 << 20)),
+    ];
+    for (what, change) in changes {
+        let (disk, position) = marks(change);
+        let reports = check(&disk, what, [NONE, NONE, NONE, states, states]);
+        assert_eq!(reports[3].findings[0].position, Some(position), "{what}");
+    }
+    // Under another name than its own.
+    let disk = log();
+    let bytes = disk.read_file(&path).unwrap();
+    write(&disk, &path.replace("totals/0", "totals/1"), &bytes);
+    check(&disk, "a snapshot of another position", [NONE, NONE, NONE, states, states]);
+}
+
+#[test]
+fn what_was_removed_is_the_anchor_at_every_level_and_marks_of_it_are_no_findings() {
+    let disk = log();
+    let store = open(&disk);
+    let done = store.truncate_before(Position::new(store.head().get() * 3 / 4), Guard::Force).unwrap();
+    let at_base = store.mark(done.oldest.before()).unwrap();
+    drop(store);
+    let (path, bytes) = snapshot(at_base);
+    write(&disk, &path, &bytes);
+    let reports = check(&disk, "truncated", [NONE; 5]);
+    for report in &reports {
+        assert_eq!(report.anchor.unwrap().position, done.oldest.before());
+    }
+    let (path, bytes) = snapshot(Mark { chain: at_base.chain ^ 1, ..at_base });
+    write(&disk, &path, &bytes);
+    let states = &[FindingKind::Snapshot][..];
+    check(&disk, "another history at the floor", [NONE, NONE, NONE, states, states]);
+}
+
+/// Versions and times are asked over segments, by whichever thread has read them.
+#[test]
+fn random_damage_gives_the_same_findings_on_any_number_of_threads() {
+    let disk = log();
+    let mut random = 5_u64;
+    let mut below = |bound: u64| {
+        random = random.wrapping_mul(6_364_136_223_846_793_005).wrapping_add(1);
+        (random >> 33) % bound
+    };
+    for round in 0..40 {
+        let hurt = disk.fork();
+        for _ in 0..=below(3) {
+            let paths = hurt.paths();
+            let path = &paths[below(paths.len() as u64) as usize];
+            let bits = 8 * hurt.file_len(path).unwrap();
+            if bits > 0 {
+                hurt.flip(path, below(bits));
+            }
+        }
+        for level in LEVELS {
+            let on = |threads| Verify::new().level(level).threads(threads).run_on(&hurt, |_, _| ());
+            assert_eq!(on(1).ok(), on(4).ok(), "round {round}, {level:?}");
+        }
+    }
+}
+
+#[test]
+fn progress_never_goes_back_and_ends_with_everything() {
+    let disk = log();
+    let mut told = Vec::new();
+    Verify::new().threads(3).run_on(&disk, |done, all| told.push((done, all))).unwrap();
+    assert!(told.windows(2).all(|pair| pair[0].0 <= pair[1].0), "{told:?}");
+    let (done, all) = told.last().unwrap();
+    assert_eq!(done, all);
+}
