@@ -84,6 +84,6 @@ pub use redaction::{RedactFault, Redaction, RedactionMark, mark_redacted, redact
 pub use roaring::RoaringBitmap;
 pub use seal::{SEAL_LEN, Seal, TRAILER_LEN, Trailer, index_len, seal_room};
 pub use segment::{FORMAT_MAJOR, FORMAT_MINOR, HeaderFault, SEGMENT_HEADER_LEN, SEGMENT_MAGIC, SegmentHeader};
-pub use snapshot::{SNAPSHOT_HEADER_LEN, Snapshot, SnapshotFault, snapshot_mark};
+pub use snapshot::{SNAPSHOT_HEADER_LEN, Snapshot, SnapshotFault, snapshot_mark, snapshot_origin};
 pub use watermark::{WATERMARK_FILE_LEN, WATERMARK_SLOT_LEN, Watermark};
 pub use wire::{u32_at, u64_at};

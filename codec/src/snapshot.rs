@@ -87,6 +87,15 @@ pub fn snapshot_mark(head: &[u8]) -> Option<Mark> {
     is_good.then(|| Mark::decode(&header[MARK_AT..]))?
 }
 
+/// What a whole file says that it is of: the name, and the mark of the position that the state was folded up to.
+///
+/// # Errors
+///
+/// As [`Snapshot::decode`].
+pub fn snapshot_origin(file: &[u8]) -> Result<(&str, Mark), SnapshotFault> {
+    Snapshot::decode(file).map(|snapshot| (snapshot.name, snapshot.mark))
+}
+
 impl<'a> Snapshot<'a> {
     /// The position that the state was folded up to.
     pub fn position(&self) -> Position {

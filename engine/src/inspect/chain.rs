@@ -75,6 +75,11 @@ impl LogChain {
         }
     }
 
+    /// The next segment was removed meanwhile, and all before it: the log goes on behind it.
+    pub(super) fn pass_over(&mut self) {
+        (self.before, self.is_first) = (None, true);
+    }
+
     /// Takes in what was found in a segment. `checked` is `None` when its markers carry no chain or its header is lost.
     pub(super) fn finish(
         &mut self,

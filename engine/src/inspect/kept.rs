@@ -5,7 +5,7 @@
 //! log is, so none is ahead of it; what is wrong with one is believed when it is wrong twice.
 
 use annals_codec::scan::Sink;
-use annals_codec::{Checkpoint, Commit, Event, LogId, Mark, Position, Snapshot};
+use annals_codec::{Checkpoint, Commit, Event, LogId, Mark, Position, snapshot_origin};
 
 use super::report::{Finding, FindingKind};
 use crate::log::names;
@@ -77,7 +77,7 @@ pub(super) fn read(storage: &dyn Storage) -> Vec<Kept> {
     }
     for dir in in_dir(names::STATES) {
         for path in in_dir(&dir).into_iter().filter(|path| names::is_state(names::file_name(path))) {
-            keep(path, FindingKind::Snapshot);
+            keep(path, FindingKind::State);
         }
     }
     found
@@ -94,11 +94,11 @@ fn judge(storage: &dyn Storage, path: &str, kind: FindingKind) -> Option<Result<
             Ok(checkpoint) => Ok(checkpoint.mark),
             Err(fault) => Err(fault.to_string()),
         },
-        _ => match Snapshot::decode(&bytes) {
-            Ok(snapshot) if !path.ends_with(&format!("/{}/{:020}.snap", snapshot.name, snapshot.position().get())) => {
-                Err(format!("it is of {}, up to position {}", snapshot.name, snapshot.position()))
+        _ => match snapshot_origin(&bytes) {
+            Ok((name, mark)) if !path.ends_with(&format!("/{name}/{:020}.snap", mark.position.get())) => {
+                Err(format!("it is of {name}, up to position {}", mark.position))
             }
-            Ok(snapshot) => Ok(snapshot.mark),
+            Ok((_, mark)) => Ok(mark),
             Err(fault) => Err(fault.to_string()),
         },
     })

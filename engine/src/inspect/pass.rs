@@ -96,6 +96,7 @@ pub(super) fn run(
                     // Retention has removed it meanwhile.
                     Err(error) if error.is_not_found() && index + 1 < facts.segments.len() => {
                         checked.pass_over(segment.number);
+                        pass.chain.pass_over();
                         return true;
                     }
                     Err(error @ OpenError::Io { .. }) if level == Level::Frames => reading.unread(index, &error),

@@ -32,8 +32,8 @@ pub enum FindingKind {
     Redaction,
     /// The file of a consumer is damaged, or of another history than the log.
     Consumer,
-    /// So is a snapshot. It is passed over for an older one, or for the log.
-    Snapshot,
+    /// So is a snapshot of a state. It is passed over for an older one, or for the log.
+    State,
     /// An index file, a part of the tree over batches, or a filter over several segments, is not what its segments
     /// give. No answer depends on it: it can be deleted, and is made anew.
     Index,
@@ -54,7 +54,7 @@ impl FindingKind {
             FindingKind::Chain => "chain",
             FindingKind::Redaction => "redaction",
             FindingKind::Consumer => "consumer",
-            FindingKind::Snapshot => "snapshot",
+            FindingKind::State => "snapshot",
             FindingKind::Index => "index",
         }
     }

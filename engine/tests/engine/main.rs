@@ -27,7 +27,7 @@
 //! - [`redaction`]: payloads that are taken out, what is left of them, and who is told.
 //! - [`retention`]: what is removed, what stays known of it, and who is told.
 //! - [`subscriptions`]: following a log: nothing is missed, nothing comes twice.
-//! - [`verify`]: its levels, and that it says the same on any number of threads.
+//! - [`verify`]: its levels, and that it says the same on any number of threads; [`verify_beside`]: what goes on meanwhile.
 //! - [`write_path`]: what an append, a roll and a close ask of the disk, in which order.
 
 // Under a scheduler nothing runs but `sync::tests` of the library.
@@ -65,5 +65,6 @@ mod shred;
 mod subscriptions;
 mod support;
 mod verify;
+mod verify_beside;
 mod write_path;
 mod writeback;

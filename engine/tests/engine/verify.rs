@@ -11,30 +11,37 @@ use annals_codec::{Hasher, Snapshot};
 
 use crate::support::segment_path;
 
-const LEVELS: [Level; 5] = [Level::Frames, Level::Chain, Level::Index, Level::Snapshots, Level::All];
+pub(crate) const LEVELS: [Level; 5] = [Level::Frames, Level::Chain, Level::Index, Level::Snapshots, Level::All];
 
-fn options() -> Options {
+pub(crate) fn options() -> Options {
     Options::new().background(false).flush_interval(None).segment_bytes(64 << 10).zero_ahead(0).hash_chain(true)
 }
 
-fn open(disk: &SimDisk) -> EventStore {
+pub(crate) fn open(disk: &SimDisk) -> EventStore {
     EventStore::open_on(Arc::new(disk.clone()), &options()).unwrap()
 }
 
-fn append(store: &EventStore, batches: u64) {
+pub(crate) fn append(store: &EventStore, batches: u64) {
     for n in 0..batches {
         let event = || NewEvent::new("Happened", vec![b'x'; (n * 37 % 900) as usize]);
         store.batch().events(format!("s-{}", n % 9), (0..=n % 3).map(|_| event())).commit().unwrap();
     }
 }
 
-fn write(disk: &SimDisk, path: &str, bytes: &[u8]) {
+pub(crate) fn write(disk: &SimDisk, path: &str, bytes: &[u8]) {
     let storage: &dyn Storage = disk;
     if disk.paths().iter().any(|there| there == path) {
         storage.remove(path).unwrap();
     }
     assert_eq!(storage.create(path).unwrap().write_at(0, bytes).unwrap(), bytes.len());
 }
+
+/// The position behind which each segment begins.
+pub(crate) fn bases(store: &EventStore) -> Vec<u64> {
+    store.stats().segments.iter().map(|segment| segment.base.get()).collect()
+}
+
+type Change<'a> = &'a dyn Fn(&mut Mark);
 
 fn snapshot(mark: Mark) -> (String, Vec<u8>) {
     let snapshot =
@@ -43,7 +50,7 @@ fn snapshot(mark: Mark) -> (String, Vec<u8>) {
 }
 
 /// Six segments, two consumers and two snapshots.
-fn log() -> SimDisk {
+pub(crate) fn log() -> SimDisk {
     let disk = SimDisk::new(1);
     let store = open(&disk);
     let storage: &dyn Storage = &disk;
@@ -75,7 +82,7 @@ fn reports(disk: &SimDisk, what: &str) -> Vec<VerifyReport> {
 
 /// The kinds of findings at each level are these, each once or more.
 #[track_caller]
-fn check(disk: &SimDisk, what: &str, expected: [&[FindingKind]; 5]) -> Vec<VerifyReport> {
+pub(crate) fn check(disk: &SimDisk, what: &str, expected: [&[FindingKind]; 5]) -> Vec<VerifyReport> {
     let reports = reports(disk, what);
     for ((level, report), expected) in LEVELS.iter().zip(&reports).zip(expected) {
         let kinds: Vec<FindingKind> = report.findings.iter().map(|finding| finding.kind).collect();
@@ -85,7 +92,20 @@ fn check(disk: &SimDisk, what: &str, expected: [&[FindingKind]; 5]) -> Vec<Verif
     reports
 }
 
-const NONE: &[FindingKind] = &[];
+pub(crate) const NONE: &[FindingKind] = &[];
+
+/// Six segments, of which some events of the second and the third are redacted; and their positions.
+pub(crate) fn redacted_log() -> (SimDisk, Vec<Position>) {
+    let disk = log();
+    let store = open(&disk);
+    let bases = bases(&store);
+    let behind = |base: u64| (1..4).map(move |step| Position::new(base + 7 * step));
+    let positions: Vec<Position> = behind(bases[1]).chain(behind(bases[2])).collect();
+    let report = store.redact(positions.iter().copied(), "asked for").unwrap();
+    assert_eq!((report.redacted, report.segments), (6, 2));
+    drop(store);
+    (disk, positions)
+}
 
 #[test]
 fn a_whole_log_is_clean_at_every_level_and_each_says_what_it_has_looked_at() {
@@ -160,7 +180,9 @@ fn a_part_of_the_tree_that_lies_is_found() {
     let mut wrong = Peaks::default();
     (0..header.first).for_each(|number| wrong.push(&Hasher::digest(&number.to_le_bytes()), |_| ()));
     let mut moved = PartBuilder::new(header.from, wrong, header.base);
-    batches.iter().for_each(|(digest, last)| moved.push(digest, *last));
+    for (digest, last) in &batches {
+        moved.push(digest, *last);
+    }
     write(&disk, path, &moved.finish(header.log_id, header.segment, header.seed, header.chain));
     let reports = check(&disk, "moved", [NONE, NONE, index, NONE, index]);
     assert!(
@@ -172,7 +194,7 @@ fn a_part_of_the_tree_that_lies_is_found() {
 
 #[test]
 fn files_of_consumers_and_snapshots_are_judged_by_their_bytes_and_by_the_history_of_the_log() {
-    let (consumer, states) = (&[FindingKind::Consumer][..], &[FindingKind::Snapshot][..]);
+    let (consumer, states) = (&[FindingKind::Consumer][..], &[FindingKind::State][..]);
     let disk = log();
     // Each of its slots that is there.
     let len = disk.file_len("consumers/mailer").unwrap();
@@ -186,7 +208,7 @@ fn files_of_consumers_and_snapshots_are_judged_by_their_bytes_and_by_the_history
     disk.flip(&path, 8 * 130);
     check(&disk, "a snapshot's bytes", [NONE, NONE, NONE, states, states]);
 
-    let marks = |change: &dyn Fn(&mut Mark)| {
+    let marks = |change: Change<'_>| {
         let disk = log();
         let store = open(&disk);
         let mut mark = store.mark(Position::new(50)).unwrap();
@@ -198,7 +220,7 @@ fn files_of_consumers_and_snapshots_are_judged_by_their_bytes_and_by_the_history
     };
     let (disk, _) = marks(&|_| ());
     check(&disk, "a good one", [NONE; 5]);
-    let changes: [(&str, &dyn Fn(&mut Mark)); 4] = [
+    let changes: [(&str, Change<'_>); 4] = [
         ("another chain", &|mark| mark.chain ^= 1),
         ("another hash", &|mark| mark.hash = Some(Hasher::digest(b"other"))),
         ("another log", &|mark| mark.log_id = annals::LogId::from_bytes([9; 16])),
@@ -231,14 +253,19 @@ fn what_was_removed_is_the_anchor_at_every_level_and_marks_of_it_are_no_findings
     }
     let (path, bytes) = snapshot(Mark { chain: at_base.chain ^ 1, ..at_base });
     write(&disk, &path, &bytes);
-    let states = &[FindingKind::Snapshot][..];
+    let states = &[FindingKind::State][..];
     check(&disk, "another history at the floor", [NONE, NONE, NONE, states, states]);
 }
 
-/// Versions and times are asked over segments, by whichever thread has read them.
+/// Versions and times are asked over segments, by whichever thread has read them; and so are redactions.
 #[test]
-fn random_damage_gives_the_same_findings_on_any_number_of_threads() {
-    let disk = log();
+fn random_damage_gives_the_same_report_on_any_number_of_threads() {
+    for disk in [log(), redacted_log().0] {
+        hurt_and_compare(&disk);
+    }
+}
+
+fn hurt_and_compare(disk: &SimDisk) {
     let mut random = 5_u64;
     let mut below = |bound: u64| {
         random = random.wrapping_mul(6_364_136_223_846_793_005).wrapping_add(1);
@@ -256,7 +283,9 @@ fn random_damage_gives_the_same_findings_on_any_number_of_threads() {
         }
         for level in LEVELS {
             let on = |threads| Verify::new().level(level).threads(threads).run_on(&hurt, |_, _| ());
-            assert_eq!(on(1).ok(), on(4).ok(), "round {round}, {level:?}");
+            let (alone, together) = (on(1), on(4));
+            assert_eq!(alone.is_ok(), together.is_ok(), "round {round}, {level:?}: {alone:?} {together:?}");
+            assert_eq!(alone.ok(), together.ok(), "round {round}, {level:?}");
         }
     }
 }
@@ -269,4 +298,50 @@ fn progress_never_goes_back_and_ends_with_everything() {
     assert!(told.windows(2).all(|pair| pair[0].0 <= pair[1].0), "{told:?}");
     let (done, all) = told.last().unwrap();
     assert_eq!(done, all);
+}
+
+#[test]
+fn a_range_is_the_segments_that_hold_it_and_every_level_judges_them_and_no_others() {
+    let disk = log();
+    let store = open(&disk);
+    let (bases, tip) = (bases(&store), store.chain_tip().unwrap().unwrap());
+    drop(store);
+    // From the second segment into the third.
+    let range = Position::new(bases[1] + 5)..=Position::new(bases[2] + 5);
+    let on = |disk: &SimDisk, level: Level| {
+        let verify = Verify::new().level(level).positions(range.clone());
+        let alone = verify.clone().threads(1).run_on(disk, |_, _| ()).unwrap();
+        assert_eq!(verify.threads(3).run_on(disk, |_, _| ()).unwrap(), alone);
+        alone
+    };
+    for level in LEVELS.into_iter().filter(|level| *level != Level::Snapshots) {
+        let report = on(&disk, level);
+        assert!(report.is_clean(), "{level:?}: {:?}", report.findings);
+        assert_eq!(
+            (report.segments, report.head.get(), report.events),
+            (2, bases[3], bases[3] - bases[1]),
+            "{level:?}"
+        );
+        assert_eq!(report.unused_files, Vec::<String>::new());
+    }
+    // What the chain was checked from is where the range begins.
+    let stretch = on(&disk, Level::All).chain[0];
+    assert_eq!((stretch.from.position.get(), stretch.is_start, stretch.to.position.get()), (bases[1], false, bases[3]));
+    // A witness of another position is not asked; one within has to agree.
+    let witnessed = |tip| Verify::new().positions(range.clone()).witnesses(&[tip]).run_on(&disk, |_, _| ()).unwrap();
+    assert!(witnessed(tip).is_clean());
+    assert!(witnessed(annals::ChainTip { position: Position::new(bases[2]), ..tip }).findings.len() == 1);
+
+    for (segment, is_found) in [(0, false), (1, true), (2, true), (3, false)] {
+        let disk = log();
+        disk.flip(&segment_path(&disk, segment), 8 * 9_000);
+        disk.flip(&format!("idx/{segment:020}.idx"), 8 * 300);
+        for level in [Level::Frames, Level::Chain, Level::Index, Level::All] {
+            let kinds: Vec<_> = on(&disk, level).findings.iter().map(|finding| finding.kind).collect();
+            assert_eq!(kinds.contains(&FindingKind::Frame), is_found, "segment {segment}, {level:?}: {kinds:?}");
+            let of_indexes = level == Level::Index || level == Level::All;
+            let has_index = kinds.contains(&FindingKind::Index);
+            assert_eq!(has_index, is_found && of_indexes, "segment {segment}, {level:?}: {kinds:?}");
+        }
+    }
 }

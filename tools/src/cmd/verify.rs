@@ -142,8 +142,9 @@ pub(crate) fn run(
     let report = verify.run_on(store.storage(), |done, total| progress.set(done, total));
     drop(progress);
     let report = report.map_err(|error| open::failed(store.path(), &error))?;
-    let bytes_per_second = report.bytes as f64 / began.elapsed().as_secs_f64().max(1e-9);
-    tell((name, range), bytes_per_second as u64, report, witnesses.len(), out)
+    let micros = began.elapsed().as_micros().max(1);
+    let bytes_per_second = u64::try_from(u128::from(report.bytes) * 1_000_000 / micros).unwrap_or(u64::MAX);
+    tell((name, range), bytes_per_second, report, witnesses.len(), out)
 }
 
 fn tell(
@@ -296,7 +297,7 @@ impl Shown {
             out.say(format_args!("{BAD}{findings}{BAD:#}; whole: {read}."))?;
             let of = |kind: FindingKind| self.findings.iter().filter(|found| found.kind == kind.as_str()).count();
             let of_indexes = of(FindingKind::Index);
-            let of_kept = of(FindingKind::Consumer) + of(FindingKind::Snapshot);
+            let of_kept = of(FindingKind::Consumer) + of(FindingKind::State);
             if of_indexes + of_kept < self.findings.len() {
                 out.say(format_args!("`annals dump` shows the bytes; restore what is damaged from a backup."))?;
             }
