@@ -249,6 +249,18 @@ impl<'a> Frame<'a> {
     }
 }
 
+/// Makes a good frame one of another segment: only its checksum changes. Returns that, for the chain.
+///
+/// # Panics
+///
+/// When `frame` is not at least as long as its length field says.
+pub fn reseed(frame: &mut [u8], seed: Seed) -> u32 {
+    let len = wire::u32_at(frame, LEN_AT) as usize;
+    let crc = seed.checksum(&frame[LEN_AT..len]);
+    wire::set_u32(frame, CRC_AT, crc);
+    crc
+}
+
 /// The frame at the start of `bytes` by what its length says: header and body, without padding.
 #[inline]
 fn cut_out(bytes: &[u8]) -> Result<(FrameHeader, &[u8]), FrameFault> {

@@ -18,6 +18,7 @@
 //! - [`Mark`]: what tells one history from another; [`Checkpoint`]: how far a consumer of one has
 //!   come; [`Snapshot`]: a state that was folded from one;
 //! - [`Digest`]: 32 bytes that stand for any number of them;
+//! - [`LossRecord`]: what repairs had to give up;
 //! - [`merkle`]: the tree over batches; [`proof`]: proofs that need no store;
 //! - [`Manifest`]: what a copy of a store consists of; [`ArchivedSegment`]: what one segment in an archive is;
 //! - [`index`]: what is derived from a sealed segment, to search it.
@@ -39,9 +40,11 @@ mod hash_chain;
 mod hash_check;
 mod ids;
 pub mod index;
+mod loss;
 mod made;
 mod manifest;
 mod mark;
+mod mend;
 pub mod merkle;
 mod meta;
 mod name;
@@ -69,13 +72,15 @@ pub use floor::{
     FLOOR_HEADER_LEN, Floor, FloorFault, FloorHeader, FloorKind, FloorRecord, FloorSection, FloorWriter, find_in_floor,
     floor_records,
 };
-pub use frame::{FRAME_ALIGN, FRAME_HEADER_LEN, Frame, FrameFault, FrameHeader, FrameKind, Seed, padded};
+pub use frame::{FRAME_ALIGN, FRAME_HEADER_LEN, Frame, FrameFault, FrameHeader, FrameKind, Seed, padded, reseed};
 pub use hash_chain::{BatchHasher, chain_after, chain_start, event_digest, payload_digest};
 pub use hash_check::{ChainBreak, ChainCheck, ChainPoint};
 pub use ids::{Epoch, EventId, LogId, ParseIdError, Position, SegmentNumber, StreamVersion};
+pub use loss::{LossRecord, LostRange, RecordFault, Repair};
 pub use made::{IdMaker, MadeIds};
 pub use manifest::{ListedFile, Manifest, ManifestFault};
 pub use mark::Mark;
+pub use mend::mend_header;
 pub use meta::{META_FILE_LEN, META_SLOT_LEN, MetaFault, StoreMeta};
 pub use name::{
     EventType, FileName, IdempotencyKey, IntoName, NameError, NameProblem, SourceName, StreamId, Subject, Tag,

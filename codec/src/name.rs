@@ -84,10 +84,17 @@ where
 
 fn check_stream_id(what: &'static str, max: usize, text: &str) -> Result<(), NameError> {
     check(what, max, text)?;
-    if text.starts_with('$') {
+    if text.starts_with('$') && !is_of_lost_events(text) {
         return Err(NameError { what, problem: NameProblem::Reserved });
     }
     Ok(())
+}
+
+/// `$lost-` and a position: the stream of lost events of which nothing but their positions is known. A repair names
+/// it; it is read, exported and imported as any other.
+fn is_of_lost_events(text: &str) -> bool {
+    let position = text.strip_prefix("$lost-").filter(|digits| (1..=19).contains(&digits.len()));
+    position.is_some_and(|digits| digits.bytes().all(|byte| byte.is_ascii_digit()) && !digits.starts_with('0'))
 }
 
 fn check_file_name(what: &'static str, max: usize, text: &str) -> Result<(), NameError> {
@@ -212,7 +219,8 @@ macro_rules! name {
 }
 
 name!(
-    /// The name of a stream: 1 to 512 bytes; a leading `$` is reserved for the store.
+    /// The name of a stream: 1 to 512 bytes; a leading `$` is reserved for the store, which uses it for
+    /// `$lost-<position>`: what a repair could say nothing more of.
     ///
     /// The text before the first `-` is the stream's [category](StreamId::category).
     ///
@@ -323,6 +331,12 @@ mod tests {
             "stream id begins with '$', which is reserved for the store"
         );
         assert!(EventType::new("$fine").is_ok(), "only stream ids reserve the dollar");
+        for lost in ["$lost-1", "$lost-9223372036854775807"] {
+            assert_eq!(StreamId::new(lost).map(|name| name.category().to_owned()).as_deref(), Ok("$lost"));
+        }
+        for other in ["$lost", "$lost-", "$lost-0", "$lost-01", "$lost-1x", "$lost-+1", "$lost-99999999999999999999"] {
+            assert_eq!(StreamId::new(other).unwrap_err().problem, NameProblem::Reserved, "{other}");
+        }
     }
 
     #[test]

@@ -213,6 +213,9 @@ pub struct Bad {
     pub later_durable: Option<u64>,
     /// How many later valid markers were found, before the search knew enough.
     pub later_commits: u64,
+    /// The highest position of an event that one of them speaks of. Behind it nobody looked, if there is a place to
+    /// go on.
+    pub later_last: Option<Position>,
     /// Where a reader that accepts the gap can go on: the start of the next
     /// batch that is whole, with everything but its chain known.
     pub resume: Option<Tail>,
@@ -556,7 +559,7 @@ fn checksum<S: Source>(source: &mut S, seed: Seed, from: u64, len: u64) -> Resul
 /// for a place to go on.
 fn look_behind<S: Source>(source: &mut S, seed: Seed, tail: Tail, at: u64, fault: Fault) -> Result<Bad, S::Error> {
     let data_end = data_end(source, at)?;
-    let mut bad = Bad { at, fault, data_end, later_durable: None, later_commits: 0, resume: None };
+    let mut bad = Bad { at, fault, data_end, later_durable: None, later_commits: 0, later_last: None, resume: None };
     let mut looks = Looks { bytes_left: (data_end - at).saturating_mul(MOST_LOOKS), tries_left: MOST_TRIES };
     let mut markers = Vec::new();
     let mut next = at.next_multiple_of(FRAME_ALIGN);
@@ -579,6 +582,7 @@ fn look_behind<S: Source>(source: &mut S, seed: Seed, tail: Tail, at: u64, fault
             let is_proven = bad.later_durable.is_some_and(|durable| durable > tail.offset);
             knows_enough |= is_proven && resume_end.is_some_and(|end| marker.batch_start >= end);
             bad.later_commits += 1;
+            bad.later_last = bad.later_last.max(Some(marker.last));
             bad.later_durable = bad.later_durable.max(Some(marker.durable_offset));
             // A batch that holds the one found before quotes it in a payload.
             if bad.resume.is_none_or(|inner| marker.batch_start < inner.offset)
@@ -599,6 +603,7 @@ struct Marker {
     /// Where its frame ends.
     end: u64,
     first: Position,
+    last: Position,
     batch_start: u64,
     durable_offset: u64,
     epoch: Epoch,
@@ -652,6 +657,7 @@ fn valid_marker(bytes: &[u8], seed: Seed, tail: Tail, offset: u64) -> Option<Mar
         offset,
         end: offset + frame.header.padded_len(),
         first: commit.first,
+        last: commit.last,
         batch_start,
         durable_offset: commit.durable_offset,
         epoch: commit.epoch,

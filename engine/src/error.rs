@@ -68,10 +68,14 @@ pub enum OpenError {
     },
     /// Durable data is damaged. Read what is left with
     /// [`open_read_only`](crate::EventStore::open_read_only); restore the file from a backup.
-    #[error("{0}. Nothing was changed; opening read-only serves the rest, `annals verify` lists all findings")]
+    #[error(
+        "{0}. Nothing was changed; opening read-only serves the rest, `annals verify` lists all findings, `annals repair` saves what is whole"
+    )]
     Corrupt(Damage),
     /// The files do not make up a store: one is missing, foreign, or contradicts the others.
-    #[error("the store's files do not fit together: {problem}. Nothing was changed; restore the file from a backup")]
+    #[error(
+        "the store's files do not fit together: {problem}. Nothing was changed; restore the file from a backup, or see what `annals repair --dry-run` can save"
+    )]
     Inconsistent {
         /// Which file, and what is wrong with it.
         problem: String,

@@ -64,6 +64,7 @@ mod poison;
 mod query;
 mod read;
 mod redact;
+mod repair;
 mod report;
 mod retain;
 mod shown;
@@ -78,8 +79,9 @@ mod view;
 
 pub use annals_codec::proof::{ConsistencyProof, InclusionProof, ProofFault, ProvenBatch, ProvenEvent, TreeHead};
 pub use annals_codec::{
-    ChainPoint, ContentType, Digest, Epoch, Event, EventId, EventType, FileName, IdempotencyKey, IntoName, LogId, Mark,
-    NameError, NameProblem, ParseIdError, Position, SegmentNumber, SourceName, StreamId, StreamVersion, Tag, Tags,
+    ChainPoint, ContentType, Digest, Epoch, Event, EventId, EventType, FileName, IdempotencyKey, IntoName, LogId,
+    LossRecord, LostRange, Mark, NameError, NameProblem, ParseIdError, Position, RecordFault, Repair, SegmentNumber,
+    SourceName, StreamId, StreamVersion, Tag, Tags,
 };
 
 pub use append::condition::{AppendCondition, ConditionClause};
@@ -94,6 +96,9 @@ pub use options::{Durability, Options, Roll};
 pub use query::{Query, QueryItem};
 pub use read::Reader;
 pub use redact::{RedactError, RedactedEvent, RedactionReport, Redactions};
+pub use repair::{
+    LostVersions, RepairError, RepairPlan, losses, losses_on, plan_repair, plan_repair_on, repair, repair_on,
+};
 pub use report::{RecoveryReport, TornTail};
 pub use retain::{Guard, Holder, HolderKind, Retention, TruncateError, Truncation};
 pub use stats::{ConsumerInfo, FloorInfo, SegmentStats, Stats, StreamInfo};

@@ -81,12 +81,18 @@ pub enum Bug {
     RedactedNotSynced,
     /// A segment is replaced before the log says which of its events are redacted.
     RedactedBeforeTold,
+    /// A repaired store is one before what it consists of is durable.
+    RepairedBeforeSynced,
+    /// Positions that a repair finds lost at the end of the log are given out again.
+    LostPositionReused,
+    /// A repair copies payloads of which the log says that they are redacted.
+    RedactedRepairedBack,
 }
 
 impl Bug {
     /// All of them.
     #[cfg(feature = "planted-bugs")]
-    pub const ALL: [Bug; 33] = [
+    pub const ALL: [Bug; 36] = [
         Bug::NoFdatasync,
         Bug::AcknowledgedBeforeSync,
         Bug::NoDirectorySync,
@@ -120,6 +126,9 @@ impl Bug {
         Bug::ChainAnchorLost,
         Bug::RedactedNotSynced,
         Bug::RedactedBeforeTold,
+        Bug::RepairedBeforeSynced,
+        Bug::LostPositionReused,
+        Bug::RedactedRepairedBack,
     ];
 }
 

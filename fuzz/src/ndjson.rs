@@ -171,8 +171,10 @@ fn expected(members: &Members) -> Option<Expected> {
         tags: member::<Vec<String>>(members, "tags")?.unwrap_or_default(),
     };
     let is_name = |name: &str, most| (1..=most).contains(&name.len()) && !name.contains('\0');
+    // What a repair calls the stream of lost events may come back, and nothing else that begins so.
+    let is_lost = |position: &str| position.len() <= 19 && position.parse::<u64>().is_ok_and(|n| n.to_string() == position && n > 0);
     let are_names = is_name(&expected.stream, 512)
-        && !expected.stream.starts_with('$')
+        && (!expected.stream.starts_with('$') || expected.stream.strip_prefix("$lost-").is_some_and(is_lost))
         && is_name(&expected.event_type, 255)
         && expected.tags.iter().all(|tag| is_name(tag, 255));
     are_names.then_some(expected)

@@ -24,7 +24,7 @@ pub(crate) struct Args {
 }
 
 const AFTER_HELP: &str = "\
-All commands but `import`, `restore`, `truncate`, `demo` and `keys --destroy` leave the store alone. They work while
+All commands but `import`, `restore`, `repair`, `truncate`, `demo` and `keys --destroy` leave the store alone. They work while
 another process writes to the store, and on a copy of it.
 
 Exit codes:
@@ -213,6 +213,22 @@ pub(crate) enum Command {
         to: Option<u64>,
         #[command(flatten)]
         through: ThroughArgs,
+    },
+
+    /// Make a store that opens of one that does not: all that is whole, and a word for each event that is lost
+    #[command(after_help = REPAIR_HELP)]
+    Repair {
+        /// The store; it stays as it is
+        store: PathBuf,
+        /// Only say what would be kept and what is lost
+        #[arg(long, required_unless_present = "accept_loss", conflicts_with = "accept_loss")]
+        dry_run: bool,
+        /// Do it: what --dry-run says is lost is given up in the repaired store
+        #[arg(long)]
+        accept_loss: bool,
+        /// Where the repaired store is to be: a new directory, or an empty one [default: STORE.repaired]
+        #[arg(long, value_name = "DIR")]
+        to: Option<PathBuf>,
     },
 
     /// Print the end of the hash chain: a witness of all that is in the log, to be kept elsewhere
@@ -682,6 +698,15 @@ one of 7 (version 7 of the stream), @1234 (position 1234 of the log), head, or a
 at that moment is among it.
 
 All of this is looked up: what matches little reads little, in either direction.";
+
+const REPAIR_HELP: &str = "\
+Nothing is repaired in place: the store that is damaged is not touched. When you are content with the repaired one, move
+the old one aside and give its name to the new one.
+
+Each position that is lost holds an event of type `$lost`, whose data says why. `annals read STORE --type '$lost'` lists
+them, the file LOST in the repaired store says the same in text, and its quarantine/ keeps the damaged bytes.
+
+It ends with 0 when nothing is damaged or nothing was lost, with 1 when something is lost.";
 
 const BACKUP_HELP: &str = "\
 It holds all that was durable when it began, at one position, and nothing else. Sealed segments get a

@@ -3,7 +3,8 @@
 //! ```text
 //!  annals COMMAND STORE [ARGS]
 //!
-//!  args ─► cmd::{demo, import, export, get, read, tail, streams, stats, consumers, tip, prove, verify, truncate} ─► the engine
+//!  args ─► cmd::{demo, import, export, get, read, tail, streams, stats, consumers, tip, prove, verify, repair, truncate} ─► the
+//!        engine
 //!                        cmd::projections, cmd::snapshot ─► annals-projection, annals-codec
 //!                        cmd::archive ─► archived ─► annals-archive (feature `archive`)
 //!                        cmd::sql ─► sql ─► SQLite ─► the engine
@@ -14,7 +15,8 @@
 //!
 //! What is always true:
 //!
-//! - Only `import`, `truncate`, `archive send --drop-local`, `demo` and `torture` write to a store, the latter two to their own; every other command opens it
+//! - Only `import`, `truncate`, `archive send --drop-local`, `demo` and `torture` write to a store, the latter two to their own; `repair` and
+//!   `restore` make a new one; every other command opens it
 //!   read-only, beside a running writer, and changes nothing on disk.
 //! - Results go to standard output, everything about the run to standard error.
 //! - It ends with one of the four [`Exit`] codes, and never with a panic.

@@ -68,7 +68,9 @@ pub(crate) fn must_be_a_directory(path: &Path) -> Result<(), Failure> {
 pub(crate) fn failed(path: &Path, error: &OpenError) -> Failure {
     let what = format!("cannot open {}", path.display());
     match error {
-        OpenError::Corrupt(_) | OpenError::Inconsistent { .. } => Failure::findings(what).because(error),
+        OpenError::Corrupt(_) | OpenError::Inconsistent { .. } => {
+            Failure::findings(what).because(error).next(format!("annals repair {} --dry-run", path.display()))
+        }
         OpenError::NotFound { .. } => {
             Failure::io(what).because(error).next("`annals import STORE FILE` makes one, `annals demo` shows one")
         }

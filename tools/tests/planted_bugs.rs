@@ -240,6 +240,35 @@ fn a_manifest_before_its_files_is_found() {
 }
 
 #[test]
+#[ignore = "run by the tests below, each with a bug planted"]
+fn repairs_that_are_interrupted_everywhere() {
+    let name = std::env::var("PLANT").expect("a bug to plant");
+    let bug = annals::planted::Bug::ALL.into_iter().find(|bug| format!("{bug:?}") == name).expect("a bug");
+    annals::planted::plant(bug);
+    if let Err(violation) = annals_cli::torture::repairs::explore(1) {
+        panic!("found: {violation}");
+    }
+}
+
+#[test]
+fn a_repaired_store_that_is_one_before_it_is_durable_is_found() {
+    let told = run_planted("RepairedBeforeSynced", "repairs_that_are_interrupted_everywhere");
+    assert!(told.contains("found: O1") || told.contains("found: O10"), "{told}");
+}
+
+#[test]
+fn a_lost_position_that_is_given_out_again_is_found() {
+    let told = run_planted("LostPositionReused", "repairs_that_are_interrupted_everywhere");
+    assert!(told.contains("found: O1 ") || told.contains("found: O1:"), "{told}");
+}
+
+#[test]
+fn a_repair_that_brings_back_what_was_redacted_is_found() {
+    let told = run_planted("RedactedRepairedBack", "repairs_that_are_interrupted_everywhere");
+    assert!(told.contains("found: O3"), "{told}");
+}
+
+#[test]
 fn a_floor_that_is_written_after_what_it_tells_of_was_removed_is_found() {
     check_found("FloorAfterUnlink", 1, 2_000, &["O1", "O5", "O9", "O10"]);
 }

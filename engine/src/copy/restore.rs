@@ -6,7 +6,7 @@ use std::path::Path;
 use annals_codec::{ListedFile, Manifest};
 
 use super::judge::copy_bytes;
-use super::target::manifest;
+use super::target::{manifest, temporary};
 use super::{CopyError, Copying, RestoreReport};
 use crate::log::names;
 use crate::log::small_files::{create_anew, create_dirs};
@@ -78,11 +78,16 @@ fn copy_all(from: &dyn Storage, to: &dyn Storage, threads: usize) -> Result<Rest
     for dir in &dirs {
         create_dirs(to, dir).copying("create", || to.describe(dir))?;
     }
-    let copied = parallel::each(threads, manifest.files.len(), |index| copy_file(from, &manifest.files[index], to));
+    // What makes a store of it comes last, when all else is durable.
+    let (meta, others): (Vec<&ListedFile>, Vec<&ListedFile>) =
+        manifest.files.iter().partition(|file| file.path == names::META);
+    let copied = parallel::each(threads, others.len(), |index| copy_file(from, others[index], to));
     copied.into_iter().collect::<Result<(), CopyError>>()?;
     for dir in dirs.into_iter().chain([""]) {
         to.sync_dir(dir).copying("sync", || to.describe(dir))?;
     }
+    meta.into_iter().try_for_each(|file| copy_file(from, file, to))?;
+    to.sync_dir("").copying("sync", || to.describe(""))?;
     drop(held);
     Ok(RestoreReport {
         mark: manifest.mark,
@@ -107,10 +112,13 @@ fn copy_file(from: &dyn Storage, listed: &ListedFile, to: &dyn Storage) -> Resul
     if source.len().copying("read", || from.describe(path))? != *len {
         return Err(problem("is not as long as the manifest says"));
     }
-    let file = create_anew(to, path).copying("create", || to.describe(path))?;
+    // Beside its name: a segment of which a part is there must not be taken for one.
+    let beside = temporary(path);
+    let file = create_anew(to, &beside).copying("create", || to.describe(path))?;
     let copied = copy_bytes(&source, *len, &*file).copying("copy", || from.describe(path))?;
     if copied != *digest {
         return Err(problem("is not what was backed up: its digest is another"));
     }
-    file.sync().copying("sync", || to.describe(path))
+    file.sync().copying("sync", || to.describe(path))?;
+    to.rename(&beside, path).copying("rename", || to.describe(path))
 }

@@ -31,6 +31,8 @@ pub(crate) struct Pinned<'a> {
     pub(crate) now: i64,
     /// The content of `floor`, where there is one.
     pub(crate) floor: Option<Vec<u8>>,
+    /// The content of `LOST`, where the store was repaired.
+    pub(crate) lost: Option<Vec<u8>>,
     pub(crate) consumers: Vec<(String, Checkpoint)>,
     pub(crate) notes: Vec<String>,
     /// What identifies the history up to a position.
@@ -305,6 +307,7 @@ fn small_files(pinned: &Pinned<'_>, parts: &[Part<'_>], options: &BackupOptions)
         (names::WATERMARK.to_owned(), whole(WATERMARK_FILE_LEN, watermark.slot_offset(), &watermark.encode())),
     ];
     files.extend(pinned.floor.clone().map(|floor| (names::FLOOR.to_owned(), floor)));
+    files.extend(pinned.lost.clone().map(|lost| (names::LOST.to_owned(), lost)));
     // One that has gone on meanwhile speaks of what is not in here.
     let kept = pinned.consumers.iter().filter(|(_, checkpoint)| checkpoint.position() <= tail.position);
     files.extend(kept.filter(|_| options.consumers).map(|(name, checkpoint)| {

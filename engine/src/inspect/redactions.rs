@@ -23,6 +23,7 @@ use crate::log::recover::survey::{Facts, SegmentFacts};
 use crate::log::recover::survey_beside_writer;
 use crate::log::source::FileSource;
 use crate::parallel;
+use crate::repair::fillers::Fillers;
 use crate::storage::{File, Storage};
 use crate::sync::Mutex;
 
@@ -35,6 +36,8 @@ pub(super) struct SegmentRedactions {
     done: Vec<(Position, u64)>,
     /// How many of each are of batches that exist.
     existing: (usize, usize),
+    /// What stands where a repair found something lost.
+    fillers: Fillers,
 }
 
 impl SegmentRedactions {
@@ -60,6 +63,7 @@ impl Sink for SegmentRedactions {
         if event.redacted {
             self.done.push((event.position, offset));
         }
+        self.fillers.see(event);
         if event.stream == Redaction::STREAM
             && event.event_type == Redaction::EVENT_TYPE
             && let Some(told) = Redaction::decode(event.data)
@@ -231,6 +235,8 @@ impl RedactionCheck {
         report: &mut VerifyReport,
     ) -> Result<(), OpenError> {
         let (mut oldest, mut unfinished) = (Position::START, BTreeSet::new());
+        // What a repair had to give up is not missed: what stands in its place tells that it is lost.
+        let mut fillers = Fillers::default();
         let undone = self.undone(facts).map(|(position, _)| position).next();
         let first = self.untold().map(|(position, _)| position).chain(undone).min();
         if let Some(first) = first {
@@ -241,6 +247,7 @@ impl RedactionCheck {
             oldest = now.segments.first().map_or(oldest, |segment| segment.base);
             let from = now.segments.partition_point(|segment| segment.base < first).saturating_sub(1);
             for found in scan_each(storage, &now.segments[from..], 1)? {
+                fillers.extend(found.fillers);
                 // What was said only now may not have been done yet when its segment was read.
                 let is_asked = |position: &Position| self.done.contains_key(position) || self.told.contains(position);
                 let told: Vec<_> = found.told.into_iter().map(|(position, _)| position).filter(is_asked).collect();
@@ -248,12 +255,16 @@ impl RedactionCheck {
                 self.done.extend(found.done.into_iter().filter(|(position, _)| self.told.contains(position)));
             }
         }
-        for (position, offset) in self.untold().filter(|(position, _)| *position > oldest) {
+        for (position, offset) in
+            self.untold().filter(|(position, _)| *position > oldest && !fillers.may_have_told_of(*position))
+        {
             let Some(segment) = segment_of(facts, position) else { continue };
             let message = "the event is redacted, and the log does not say so: its digest is lost".to_owned();
             report.findings.push(finding(FindingKind::Redaction, segment, offset, position, message));
         }
-        for (position, segment) in self.undone(facts).filter(|(position, _)| *position > oldest) {
+        for (position, segment) in
+            self.undone(facts).filter(|(position, _)| *position > oldest && !fillers.stand_at(*position))
+        {
             if unfinished.contains(&segment.number) {
                 report.unfinished_redactions += 1;
                 continue;

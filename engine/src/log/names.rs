@@ -13,6 +13,8 @@ pub(crate) const CONSUMERS: &str = "consumers";
 /// Where states are kept that were folded from events, by whoever folds them.
 pub(crate) const STATES: &str = "snap";
 pub(crate) const LOCK: &str = "LOCK";
+/// What repairs had to give up.
+pub(crate) const LOST: &str = "LOST";
 /// The manifest of a backup, and what stands in its place while that is taken.
 pub(crate) const BACKUP: &str = "BACKUP";
 pub(crate) const UNFINISHED: &str = "BACKUP.unfinished";

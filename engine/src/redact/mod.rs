@@ -30,7 +30,7 @@ use annals_codec::{
 
 pub use self::announced::{RedactedEvent, Redactions};
 
-use self::announced::announced;
+use self::announced::{announced, announced_at};
 use self::rewrite::Rewritten;
 use crate::append::ExpectedVersion;
 use crate::append::request::Request;
@@ -44,6 +44,7 @@ use crate::log::segment::Segment;
 use crate::options::{Durability, Options};
 use crate::planted::{self, Bug};
 use crate::read::point::event_at;
+use crate::repair::fillers::is_filler;
 use crate::storage::{Access, Storage};
 use crate::view::View;
 
@@ -300,7 +301,13 @@ impl Beside {
             let (head, view) = self.commit.published.pin();
             let told = announced(&view, head, &log)?;
             let done = rewrite::redacted_in(&log)?;
-            let left: Vec<Position> = told.keys().copied().filter(|position| !done.contains(position)).collect();
+            let mut left = Vec::new();
+            for position in told.keys().copied().filter(|position| !done.contains(position)) {
+                // Where a repair found it lost, another event stands in its place.
+                if event_at(&view, head, position)?.is_some_and(|event| !is_filler(&event.as_event())) {
+                    left.push(position);
+                }
+            }
             if !left.is_empty() {
                 let all: BTreeSet<Position> = done.iter().chain(&left).copied().collect();
                 let is_wanted = RedactionMark::of(all) == mark_in(storage, &path);
@@ -317,7 +324,7 @@ impl Beside {
 }
 
 /// Which events are redacted, as the header of this file says it.
-fn mark_in(storage: &dyn Storage, path: &str) -> Option<RedactionMark> {
+pub(crate) fn mark_in(storage: &dyn Storage, path: &str) -> Option<RedactionMark> {
     let file = storage.open(path, Access::Read).ok()?;
     let mut head = [0; SEGMENT_HEADER_LEN];
     let read = file.read_at(0, &mut head).ok()?;
@@ -338,7 +345,7 @@ pub(crate) fn plan(view: &Arc<View>, head: Position, positions: &[Position]) -> 
         if event.stream.starts_with('$') {
             return Err(RedactError::OfTheStore { position });
         }
-        if event.redacted {
+        if event.redacted || is_filler(&event) && announced_at(view, head, position)?.is_some() {
             plan.already += 1;
             continue;
         }

@@ -169,15 +169,18 @@ fn droppable(view: &View, before: Position) -> usize {
     followed.take_while(|pair| pair[1].log.base < before).count()
 }
 
-/// What a truncation would remove, and who is behind it.
-pub(crate) fn plan(storage: &dyn Storage, view: &View, before: Position) -> Result<Truncation, TruncateError> {
+/// What a truncation would remove, and who is behind it; with `settle`, by what is on the disk.
+pub(crate) fn plan(
+    storage: &dyn Storage,
+    view: &View,
+    before: Position,
+    settle: bool,
+) -> Result<Truncation, TruncateError> {
     let mut truncation = Truncation::of(view, droppable(view, before));
     if truncation.segments > 0 {
-        truncation.behind = behind(storage, truncation.oldest).map_err(|(path, error)| TruncateError::Io {
-            action: "read",
-            path,
-            source: Arc::new(error),
-        })?;
+        let behind = behind(storage, truncation.oldest, settle);
+        truncation.behind =
+            behind.map_err(|(action, path, error)| TruncateError::Io { action, path, source: Arc::new(error) })?;
     }
     Ok(truncation)
 }
@@ -191,7 +194,7 @@ impl Beside {
             return Err(TruncateError::Poisoned { cause: Arc::clone(cause) });
         }
         let view = commit.published.view();
-        let truncation = plan(storage, &view, before)?;
+        let truncation = plan(storage, &view, before, guard == Guard::Consumers)?;
         let count = truncation.segments as usize;
         if count == 0 {
             return Ok(truncation);

@@ -113,6 +113,7 @@ impl EventStore {
             self.flush().map_err(CopyError::NotDurable)?;
         }
         let floor = read_file(storage, names::FLOOR).copying("read", || storage.describe(names::FLOOR))?;
+        let lost = read_file(storage, names::LOST).copying("read", || storage.describe(names::LOST))?;
         let meta = read_whole(storage, names::META, META_FILE_LEN).copying("read", || storage.describe(names::META))?;
         let meta = meta.and_then(|meta| StoreMeta::decode(&meta).ok());
         let (epoch, _) = self.inner.published.facts();
@@ -125,6 +126,7 @@ impl EventStore {
             created_at: meta.map_or(0, |meta| meta.created_at),
             now: self.inner.options.clock.now(),
             floor,
+            lost,
             consumers,
             notes,
             mark: Box::new(|position| self.mark(position).map_err(|error| CopyError::of_mark(position, error))),

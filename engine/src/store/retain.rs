@@ -64,7 +64,7 @@ impl EventStore {
     /// [`TruncateError::Read`], [`TruncateError::Io`].
     pub fn plan_truncation(&self, before: Position) -> Result<Truncation, TruncateError> {
         self.follow()?;
-        plan(&*self.inner.storage, &self.inner.published.view(), before)
+        plan(&*self.inner.storage, &self.inner.published.view(), before, false)
     }
 
     /// Removes what a policy does not keep, as [`truncate_before`](EventStore::truncate_before) does.

@@ -25,7 +25,10 @@
 //! - [`damage`]: a small log cut at every byte, and with every bit flipped.
 //! - [`recovery_rules`]: the rules R1 to R16, R19 and R20 of the format, a test for each.
 //! - [`redaction`]: payloads that are taken out, what is left of them, and who is told.
+//! - [`repair`]: what is whole stays, what is damaged is told, and nothing is made up.
+//! - [`repair_redacted`]: what is redacted is gone in a repaired store, too, and the log goes on saying so.
 //! - [`retention`]: what is removed, what stays known of it, and who is told.
+//! - [`retention_guard`]: who keeps events from being removed, by what the disk has of him.
 //! - [`subscriptions`]: following a log: nothing is missed, nothing comes twice.
 //! - [`verify`]: its levels, and that it says the same on any number of threads; [`verify_beside`]: what goes on meanwhile.
 //! - [`write_path`]: what an append, a roll and a close ask of the disk, in which order.
@@ -60,7 +63,10 @@ mod proofs;
 mod queries;
 mod recovery_rules;
 mod redaction;
+mod repair;
+mod repair_redacted;
 mod retention;
+mod retention_guard;
 mod shred;
 mod subscriptions;
 mod support;

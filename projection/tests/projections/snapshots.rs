@@ -410,3 +410,43 @@ fn a_state_that_refuses_to_be_encoded_is_told_and_folding_goes_on() {
     assert!(shy.status().snapshot_fault.unwrap().contains("as the test wants it"), "a panic, likewise");
     assert_eq!(shy.state().0, 30);
 }
+
+/// A store that was restored from its backup at position 50, with the snapshots of the one that had gone on to 100.
+fn restored_with_newer_snapshots() -> SimDisk {
+    let (disk, backup, restored) = (SimDisk::new(1), SimDisk::new(2), SimDisk::new(3));
+    let store = open(&disk);
+    add(&store, 1..=50);
+    let mut projection = every(30).keep_snapshots(3).attach(&store).unwrap();
+    projection.catch_up().unwrap();
+    store.backup_on(&backup, &annals::BackupOptions::new()).unwrap();
+    add(&store, 51..=100);
+    projection.catch_up().unwrap();
+    assert_eq!(files(&disk), [30, 60, 90]);
+    annals::restore_on(&backup, &restored).unwrap();
+    // Snapshots are no part of a backup: somebody brings them along.
+    for position in files(&disk) {
+        restored.write_file(&path(position), &disk.read_file(&path(position)).unwrap());
+    }
+    restored
+}
+
+#[test]
+fn a_snapshot_beyond_the_head_of_an_older_copy_that_was_restored_is_not_used() {
+    check_begins_at(&restored_with_newer_snapshots(), every(30), 30, &["beyond", "beyond"]);
+}
+
+#[test]
+fn a_snapshot_of_what_an_older_copy_that_was_restored_has_never_seen_is_of_another_history() {
+    let disk = restored_with_newer_snapshots();
+    let store = open(&disk);
+    add(&store, 1_000..1_045);
+    drop(store);
+    let disk = disk.after_kill();
+    let store = open(&disk);
+    let mut projection = every(30).attach(&store).unwrap();
+    assert_eq!(projection.position(), pos(30), "{:?}", projection.ignored_snapshots());
+    let reasons: Vec<&str> = projection.ignored_snapshots().iter().map(|ignored| ignored.reason.as_str()).collect();
+    assert!(reasons.len() == 2 && reasons.iter().all(|reason| reason.contains("another")), "{reasons:?}");
+    projection.catch_up().unwrap();
+    assert_eq!(projection.state().positions, (1..=95).collect::<Vec<_>>());
+}

@@ -15,6 +15,7 @@ mod projections;
 pub(crate) mod prove;
 mod read;
 mod redact;
+mod repair;
 mod snapshot;
 mod sql;
 mod stats;
@@ -82,6 +83,7 @@ fn dispatch(command: Command, out: &mut Out) -> Ended {
             backup::backup(&store, &dir, &options, out)
         }
         Command::Restore { backup, dir } => backup::restore(&backup, &dir, out),
+        Command::Repair { store, accept_loss, to, .. } => repair::run(&store, accept_loss, to.as_deref(), out),
         Command::Tip { store, sign } => tip::run(&store, sign.as_deref(), out),
         Command::Witness(WitnessCommand::NewKey { file }) => witness::new_key(&file, out),
         Command::Witness(WitnessCommand::Check { witness, public_key }) => witness::check(&witness, &public_key, out),

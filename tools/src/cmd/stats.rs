@@ -6,10 +6,10 @@ use std::collections::BTreeMap;
 use std::fs;
 use std::path::Path;
 
-use annals::{Position, SegmentNumber};
+use annals::{LossRecord, Position, SegmentNumber};
 use serde::Serialize;
 
-use super::{consumers, projections};
+use super::{consumers, projections, repair};
 use crate::exit::{Ended, Exit};
 use crate::human::{bytes, count, counted, printable};
 use crate::open;
@@ -40,6 +40,8 @@ struct Shown {
     index_bytes: u64,
     /// Regions that are damaged and left out; the numbers above are without what only they know.
     gaps: Vec<Gap>,
+    /// How many positions repairs had to give up; `null`, if the store never was repaired.
+    lost: Option<u64>,
     consumers: Vec<consumers::Row>,
     segment_list: Vec<Row>,
 }
@@ -106,6 +108,7 @@ pub(crate) fn run(path: &Path, for_prometheus: bool, out: &mut Out) -> Ended {
         index_bytes: index_of(segment.number).filter(|_| segment.sealed),
     });
     let segments: Vec<Row> = segments.collect();
+    let (lost, _) = repair::lost(path);
     let shown = Shown {
         log_id: stats.log_id.to_string(),
         events: stats.retained_events,
@@ -128,6 +131,7 @@ pub(crate) fn run(path: &Path, for_prometheus: bool, out: &mut Out) -> Ended {
         indexed_segments: segments.iter().filter(|segment| segment.index_bytes.is_some()).count(),
         index_bytes: files.values().sum(),
         gaps: gaps.collect(),
+        lost: lost.as_ref().map(LossRecord::positions),
         consumers: stats.consumers.iter().map(consumers::Row::of).collect(),
         segment_list: segments,
     };
@@ -169,6 +173,9 @@ pub(crate) fn run(path: &Path, for_prometheus: bool, out: &mut Out) -> Ended {
             "  {:<10} positions 1 to {position}, {known}; the last on {}",
             "removed", floor.removed_at
         ))?;
+    }
+    if let Some(record) = &lost {
+        out.say(format_args!("  {:<10} {}", "lost", repair::summary(record)))?;
     }
     let rows: Vec<Vec<String>> = shown
         .segment_list

@@ -8,9 +8,10 @@ use std::path::{Path, PathBuf};
 use std::time::Instant;
 
 use annals::inspect::{self, ChainStretch, FindingKind, Verify, VerifyReport};
-use annals::{ChainTip, Position, SegmentNumber};
+use annals::{ChainTip, LossRecord, Position, SegmentNumber};
 use serde::Serialize;
 
+use super::repair;
 use crate::args::Level;
 use crate::exit::{Ended, Exit, Failure};
 use crate::human::{bytes, count, counted, hex, printable};
@@ -61,6 +62,8 @@ struct Shown {
     witnesses: usize,
     /// What the log goes on from, where its oldest events were removed.
     anchor: Option<Anchored>,
+    /// How many positions repairs had to give up; `null`, if the store never was repaired.
+    lost: Option<u64>,
     findings: Vec<Found>,
 }
 
@@ -144,16 +147,18 @@ pub(crate) fn run(
     let report = report.map_err(|error| open::failed(store.path(), &error))?;
     let micros = began.elapsed().as_micros().max(1);
     let bytes_per_second = u64::try_from(u128::from(report.bytes) * 1_000_000 / micros).unwrap_or(u64::MAX);
-    tell((name, range), bytes_per_second, report, witnesses.len(), out)
+    tell(store.path(), (name, range), bytes_per_second, report, witnesses.len(), out)
 }
 
 fn tell(
+    path: &Path,
     (level, range): (&'static str, Option<Range>),
     bytes_per_second: u64,
     report: VerifyReport,
     witnesses: usize,
     out: &mut Out,
 ) -> Ended {
+    let (lost, damaged_record) = repair::lost(path);
     let findings = report.findings.into_iter().map(|finding| Found {
         kind: finding.kind.as_str(),
         segment: finding.segment.map(SegmentNumber::get),
@@ -162,7 +167,7 @@ fn tell(
         file: finding.file,
         message: finding.message,
     });
-    let findings: Vec<Found> = findings.collect();
+    let findings: Vec<Found> = findings.chain(damaged_record.map(Found::of_record)).collect();
     let shown = Shown {
         clean: findings.is_empty(),
         level,
@@ -191,14 +196,23 @@ fn tell(
             removed_at: time::show(anchor.removed_at),
             streams: anchor.streams,
         }),
+        lost: lost.as_ref().map(LossRecord::positions),
         findings,
     };
     if out.is_json() {
         out.object(&shown)?;
     } else {
         shown.print(out)?;
+        lost.map_or(Ok(()), |record| repair::mention(&record, out))?;
     }
     Ok(if shown.clean { Exit::Fine } else { Exit::Findings })
+}
+
+impl Found {
+    fn of_record(message: String) -> Found {
+        let file = Some("LOST".to_owned());
+        Found { kind: FindingKind::Files.as_str(), segment: None, offset: None, position: None, file, message }
+    }
 }
 
 impl Stretch {
@@ -299,7 +313,9 @@ impl Shown {
             let of_indexes = of(FindingKind::Index);
             let of_kept = of(FindingKind::Consumer) + of(FindingKind::State);
             if of_indexes + of_kept < self.findings.len() {
-                out.say(format_args!("`annals dump` shows the bytes; restore what is damaged from a backup."))?;
+                out.say(format_args!(
+                    "`annals dump` shows the bytes; restore what is damaged from a backup, or see `annals repair --dry-run`."
+                ))?;
             }
             if of_kept > 0 {
                 out.say(format_args!(

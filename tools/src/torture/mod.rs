@@ -17,8 +17,9 @@
 //! | [`exhaustive`] | every operation of short stories, in every way, and again in the recovery | nothing but the engine |
 //! | [`process`] | processes die, system calls fail | processes, threads, the kernel, your disk |
 //! | [`power`] | the power, below a file system | all of that but the disk |
-//! | [`copies`] | every operation of a backup | nothing but the engine |
 //! | [`redactions`] | every operation of a redaction | nothing but the engine |
+//! | [`copies`], [`restores`] | every operation of a backup, and of restoring one | nothing but the engine |
+//! | [`repairs`] | every operation of a repair | nothing but the engine |
 //!
 //! What each promise rests on, and what is not covered, is in `engine/RELIABILITY.md`.
 
@@ -34,6 +35,8 @@ pub mod oracle;
 pub mod power;
 pub mod process;
 pub mod redactions;
+pub mod repairs;
+pub mod restores;
 mod rot;
 mod shrink;
 pub mod simulated;

@@ -46,7 +46,7 @@ fn with_chain(seed: u64) -> Options {
 }
 
 /// What stands in the events that are to be redacted, and nowhere else.
-const SECRET: &str = "nobody's business but that of customer";
+pub(super) const SECRET: &str = "nobody's business but that of customer";
 
 /// Interrupts everywhere a redaction over two sealed segments and the newest one, and then one that goes on from it.
 ///
@@ -93,7 +93,7 @@ fn redact(store: &EventStore, chosen: &[Position]) -> Result<RedactionReport, Re
 }
 
 /// The positions of the events whose secrets stand in these bytes.
-fn secrets_in(bytes: &[u8]) -> Vec<Position> {
+pub(super) fn secrets_in(bytes: &[u8]) -> Vec<Position> {
     let (first, len) = (SECRET.as_bytes()[0], SECRET.len());
     let starts = bytes.iter().enumerate().filter(|(_, byte)| **byte == first).map(|(at, _)| &bytes[at..]);
     let found = starts.filter_map(|rest| rest.strip_prefix(SECRET.as_bytes()).map(|rest| &rest[1..]));

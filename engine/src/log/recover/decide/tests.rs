@@ -98,6 +98,7 @@ fn last_content(ends: Ends, is_empty: bool, vouched: u64, unproven: bool) -> Con
             data_end: DATA_END,
             later_durable: later,
             later_commits: u64::from(later.is_some()),
+            later_last: None,
             resume: None,
         }),
     };
