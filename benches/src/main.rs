@@ -7,7 +7,7 @@
 //!
 //! Without a question all are asked; a part of a name asks those that have it:
 //! `durable`, `buffered`, `read`, `streams`, `point`, `open`, `memory`, `disk`,
-//! `condition`, `unique-id`, `truncate`, `latency`, `folding`. `growth [--bytes 10G] [--hollow]` and `sustained [--minutes 10]` are asked
+//! `condition`, `unique-id`, `truncate`, `latency`, `folding`, and with the feature `sql` (the rest of the command) `sql`. `growth [--bytes 10G] [--hollow]` and `sustained [--minutes 10]` are asked
 //! only by their names, because they take long. `--quick` takes a tenth of the events and few rounds: it
 //! shows that a measurement runs, not how fast anything is. The feature `peers`
 //! compiles other stores, and sets SQLite and LMDB beside ours in `streams`, `point` and

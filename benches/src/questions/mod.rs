@@ -12,6 +12,8 @@ pub(crate) mod memory;
 mod open;
 mod point;
 mod reads;
+#[cfg(feature = "sql")]
+mod sql;
 mod streams;
 pub(crate) mod sustained;
 mod truncate;
@@ -45,6 +47,8 @@ pub(crate) const ALL: &[Question] = &[
     Question::new("streams", "how fast is one stream read, of many?", streams::measure),
     Question::new("point", "how fast is one event found?", point::measure),
     Question::new("folding", "how fast is everything folded, and how soon is an event in a state?", folding::measure),
+    #[cfg(feature = "sql")]
+    Question::new("sql", "how fast is SQL over the log?", sql::measure),
     Question::new("open", "how long does opening take, and what does it read?", open::measure),
     Question::new("copies", "what does a backup take, and how fast is everything verified?", copies::measure),
     Question::new("memory", "does memory grow with the number of streams?", memory::measure),

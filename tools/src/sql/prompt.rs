@@ -57,7 +57,7 @@ impl Prompt {
     fn remember(&mut self, entered: &Entered) {
         let Entered::Sql(sql) = entered else { return };
         // Without a history there are no old statements; that is no reason to refuse new ones.
-        _ = self.editor.add_history_entry(sql.trim().replace('\n', " "));
+        _ = self.editor.add_history_entry(sql.trim());
         if let Some(file) = &self.history {
             if let Some(folder) = file.parent() {
                 _ = std::fs::create_dir_all(folder);
