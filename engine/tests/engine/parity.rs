@@ -266,9 +266,13 @@ fn a_torn_last_write_keeps_nobody_from_opening_and_is_kept_aside() {
         disk.write_file(&path, &bytes);
         let store = on_sim(&disk);
         assert_eq!(types(store.read_all(Position::START)), ["A", "B"], "{torn} bytes");
+        // Up to the last byte that is not zero. Nothing but zeros, with which one checksum in 256 begins, are no tail.
+        let Some(last) = whole[4096..4096 + torn].iter().rposition(|&byte| byte != 0) else {
+            assert!(store.recovery_report().torn.is_none());
+            continue;
+        };
+        let kept = last + 1;
         let tail = store.recovery_report().torn.clone().expect("it is reported");
-        // Up to the last byte that is not zero.
-        let kept = whole[4096..4096 + torn].iter().rposition(|&byte| byte != 0).unwrap() + 1;
         assert_eq!((tail.offset, tail.bytes), (end as u64, kept as u64));
         let aside = disk.paths().into_iter().find(|path| path.starts_with("quarantine/")).expect("it is kept");
         assert_eq!(disk.read_file(&aside).unwrap(), whole[4096..4096 + kept]);
