@@ -63,7 +63,7 @@ pub(crate) fn in_order<T: Send>(
     }
     let line = Line {
         state: Mutex::new(State { made: BTreeMap::new(), next: 0, taken: 0, is_over: false }),
-        news: Condvar::new(),
+        news: Condvar::default(),
     };
     let most_ahead = threads * 2;
     thread::scope(|scope| {
