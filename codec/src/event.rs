@@ -342,7 +342,8 @@ impl<'a> Event<'a> {
     ///
     /// When a part is longer than its length field can say; names that were
     /// checked and data below the store's limits never are.
-    #[inline]
+    #[inline(always)]
+    #[expect(clippy::inline_always, reason = "measured: with a second caller an append takes 6 % more instructions")]
     pub fn encode(&self, out: &mut Vec<u8>, seed: Seed, epoch: Epoch) -> u32 {
         let flag = |there: bool, flag: u8| if there { flag } else { 0 };
         let flags = flag(self.occurred_at.is_some(), HAS_OCCURRED_AT)
