@@ -59,6 +59,7 @@ mod snapshot;
 pub mod subject;
 #[cfg(test)]
 mod testing;
+mod text;
 mod watermark;
 mod wire;
 

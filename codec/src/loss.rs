@@ -19,6 +19,7 @@ use std::fmt::Write as _;
 
 use crate::digest::{Digest, Hasher};
 use crate::ids::Position;
+use crate::text::{count, place};
 
 const FIRST: &str = "annals losses 1";
 const KIND: &str = "annals losses ";
@@ -164,16 +165,6 @@ impl LossRecord {
 fn is_inside(path: &str) -> bool {
     let is_plain = path.chars().all(|c| !c.is_control() && c != '\\');
     is_plain && path.split('/').all(|part| !matches!(part, "" | "." | ".."))
-}
-
-/// A number that others are made from by adding.
-fn count(text: &str) -> Option<u64> {
-    let is_plain = text.bytes().all(|byte| byte.is_ascii_digit());
-    text.parse().ok().filter(|number| is_plain && *number <= u64::MAX >> 1)
-}
-
-fn place(text: &str) -> Option<Position> {
-    count(text).map(Position::new)
 }
 
 #[cfg(test)]

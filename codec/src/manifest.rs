@@ -25,6 +25,7 @@ use crate::digest::{Digest, Hasher};
 use crate::frame::Seed;
 use crate::ids::{LogId, Position, SegmentNumber};
 use crate::mark::Mark;
+use crate::text::{count, place};
 
 const FIRST: &str = "annals backup 1";
 const KIND: &str = "annals backup ";
@@ -191,16 +192,6 @@ fn file_of(line: &str) -> Option<ListedFile> {
 fn hex(text: &str) -> Option<u32> {
     let is_plain = text.len() == 8 && text.bytes().all(|byte| byte.is_ascii_hexdigit());
     u32::from_str_radix(text, 16).ok().filter(|_| is_plain)
-}
-
-/// A number that others are made from by adding.
-fn count(text: &str) -> Option<u64> {
-    let is_plain = text.bytes().all(|byte| byte.is_ascii_digit());
-    text.parse().ok().filter(|number| is_plain && *number <= u64::MAX >> 1)
-}
-
-fn place(text: &str) -> Option<Position> {
-    count(text).map(Position::new)
 }
 
 #[cfg(test)]

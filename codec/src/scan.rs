@@ -178,6 +178,13 @@ pub struct Totals {
 }
 
 impl Totals {
+    /// The SEAL of a segment that holds these and ends with the event at `last`. Without events its times are 0.
+    pub fn seal(&self, epoch: Epoch, last: Position, chain: u32) -> Seal {
+        let (min_recorded_at, max_recorded_at) = self.recorded_at.unwrap_or((0, 0));
+        let Totals { events, batches, .. } = *self;
+        Seal { epoch, last, chain, events, batches, min_recorded_at, max_recorded_at }
+    }
+
     /// These batches and those: of two scans, of which one went on where the other stopped.
     #[must_use]
     pub fn and(self, more: Totals) -> Totals {

@@ -24,8 +24,9 @@ pub(crate) struct Args {
 }
 
 const AFTER_HELP: &str = "\
-All commands but `import`, `restore`, `repair`, `truncate`, `demo` and `keys --destroy` leave the store alone. They work while
-another process writes to the store, and on a copy of it.
+All commands but `import`, `restore`, `repair`, `redact --yes`, `truncate`, `demo` and `keys --destroy` leave the store
+alone, and so does `archive send` without `--drop-local`. They work while another process writes to the store, and on a
+copy of it.
 
 Exit codes:
   0  fine

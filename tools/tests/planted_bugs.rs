@@ -199,26 +199,26 @@ fn run_planted(bug: &str, test: &str) -> String {
     String::from_utf8_lossy(&run.stderr).into_owned()
 }
 
-#[test]
-#[ignore = "run by the tests below, each with a bug planted"]
-fn backups_that_are_interrupted_everywhere() {
+/// Plants the bug that the environment names, and explores.
+fn explore_planted<T>(explore: fn(u64) -> Result<T, annals_cli::torture::Violation>) {
     let name = std::env::var("PLANT").expect("a bug to plant");
     let bug = annals::planted::Bug::ALL.into_iter().find(|bug| format!("{bug:?}") == name).expect("a bug");
     annals::planted::plant(bug);
-    if let Err(violation) = annals_cli::torture::copies::explore(1) {
+    if let Err(violation) = explore(1) {
         panic!("found: {violation}");
     }
 }
 
 #[test]
 #[ignore = "run by the tests below, each with a bug planted"]
+fn backups_that_are_interrupted_everywhere() {
+    explore_planted(annals_cli::torture::copies::explore);
+}
+
+#[test]
+#[ignore = "run by the tests below, each with a bug planted"]
 fn redactions_that_are_interrupted_everywhere() {
-    let name = std::env::var("PLANT").expect("a bug to plant");
-    let bug = annals::planted::Bug::ALL.into_iter().find(|bug| format!("{bug:?}") == name).expect("a bug");
-    annals::planted::plant(bug);
-    if let Err(violation) = annals_cli::torture::redactions::explore(1) {
-        panic!("found: {violation}");
-    }
+    explore_planted(annals_cli::torture::redactions::explore);
 }
 
 #[test]
@@ -242,12 +242,7 @@ fn a_manifest_before_its_files_is_found() {
 #[test]
 #[ignore = "run by the tests below, each with a bug planted"]
 fn repairs_that_are_interrupted_everywhere() {
-    let name = std::env::var("PLANT").expect("a bug to plant");
-    let bug = annals::planted::Bug::ALL.into_iter().find(|bug| format!("{bug:?}") == name).expect("a bug");
-    annals::planted::plant(bug);
-    if let Err(violation) = annals_cli::torture::repairs::explore(1) {
-        panic!("found: {violation}");
-    }
+    explore_planted(annals_cli::torture::repairs::explore);
 }
 
 #[test]

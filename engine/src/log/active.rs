@@ -20,7 +20,7 @@ use std::sync::Arc;
 
 use annals_codec::scan::Totals;
 use annals_codec::{
-    Digest, Epoch, LogId, Position, SEGMENT_HEADER_LEN, Seal, Seed, SegmentHeader, SegmentNumber, StoreMeta, Watermark,
+    Digest, Epoch, LogId, Position, SEGMENT_HEADER_LEN, Seed, SegmentHeader, SegmentNumber, StoreMeta, Watermark,
     chain_start, seal_room,
 };
 
@@ -452,16 +452,7 @@ impl ActiveLog {
     /// Seals the segment: SEAL, dense index and trailer, trimmed and durable.
     /// Returns it as readers see it from now on.
     pub(crate) fn seal(&mut self) -> Result<Arc<Segment>, LogError> {
-        let (min_recorded_at, max_recorded_at) = self.totals.recorded_at.unwrap_or((0, 0));
-        let seal = Seal {
-            epoch: self.epoch,
-            last: self.position,
-            chain: self.chain,
-            events: self.totals.events,
-            batches: self.totals.batches,
-            min_recorded_at,
-            max_recorded_at,
-        };
+        let seal = self.totals.seal(self.epoch, self.position, self.chain);
         let mut bytes = Vec::new();
         let offsets = self.segment.growing_offsets(self.totals.events);
         let trailer = seal.encode(&mut bytes, self.segment.seed, self.written, offsets);

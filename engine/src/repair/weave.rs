@@ -10,8 +10,8 @@ use std::sync::Arc;
 use annals_codec::scan::{Source as _, Totals};
 use annals_codec::{
     BatchHasher, Chain, Commit, ContentType, Digest, Epoch, Event, FRAME_ALIGN, FRAME_HEADER_LEN, Frame, FrameHeader,
-    FrameKind, IdMaker, Position, RedactionMark, Seal, Seed, SegmentHeader, StreamVersion, Tail, chain_after,
-    event_digest, redact_frame, reseed,
+    FrameKind, IdMaker, Position, RedactionMark, Seed, SegmentHeader, StreamVersion, Tail, chain_after, event_digest,
+    redact_frame, reseed,
 };
 
 use super::redactions::Redactions;
@@ -231,16 +231,7 @@ impl<'a> Weaver<'a> {
     /// Writes what is left, and the end of a sealed segment if it is to have one; syncs.
     pub(super) fn finish(mut self, is_sealed: bool) -> io::Result<Woven> {
         if is_sealed {
-            let (min_recorded_at, max_recorded_at) = self.totals.recorded_at.unwrap_or((0, 0));
-            let seal = Seal {
-                epoch: self.epoch,
-                last: self.position,
-                chain: self.chain,
-                events: self.totals.events,
-                batches: self.totals.batches,
-                min_recorded_at,
-                max_recorded_at,
-            };
+            let seal = self.totals.seal(self.epoch, self.position, self.chain);
             let at = self.at();
             seal.encode(&mut self.buffer, self.seed, at, self.offsets.iter().copied());
         }
