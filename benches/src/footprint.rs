@@ -29,6 +29,11 @@ pub(crate) fn descriptors() -> usize {
     fs::read_dir("/proc/self/fd").expect("Linux keeps this directory").count() - 1
 }
 
+/// How many threads this process has.
+pub(crate) fn threads() -> u64 {
+    number("/proc/self/status", "Threads")
+}
+
 /// How many bytes `read` and its kin have returned to this process so far.
 pub(crate) fn bytes_read() -> u64 {
     number("/proc/self/io", "rchar")

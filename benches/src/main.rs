@@ -7,7 +7,8 @@
 //!
 //! Without a question all are asked; a part of a name asks those that have it:
 //! `durable`, `buffered`, `read`, `streams`, `point`, `open`, `memory`, `disk`,
-//! `condition`, `unique-id`, `truncate`, `latency`, `folding`, and with the feature `sql` (the rest of the command) `sql`. `growth [--bytes 10G] [--hollow]` and `sustained [--minutes 10]` are asked
+//! `condition`, `unique-id`, `truncate`, `latency`, `folding`, `stores`, with the feature `sql` (the rest of the command) `sql` and `tables`,
+//! and with the feature `schema` `validation`. `growth [--bytes 10G] [--hollow]` and `sustained [--minutes 10]` are asked
 //! only by their names, because they take long. `--quick` takes a tenth of the events and few rounds: it
 //! shows that a measurement runs, not how fast anything is. The feature `peers`
 //! compiles other stores, and sets SQLite and LMDB beside ours in `streams`, `point` and
@@ -60,6 +61,7 @@ fn main() -> ExitCode {
     if let [first, rest @ ..] = &*args {
         match &**first {
             "gate" => return gate::run(rest),
+            questions::stores::CHILD => return questions::stores::run_child(rest),
             questions::growth::CHILD => return questions::growth::run_child(rest),
             questions::sustained::CHILD => return questions::sustained::run_child(rest),
             _ => {}

@@ -211,10 +211,14 @@ impl<'a> Frame<'a> {
         if header.crc != computed {
             return Err(FrameFault::Checksum { stored: header.crc, computed });
         }
-        match bytes.get(frame.len()..header.padded_len() as usize) {
-            Some(padding) if padding.iter().all(|&byte| byte == 0) => {}
-            Some(_) => return Err(FrameFault::Padding),
-            None => return Err(FrameFault::Length { len: header.len, have: bytes.len() as u64 }),
+        let Some(whole) = bytes.get(..header.padded_len() as usize) else {
+            return Err(FrameFault::Length { len: header.len, have: bytes.len() as u64 });
+        };
+        // The padding is the high bytes of the last word, without a branch on how many they are.
+        let last = wire::u64_at(whole, whole.len() - FRAME_ALIGN as usize);
+        let padding = (whole.len() - frame.len()) as u32;
+        if last.unbounded_shr(u64::BITS - 8 * padding) != 0 {
+            return Err(FrameFault::Padding);
         }
         Frame::of_known_kind(header, frame)
     }

@@ -20,7 +20,8 @@
 
 use crate::commit::Commit;
 use crate::digest::{Digest, Hasher};
-use crate::event::Event;
+use crate::event::{Event, EventFault};
+use crate::frame::Frame;
 use crate::ids::{LogId, Position};
 use crate::wire;
 
@@ -50,6 +51,23 @@ pub fn payload_digest(data: &[u8], metadata: Option<&[u8]>) -> Digest {
 
 /// The digest of an event whose data and metadata have the digest `payload`; they themselves are not looked at.
 pub fn event_digest(event: &Event<'_>, payload: &Digest) -> Digest {
+    let texts = [event.stream.as_bytes(), event.event_type.as_bytes(), event.tags.encoded()];
+    digest_of(event, texts.map(<[u8]>::len), &texts, payload)
+}
+
+/// The same of the event in a frame that was just encoded: its texts are not looked at either.
+///
+/// # Errors
+///
+/// [`EventFault`] when the frame is not what [`Event::encode`] gives.
+pub fn encoded_event_digest(frame: &Frame<'_>, payload: &Digest) -> Result<Digest, EventFault> {
+    let (event, texts) = Event::decode_without_texts(frame)?;
+    Ok(digest_of(&event, texts.lens(), &[texts.bytes()], payload))
+}
+
+/// The digest of an event with these texts, which stand one behind the other, in whatever pieces.
+#[inline]
+fn digest_of(event: &Event<'_>, [stream, event_type, tags]: [usize; 3], texts: &[&[u8]], payload: &Digest) -> Digest {
     /// The byte, eleven numbers, the three optional ones, and the payload.
     const MOST: usize = 1 + 8 + 8 + 16 + 8 + 2 + 1 + 1 + 2 + 1 + 2 + (8 + 16 + 16) + Digest::LEN;
     let mut fixed = [0; MOST];
@@ -61,9 +79,9 @@ pub fn event_digest(event: &Event<'_>, payload: &Digest) -> Digest {
     wire::set_u16(&mut fixed, 41, event.schema_version);
     fixed[43] = event.content_type.number();
     let short = |len: usize| u16::try_from(len).expect("names are short");
-    wire::set_u16(&mut fixed, 45, short(event.stream.len()));
-    fixed[47] = event.event_type.len() as u8;
-    wire::set_u16(&mut fixed, 48, short(event.tags.encoded().len()));
+    wire::set_u16(&mut fixed, 45, short(stream));
+    fixed[47] = event_type as u8;
+    wire::set_u16(&mut fixed, 48, short(tags));
     let mut end = 50;
     let mut put = |flag: u8, bytes: &[u8]| {
         fixed[44] |= flag;
@@ -84,9 +102,9 @@ pub fn event_digest(event: &Event<'_>, payload: &Digest) -> Digest {
     put(0, payload.as_bytes());
     let mut hasher = Hasher::new();
     hasher.update(&fixed[..end]);
-    hasher.update(event.stream.as_bytes());
-    hasher.update(event.event_type.as_bytes());
-    hasher.update(event.tags.encoded());
+    for text in texts {
+        hasher.update(text);
+    }
     hasher.finish()
 }
 
@@ -171,12 +189,13 @@ pub fn chain_start(log_id: LogId, position: Position) -> Digest {
 mod tests {
     use super::*;
     use crate::commit::Tracking;
+    use crate::frame::Seed;
     use crate::ids::{Epoch, EventId, StreamVersion};
     use crate::testing::{Parts, Rng, rounds};
 
     const LOG: LogId = LogId::from_bytes([7; 16]);
 
-    fn digest_of(event: &Event<'_>) -> Digest {
+    fn digest_with_payload(event: &Event<'_>) -> Digest {
         event_digest(event, &payload_digest(event.data, event.metadata))
     }
 
@@ -209,7 +228,21 @@ mod tests {
         bytes.extend_from_slice(&[2; 16]);
         bytes.extend_from_slice(payload.as_bytes());
         bytes.extend_from_slice(b"s-3Happened\x03tag");
-        assert_eq!(digest_of(&event), Hasher::digest(&bytes));
+        assert_eq!(digest_with_payload(&event), Hasher::digest(&bytes));
+    }
+
+    #[test]
+    fn a_frame_is_hashed_as_the_event_in_it() {
+        let mut rng = Rng::new(31);
+        for _ in 0..rounds(1_000) {
+            let parts = Parts::random(&mut rng);
+            let event = parts.event(Position::new(7));
+            let mut bytes = Vec::new();
+            event.encode(&mut bytes, Seed::new(5), Epoch::new(1));
+            let frame = Frame::read(&bytes, Seed::new(5)).unwrap();
+            let payload = payload_digest(event.data, event.metadata);
+            assert_eq!(encoded_event_digest(&frame, &payload), Ok(event_digest(&event, &payload)), "{event:?}");
+        }
     }
 
     #[test]
@@ -244,7 +277,7 @@ mod tests {
     fn every_field_of_an_event_is_in_its_digest() {
         let parts = full();
         let event = parts.event(Position::new(9));
-        let whole = digest_of(&event);
+        let whole = digest_with_payload(&event);
         let changes: [fn(&mut Event<'_>); 21] = [
             |event| event.position = Position::new(10),
             |event| event.version = StreamVersion::new(4),
@@ -273,7 +306,7 @@ mod tests {
         for (number, change) in changes.iter().enumerate() {
             let mut other = event;
             change(&mut other);
-            let digest = digest_of(&other);
+            let digest = digest_with_payload(&other);
             assert!(!seen.contains(&digest), "change {number}");
             seen.push(digest);
         }
@@ -323,7 +356,7 @@ mod tests {
         let mut seen = std::collections::HashSet::new();
         for round in 0..rounds(500) {
             let parts = Parts::random(&mut rng);
-            assert!(seen.insert(digest_of(&parts.event(Position::new(9)))), "round {round}");
+            assert!(seen.insert(digest_with_payload(&parts.event(Position::new(9)))), "round {round}");
         }
     }
 }

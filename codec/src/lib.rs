@@ -40,6 +40,7 @@ mod hash_chain;
 mod hash_check;
 mod ids;
 pub mod index;
+mod interner;
 mod loss;
 mod made;
 mod manifest;
@@ -74,9 +75,10 @@ pub use floor::{
     floor_records,
 };
 pub use frame::{FRAME_ALIGN, FRAME_HEADER_LEN, Frame, FrameFault, FrameHeader, FrameKind, Seed, padded, reseed};
-pub use hash_chain::{BatchHasher, chain_after, chain_start, event_digest, payload_digest};
+pub use hash_chain::{BatchHasher, chain_after, chain_start, encoded_event_digest, event_digest, payload_digest};
 pub use hash_check::{ChainBreak, ChainCheck, ChainPoint};
 pub use ids::{Epoch, EventId, LogId, ParseIdError, Position, SegmentNumber, StreamVersion};
+pub use interner::Interner;
 pub use loss::{LossRecord, LostRange, RecordFault, Repair};
 pub use made::{IdMaker, MadeIds};
 pub use manifest::{ListedFile, Manifest, ManifestFault};
@@ -84,7 +86,8 @@ pub use mark::Mark;
 pub use mend::mend_header;
 pub use meta::{META_FILE_LEN, META_SLOT_LEN, MetaFault, StoreMeta};
 pub use name::{
-    EventType, FileName, IdempotencyKey, IntoName, NameError, NameProblem, SourceName, StreamId, Subject, Tag,
+    EventType, FileName, IdempotencyKey, IntoName, NameError, NameProblem, SourceName, StoreName, StreamId, Subject,
+    Tag,
 };
 pub use redaction::{RedactFault, Redaction, RedactionMark, mark_redacted, redact_frame};
 pub use roaring::RoaringBitmap;

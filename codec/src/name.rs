@@ -43,6 +43,11 @@ pub enum NameProblem {
     /// Some file system would not take it, or take it for something else.
     #[error("can only have the characters a-z A-Z 0-9 _ - and . inside, and not end in .tmp")]
     NoFileName,
+    /// Two file systems would not agree on which directory that is, or one would take it for a device.
+    #[error(
+        "can only have the characters a-z 0-9 _ and inside also - and ., not end in .tmp, and not be that of a device, such as con or lpt1"
+    )]
+    NoStoreName,
     /// Not UTF-8 (only met in damaged or foreign bytes).
     #[error("is not UTF-8")]
     NotUtf8,
@@ -107,6 +112,26 @@ fn check_file_name(what: &'static str, max: usize, text: &str) -> Result<(), Nam
     Ok(())
 }
 
+fn check_store_name(what: &'static str, max: usize, text: &str) -> Result<(), NameError> {
+    check(what, max, text)?;
+    // Capitals are other letters to some file systems, and the same to others. A dash in front is an option of a command.
+    let is_plain = check_file_name(what, max, text).is_ok()
+        && !text.starts_with('-')
+        && !text.ends_with('-')
+        && !text.bytes().any(|byte| byte.is_ascii_uppercase());
+    if !is_plain || is_device(text.split('.').next().unwrap_or(text)) {
+        return Err(NameError { what, problem: NameProblem::NoStoreName });
+    }
+    Ok(())
+}
+
+/// Whether Windows takes it for a device, in whatever directory and with whatever ending.
+fn is_device(name: &str) -> bool {
+    let is_port =
+        |of: &str| name.strip_prefix(of).is_some_and(|rest| rest.len() == 1 && rest.as_bytes()[0].is_ascii_digit());
+    ["con", "prn", "aux", "nul"].contains(&name) || is_port("com") || is_port("lpt")
+}
+
 fn check(what: &'static str, max: usize, text: &str) -> Result<(), NameError> {
     let problem = if text.is_empty() {
         NameProblem::Empty
@@ -146,6 +171,7 @@ macro_rules! name {
             }
 
             /// Reads the name from bytes of a frame, checking that it is one.
+            #[allow(dead_code, reason = "that of a store stands in none")]
             pub(crate) fn check_bytes(bytes: &[u8]) -> Result<&str, NameError> {
                 let text = std::str::from_utf8(bytes)
                     .map_err(|_| NameError { what: $what, problem: NameProblem::NotUtf8 })?;
@@ -290,6 +316,25 @@ name!(
     check_file_name
 );
 
+name!(
+    /// The name of one of several logs below a directory, which is that of its own directory: 1 to 64 letters a–z, digits and `_`, and
+    /// inside also `-` and `.`; not one that ends in `.tmp`, nor that of a device, such as `con` or `lpt1`.
+    ///
+    /// So it is one name on every file system, whether that tells capitals apart or not, and no path.
+    ///
+    /// ```
+    /// use annals_codec::StoreName;
+    ///
+    /// assert!(StoreName::new("tenant-42").is_ok());
+    /// assert!(StoreName::new("Tenant-42").is_err());
+    /// # Ok::<(), annals_codec::NameError>(())
+    /// ```
+    StoreName,
+    "name of a store",
+    64,
+    check_store_name
+);
+
 impl StreamId {
     /// The stream of this name, as a decoded [`Event`](crate::Event) states it: checked
     /// when it was decoded, and perhaps one of the store's own.
@@ -355,5 +400,22 @@ mod tests {
     fn the_category_ends_at_the_first_hyphen() {
         assert_eq!(StreamId::new("a-b-c").unwrap().category(), "a");
         assert_eq!(StreamId::new("ledger").unwrap().category(), "ledger");
+    }
+
+    #[test]
+    fn a_store_has_a_name_that_is_one_directory_on_every_file_system_and_nothing_else_there() {
+        for good in ["a", "0", "_", "orders", "tenant-42", "v1.2", "console", "com10", "con-7", "a..b", &"x".repeat(64)]
+        {
+            assert_eq!(StoreName::new(good).map(|name| name.to_string()).as_deref(), Ok(good));
+        }
+        for bad in [
+            ".", "..", ".hidden", "a.", "../a", "a/b", "a\\b", "C:", "/", "-a", "a-", "Orders", "ä", "a b", "a\n",
+            "a.tmp", "con", "nul.txt", "com1", "lpt9.log", "aux", "prn",
+        ] {
+            assert_eq!(StoreName::new(bad).map_err(|error| error.problem), Err(NameProblem::NoStoreName), "{bad:?}");
+        }
+        assert_eq!(StoreName::new("").map_err(|error| error.problem), Err(NameProblem::Empty));
+        let long = StoreName::new(&"x".repeat(65)).map_err(|error| error.problem);
+        assert_eq!(long, Err(NameProblem::TooLong { len: 65, max: 64 }));
     }
 }

@@ -307,7 +307,14 @@ pub fn scan<S: Source>(source: &mut S, seed: Seed, from: Tail, sink: &mut impl S
     };
     let mut at = from.offset;
     let stop = loop {
-        match walk.step(source, at, sink)? {
+        let have = source.len().saturating_sub(at);
+        let window = source.bytes(at, 0)?;
+        let window = &window[..at_most(have, window.len())];
+        let step = match walk.at_hand(window, &mut at, sink) {
+            Ok(()) => walk.step(source, at, sink)?,
+            Err(fault) => Err(fault),
+        };
+        match step {
             Ok(Step::Next(next)) => at = next,
             Ok(Step::Sealed(sealed)) => break Stop::Sealed(sealed),
             Ok(Step::End) => break Stop::End,
@@ -345,6 +352,25 @@ enum Step {
 }
 
 impl Walk {
+    /// Goes over the batches in `window`, which stands at `at`, and moves `at` to what it cannot judge by itself: a frame
+    /// that the window cuts off, the seal, the end, and whatever is not a good frame. That is for [`Walk::step`].
+    ///
+    /// This is where a scan spends its time: nothing is asked of the source meanwhile.
+    fn at_hand(&mut self, window: &[u8], at: &mut u64, sink: &mut impl Sink) -> Result<(), Fault> {
+        let mut rest = window;
+        while let Ok(frame) = Frame::read(rest, self.seed) {
+            match frame.kind {
+                FrameKind::Event => self.event(*at, &frame, sink)?,
+                FrameKind::Commit => self.commit(*at, &frame, sink)?,
+                FrameKind::Seal | FrameKind::Skippable(_) => break,
+            }
+            let len = frame.header.padded_len();
+            *at += len;
+            rest = &rest[len as usize..];
+        }
+        Ok(())
+    }
+
     /// Looks at the frame at `at`. The outer error is the source's, the inner one the bytes'.
     fn step<S: Source>(
         &mut self,
@@ -358,11 +384,11 @@ impl Walk {
             Ok(None) => return self.blank(source, at),
             Err(fault) => return Ok(Err(fault.into())),
         };
+        let next = at + frame.header.padded_len();
         Ok(match frame.kind {
-            FrameKind::Event => self.event(at, &frame, sink),
-            FrameKind::Commit => self.commit(at, &frame, sink),
+            FrameKind::Event => self.event(at, &frame, sink).map(|()| Step::Next(next)),
+            FrameKind::Commit => self.commit(at, &frame, sink).map(|()| Step::Next(next)),
             FrameKind::Skippable(_) => {
-                let next = at + frame.header.padded_len();
                 self.batches.skip(next);
                 Ok(Step::Next(next))
             }
@@ -388,17 +414,17 @@ impl Walk {
         })
     }
 
-    fn event(&mut self, at: u64, frame: &Frame<'_>, sink: &mut impl Sink) -> Result<Step, Fault> {
+    fn event(&mut self, at: u64, frame: &Frame<'_>, sink: &mut impl Sink) -> Result<(), Fault> {
         let event = Event::decode(frame)?;
         self.batches.event(at, frame)?;
         wire::put_u32(&mut self.pending.offsets, (at / FRAME_ALIGN) as u32);
         let (min, max) = self.pending.recorded_at.unwrap_or((event.recorded_at, event.recorded_at));
         self.pending.recorded_at = Some((min.min(event.recorded_at), max.max(event.recorded_at)));
         sink.event(at, &event);
-        Ok(Step::Next(at + frame.header.padded_len()))
+        Ok(())
     }
 
-    fn commit(&mut self, at: u64, frame: &Frame<'_>, sink: &mut impl Sink) -> Result<Step, Fault> {
+    fn commit(&mut self, at: u64, frame: &Frame<'_>, sink: &mut impl Sink) -> Result<(), Fault> {
         let commit = Commit::decode(frame)?;
         self.batches.commit(at, frame, &commit)?;
         let recorded_at = self.pending.recorded_at.take();
@@ -406,7 +432,7 @@ impl Walk {
         self.index.update(&self.pending.offsets);
         self.pending.offsets.clear();
         sink.commit(at, &commit);
-        Ok(Step::Next(at + frame.header.padded_len()))
+        Ok(())
     }
 
     fn seal<S: Source>(

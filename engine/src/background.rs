@@ -1,5 +1,5 @@
-//! What is done beside the writer: by one thread that sleeps unless rung for, or by a
-//! program without that thread when it has time.
+//! What is done beside the writer: by threads that sleep unless called for, a store's own or those of [`Workers`], or by a
+//! program without them when it has time.
 //!
 //! - zeros ahead of the writer, in small steps. The thread pauses after each: a burst
 //!   of zeroing would take the disk away from the log;
@@ -9,38 +9,40 @@
 //! - the sync of buffered appends, when their time is up;
 //! - tickets that nobody waits for.
 //!
-//! Index files have a thread of their own ([`indexer`]); a program without it makes here those that are missing.
+//! Index files are made by other threads ([`indexer`]); a program without them makes here those that are missing.
 //!
 //! Nothing here is needed for correctness. An I/O error on the active
 //! segment's file, seen here, poisons the store: the kernel tells it only once.
 
+use std::cell::Cell;
 use std::sync::Arc;
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use crate::append::commit::CommitState;
 use crate::append::queue::Queue;
 use crate::bell::{Bell, Work};
+use crate::crew::{Chores, Seat, Turn};
 use crate::index::indexer;
 use crate::log::active::{Prepared, PreparedSlot, is_full};
 use crate::log::names;
 use crate::log::zero_ahead::zero_file;
+use crate::options::Options;
 use crate::retain::Retention;
 use crate::storage::Storage;
 use crate::sync::Mutex;
 use crate::sync::atomic::{AtomicBool, Ordering};
-use crate::sync::thread::{self, JoinHandle};
-
-/// How long a ticket lies before it is committed for nobody.
-const TICKET_DELAY: Duration = Duration::from_millis(5);
+use crate::sync::thread;
+use crate::workers::Workers;
 
 /// The pause after each step of zeroing.
 const ZEROING_PAUSE: Duration = Duration::from_micros(500);
 
-/// The thread; dropping it stops and joins it.
+/// That somebody does it; dropping this waits until what is being done is done.
 #[derive(Debug)]
 pub(crate) struct Background {
-    bell: Arc<Bell>,
-    thread: Option<JoinHandle<()>>,
+    _seat: Seat,
+    /// Dropped after its seat.
+    _workers: Workers,
 }
 
 /// What there is to work on.
@@ -53,6 +55,8 @@ pub(crate) struct Beside {
     pub(crate) flush_interval: Option<Duration>,
     pub(crate) zero_ahead: u64,
     pub(crate) retention: Option<Retention>,
+    /// What holds for what the store itself appends.
+    pub(crate) options: Options,
     /// Held by who removes segments; and by who needs that their files stay where they are.
     pub(crate) retaining: Mutex<()>,
     /// Whether a program without threads has looked for index files that are missing.
@@ -66,48 +70,39 @@ impl std::fmt::Debug for Beside {
 }
 
 impl Background {
-    /// Starts the thread. `None` when the system has no thread to give: then
-    /// everything is done a little later, by the writer itself.
-    pub(crate) fn start(beside: &Arc<Beside>) -> Option<Background> {
-        let bell = Arc::clone(&beside.bell);
-        let beside = Arc::clone(beside);
-        let thread = thread::Builder::new().name("annals".to_owned()).spawn(move || beside.run()).ok()?;
-        Some(Background { bell, thread: Some(thread) })
+    /// From here on, `workers` do it.
+    pub(crate) fn start(beside: &Arc<Beside>, workers: &Workers) -> Background {
+        let seat = workers.beside().join(Arc::clone(beside) as Arc<dyn Chores>);
+        beside.bell.call_for(seat.caller());
+        // What it was rung for before.
+        seat.caller().call();
+        Background { _seat: seat, _workers: workers.clone() }
     }
 }
 
-impl Drop for Background {
-    fn drop(&mut self) {
-        self.bell.stop();
-        if let Some(thread) = self.thread.take() {
-            // A panic in it has been printed, and there is nothing else to do about it.
-            let _ = thread.join();
+impl Chores for Beside {
+    fn run(&self, turn: &Turn<'_>) -> Option<Instant> {
+        let work = self.bell.take(self.flush_interval);
+        let is_interrupted = Cell::new(false);
+        let paced = || {
+            thread::sleep(ZEROING_PAUSE);
+            is_interrupted.set(turn.is_over() || turn.others_wait() || self.bell.is_urgent());
+            !is_interrupted.get()
+        };
+        self.take(work, &paced);
+        if is_interrupted.get() {
+            // It goes on behind the others.
+            self.bell.look_ahead();
         }
+        self.bell.due(self.flush_interval)
     }
 }
 
 impl Beside {
-    fn run(&self) {
-        let paced = || {
-            thread::sleep(ZEROING_PAUSE);
-            !self.bell.is_urgent()
-        };
-        loop {
-            let work = self.bell.wait(self.flush_interval);
-            if work.stop {
-                return;
-            }
-            if work.tickets {
-                thread::sleep(TICKET_DELAY);
-            }
-            self.take(work, &paced);
-        }
-    }
-
     /// Does in this thread, now and without pauses, what there is to do. Whether the bell was rung for
     /// looking ahead is not asked: the last time may have met a full disk.
     pub(crate) fn catch_up(&self) {
-        let work = self.bell.take(self.flush_interval);
+        let work = self.bell.take_with_tickets(self.flush_interval);
         self.take(Work { look_ahead: true, ..work }, &|| true);
         // Once is enough: from here on, each roll makes its own.
         if self.commit.sealed.is_none() && !self.has_indexes.swap(true, Ordering::Relaxed) {
@@ -117,7 +112,7 @@ impl Beside {
 
     /// Does what there is to do. After each step of zeroing, `go_on` is asked.
     fn take(&self, work: Work, go_on: &dyn Fn() -> bool) {
-        if work.tickets {
+        if work.tickets_since.is_some() {
             self.queue.drain(&*self.commit);
         }
         if work.write_back {

@@ -11,6 +11,7 @@ use std::sync::Arc;
 use annals_codec::scan::Fault;
 use annals_codec::{EventId, IdempotencyKey, NameError, Position, SegmentNumber, StreamId, StreamVersion};
 
+use crate::admit::Refusal;
 use crate::append::condition::ConditionClause;
 use crate::append::{Appended, ExpectedVersion};
 
@@ -231,6 +232,14 @@ pub enum AppendError {
     /// A stream id, event type, tag, source name or key is not one. Nothing was written.
     #[error(transparent)]
     InvalidName(#[from] NameError),
+    /// Who was asked whether the events may be appended ([`Options::admission`](crate::Options::admission)) says no.
+    /// Nothing was written. The cause says why; `downcast_ref` gives it in its own type.
+    #[error("the events were not admitted")]
+    Refused {
+        /// Why.
+        #[source]
+        cause: Refusal,
+    },
     /// The disk is full. Nothing was written, reads go on, and appends work
     /// again once there is space.
     #[error("the disk is full: nothing was written; free some space and retry")]

@@ -12,6 +12,8 @@ use annals_codec::{
 };
 use bytes::Bytes;
 
+use crate::admit::Seal;
+
 /// An event to append.
 ///
 /// ```
@@ -35,6 +37,8 @@ pub struct NewEvent {
     pub(crate) causation_id: Option<EventId>,
     pub(crate) schema_version: u16,
     pub(crate) content_type: ContentType,
+    /// Who has looked at it before.
+    pub(crate) seal: Option<Seal>,
     /// The first name that is not one: the append reports it.
     pub(crate) invalid: Option<Box<NameError>>,
 }
@@ -63,6 +67,7 @@ impl NewEvent {
             causation_id: None,
             schema_version: 0,
             content_type: ContentType::BINARY,
+            seal: None,
             invalid,
         }
     }
@@ -124,6 +129,8 @@ impl NewEvent {
     /// Says which version of its schema the payload has. Default: 0, nothing said.
     #[must_use]
     pub fn schema_version(mut self, version: u16) -> NewEvent {
+        // Whoever has looked at it has seen another version.
+        self.seal = None;
         self.schema_version = version;
         self
     }
@@ -133,6 +140,19 @@ impl NewEvent {
     pub fn content_type(mut self, content_type: ContentType) -> NewEvent {
         self.content_type = content_type;
         self
+    }
+
+    /// Marks it as one that was looked at, for the [`Admission`](crate::Admission) that knows the seal. The mark
+    /// stays when the event is encrypted, and goes when its [schema version](NewEvent::schema_version) is changed.
+    #[must_use]
+    pub fn sealed(mut self, seal: &Seal) -> NewEvent {
+        self.seal = Some(seal.clone());
+        self
+    }
+
+    /// The first of its names that is none, which is why it cannot be appended.
+    pub fn invalid_name(&self) -> Option<&NameError> {
+        self.invalid.as_deref()
     }
 
     /// Whether an event says what this one would say in `stream`: all that its author says of
@@ -155,8 +175,8 @@ impl NewEvent {
             && new.occurred_at == event.occurred_at
     }
 
-    /// The event as it will be encoded, with nothing yet that the store assigns.
-    pub(crate) fn in_stream<'a>(&'a self, stream: &'a str) -> Event<'a> {
+    /// The event as it would stand in `stream`, and will be encoded, with nothing yet that the store assigns.
+    pub fn in_stream<'a>(&'a self, stream: &'a str) -> Event<'a> {
         let event_type = self.event_type.as_deref().unwrap_or_default();
         let mut event = Event::new(stream, event_type, &self.data);
         event.occurred_at = self.occurred_at;

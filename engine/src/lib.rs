@@ -41,11 +41,13 @@
 // Atomics and cells under a scheduler are many times as large.
 #![cfg_attr(all(test, shuttle), allow(clippy::large_enum_variant))]
 
+mod admit;
 mod append;
 mod background;
 mod bell;
 mod clock;
 mod copy;
+mod crew;
 mod error;
 mod event;
 mod follow;
@@ -54,6 +56,7 @@ pub mod inspect;
 mod log;
 mod news;
 mod options;
+mod own;
 mod parallel;
 #[cfg(feature = "planted-bugs")]
 pub mod planted;
@@ -73,17 +76,20 @@ pub mod shred;
 mod stats;
 pub mod storage;
 mod store;
+mod stores;
 mod subscription;
 mod sync;
 mod view;
+mod workers;
 
 pub use annals_codec::proof::{ConsistencyProof, InclusionProof, ProofFault, ProvenBatch, ProvenEvent, TreeHead};
 pub use annals_codec::{
     ChainPoint, ContentType, Digest, Epoch, Event, EventId, EventType, FileName, IdempotencyKey, IntoName, LogId,
     LossRecord, LostRange, Mark, NameError, NameProblem, ParseIdError, Position, RecordFault, Repair, SegmentNumber,
-    SourceName, StreamId, StreamVersion, Tag, Tags,
+    SourceName, StoreName, StreamId, StreamVersion, Tag, Tags,
 };
 
+pub use admit::{Admission, Proposed, Refusal, Seal};
 pub use append::condition::{AppendCondition, ConditionClause};
 pub use append::queue::Ticket;
 pub use append::{Appended, ExpectedVersion, Outcome};
@@ -93,6 +99,7 @@ pub use copy::{BackupOptions, BackupReport, CopyError, RestoreReport};
 pub use error::{AppendError, Damage, KeepError, OpenError, QueryError, ReadError, SubscribeError};
 pub use event::{NewEvent, RecordedEvent};
 pub use options::{Durability, Options, Roll};
+pub use own::OwnStream;
 pub use query::{Query, QueryItem};
 pub use read::Reader;
 pub use redact::{RedactError, RedactedEvent, RedactionReport, Redactions};
@@ -107,10 +114,12 @@ pub use store::folder::Folder;
 pub use store::tip::ChainTip;
 pub use store::tree::LogTree;
 pub use store::{BatchBuilder, EventStore};
+pub use stores::{Stores, StoresError};
 pub use subscription::spawned::{Spawned, SpawnedStatus};
 #[cfg(feature = "async")]
 pub use subscription::stream::SubscriptionStream;
 pub use subscription::{Canceller, Delivery, Subscription};
+pub use workers::Workers;
 
 /// The example of the README is compiled and run with the tests.
 #[cfg(doctest)]

@@ -4,9 +4,11 @@ use std::fmt;
 use std::sync::Arc;
 use std::time::Duration;
 
+use crate::admit::Admission;
 use crate::clock::{Clock, SystemClock};
 use crate::error::OpenError;
 use crate::retain::Retention;
+use crate::workers::Workers;
 
 /// When an append is acknowledged.
 #[derive(Clone, Copy, Debug, Default, Eq, Hash, PartialEq)]
@@ -56,6 +58,8 @@ pub struct Options {
     pub(crate) retention: Option<Retention>,
     pub(crate) hash_chain: Option<bool>,
     pub(crate) clock: Arc<dyn Clock>,
+    pub(crate) admission: Option<Arc<dyn Admission>>,
+    pub(crate) workers: Option<Workers>,
 }
 
 impl Options {
@@ -79,6 +83,8 @@ impl Options {
             retention: None,
             hash_chain: None,
             clock: Arc::new(SystemClock),
+            admission: None,
+            workers: None,
         }
     }
 
@@ -161,7 +167,7 @@ impl Options {
         self
     }
 
-    /// Whether the store runs its background thread. Default: yes.
+    /// Whether threads work beside the writer. Default: yes, two, unless the store [shares them](Options::workers).
     ///
     /// Without it nothing is zeroed or prepared ahead, `flush_interval` has no effect, and a
     /// ticket that nobody waits for is committed by the next append, by `flush` or at close;
@@ -222,6 +228,24 @@ impl Options {
     #[must_use]
     pub fn clock(mut self, clock: Arc<dyn Clock>) -> Options {
         self.clock = clock;
+        self
+    }
+
+    /// Who is asked whether events may be appended. Default: nobody, which costs nothing.
+    ///
+    /// See [`Admission`] for an example; the crate `annals-schema` has one that checks JSON Schemas.
+    #[must_use]
+    pub fn admission(mut self, admission: Arc<dyn Admission>) -> Options {
+        self.admission = Some(admission);
+        self
+    }
+
+    /// The threads that do what is done beside the writer, when several stores share them. Default: two of its own.
+    ///
+    /// [`Stores`](crate::Stores) does this for all that it opens. Without a [background](Options::background) nobody is asked.
+    #[must_use]
+    pub fn workers(mut self, workers: Workers) -> Options {
+        self.workers = Some(workers);
         self
     }
 

@@ -39,7 +39,7 @@
 //!
 //! For one stream there is [`reconstruct_state`], up to any moment, and [`execute`], which carries out a command by
 //! what the stream says ([`Decider`]). Events may be values of an enum ([`TypedEvents`]), and those of older schemas
-//! are brought up to date first ([`Upcasters`]). The states of long streams can be kept, too ([`StreamSnapshots`]).
+//! are brought up to date first ([`Upcasters`]). Fields of payloads can be copied into tags, by name ([`CopiedFields`]). The states of long streams can be kept, too ([`StreamSnapshots`]).
 //!
 //! # What is always true
 //!
@@ -52,6 +52,7 @@
 
 mod attached;
 mod beside;
+mod copied;
 mod decider;
 mod definition;
 mod error;
@@ -62,6 +63,8 @@ mod pass;
 mod planted;
 mod progress;
 mod reconstruct;
+#[cfg(feature = "schema")]
+mod schemas;
 mod shared;
 mod snapshot;
 mod stored;
@@ -70,12 +73,15 @@ mod typed;
 mod upcast;
 
 pub use attached::{Attached, Stopper};
+pub use copied::{CopiedFields, CopyError};
 pub use decider::{DecideError, Decided, Decider, execute};
 pub use definition::Projection;
 pub use error::{Fault, OnError, ProjectionError, Skipped};
 pub use fold::{Fold, HandlerError, HandlerResult, Handlers};
 pub use live::{LiveProjection, SharedPass};
 pub use reconstruct::{Reconstructed, UpTo, reconstruct_state};
+#[cfg(feature = "schema")]
+pub use schemas::event_schemas;
 pub use shared::ProjectionStatus;
 pub use snapshot::{IgnoredSnapshot, SnapshotNotes};
 pub use stored::{StoredProjection, StoredSnapshot, stored_projections, verify_snapshot};

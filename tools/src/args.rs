@@ -2,6 +2,9 @@
 
 #[cfg(feature = "archive")]
 pub(crate) mod archive;
+pub(crate) mod index;
+#[cfg(feature = "schema")]
+pub(crate) mod schema;
 pub(crate) mod sql;
 
 use std::path::PathBuf;
@@ -24,9 +27,9 @@ pub(crate) struct Args {
 }
 
 const AFTER_HELP: &str = "\
-All commands but `import`, `restore`, `repair`, `redact --yes`, `truncate`, `demo` and `keys --destroy` leave the store
-alone, and so does `archive send` without `--drop-local`. They work while another process writes to the store, and on a
-copy of it.
+All commands but `import`, `restore`, `repair`, `redact --yes`, `truncate`, `schema add`, `demo` and `keys --destroy`
+leave the store alone, and so does `archive send` without `--drop-local`. They work while another process writes to the
+store, and on a copy of it.
 
 Exit codes:
   0  fine
@@ -127,6 +130,10 @@ pub(crate) enum Command {
     #[command(after_help = sql::SQL_HELP)]
     Sql(sql::SqlArgs),
 
+    /// Make a table of the events in a file of its own, or bring it up to date
+    #[command(after_help = index::INDEX_HELP)]
+    Index(index::IndexArgs),
+
     /// List the streams: name, number of events, position of the last one
     Streams {
         /// The store
@@ -191,6 +198,11 @@ pub(crate) enum Command {
     #[cfg(feature = "archive")]
     #[command(subcommand)]
     Archive(archive::ArchiveCommand),
+
+    /// Say in the log what events of a type look like, and whether all of them do: add, list, show, check
+    #[cfg(feature = "schema")]
+    #[command(subcommand)]
+    Schema(schema::SchemaCommand),
 
     /// Read everything again and list whatever is wrong
     Verify {

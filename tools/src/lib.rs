@@ -6,8 +6,10 @@
 //!  args ─► cmd::{demo, import, export, get, read, tail, streams, stats, consumers, tip, prove, verify, repair, truncate} ─► the
 //!        engine
 //!                        cmd::projections, cmd::snapshot ─► annals-projection, annals-codec
+//!                        cmd::schema ─► annals-schema (feature `schema`)
 //!                        cmd::archive ─► archived ─► annals-archive (feature `archive`)
 //!                        cmd::sql ─► sql ─► SQLite ─► the engine
+//!                        cmd::index ─► tables ─► a file of SQLite
 //!                        cmd::torture ─► torture ─► the engine, on disks that fail
 //!                        cmd::dump ─► segment_file ─► annals-codec: raw bytes, no engine
 //!  out, progress ◄─ what a person or a program sees       exit ◄─ how it ends
@@ -15,8 +17,8 @@
 //!
 //! What is always true:
 //!
-//! - Only `import`, `truncate`, `archive send --drop-local`, `demo` and `torture` write to a store, the latter two to their own; `repair` and
-//!   `restore` make a new one; every other command opens it
+//! - Only `import`, `schema add`, `truncate`, `redact`, `archive send --drop-local`, `demo` and `torture` write to a store, the latter two
+//!   to their own; `repair` and `restore` make a new one; every other command opens it
 //!   read-only, beside a running writer, and changes nothing on disk.
 //! - Results go to standard output, everything about the run to standard error.
 //! - It ends with one of the four [`Exit`] codes, and never with a panic.
@@ -41,6 +43,7 @@ mod proof;
 mod segment_file;
 mod signing;
 pub mod sql;
+pub mod tables;
 mod time;
 pub mod torture;
 mod witness;

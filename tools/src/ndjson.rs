@@ -30,7 +30,7 @@
 
 use std::borrow::Cow;
 
-use annals::RedactedEvent;
+use annals::{OwnStream, RedactedEvent};
 use annals_codec::{ContentType, Event, EventId, EventType, NameError, Redaction, StreamId, Tag};
 use serde::de::IgnoredAny;
 use serde::{Deserialize, Deserializer};
@@ -148,6 +148,18 @@ impl Row {
         Row::parse_any(line, true)
     }
 
+    /// Reads a line of the stream in which a log says what its events look like; `None` when it is none of that.
+    /// In another log it says the same.
+    ///
+    /// # Errors
+    ///
+    /// [`BadLine`] says what is wrong with it.
+    pub fn parse_own(line: &[u8]) -> Option<Result<Row, BadLine>> {
+        let own = OwnStream::Schemas.name();
+        let read: Line<'_> = serde_json::from_slice(line).ok().filter(|read: &Line<'_>| read.stream == own)?;
+        Some(Row::of_line(read, StreamId::stored(own), None))
+    }
+
     fn parse_any(line: &[u8], takes_redacted: bool) -> Result<Row, BadLine> {
         let text = std::str::from_utf8(line)
             .map_err(|error| BadLine(format!("byte {} is not UTF-8", error.valid_up_to() + 1)))?;
@@ -162,6 +174,11 @@ impl Row {
             return Err(BadLine("the event is redacted: `import --redacted` takes in what is left of it".to_owned()));
         }
         let left = line.redacted.map(|redacted| format!("{{\"redacted\":{}}}", redacted.get()).into_bytes());
+        let stream = StreamId::new(&line.stream)?;
+        Row::of_line(line, stream, left)
+    }
+
+    fn of_line(line: Line<'_>, stream: StreamId, left: Option<Vec<u8>>) -> Result<Row, BadLine> {
         let content_type = match line.content_type {
             None if line.data.is_some() => ContentType::JSON,
             None => ContentType::BINARY,
@@ -169,7 +186,7 @@ impl Row {
             Some(ContentTypeName::Name(name)) => named_content_type(&name)?,
         };
         Ok(Row {
-            stream: StreamId::new(&line.stream)?,
+            stream,
             event_type: EventType::new(&line.event_type)?,
             id: id("id", line.id)?,
             occurred_at: line.time.map(|text| time::parse(&text).map_err(BadLine)).transpose()?,

@@ -308,7 +308,7 @@ fn nothing_is_replaced_or_removed_in_an_archive() {
 #[test]
 fn unsafe_lives_in_one_file_of_the_engine_and_one_of_the_command() {
     let mut found = Vec::new();
-    for folder in ["codec/src", "engine/src", "projection/src", "archive/src", "tools/src", "benches"] {
+    for folder in ["codec/src", "engine/src", "projection/src", "schema/src", "archive/src", "tools/src", "benches"] {
         found.extend(uses(&sources(folder), &["unsafe"]));
     }
     found.retain(|place| !place.starts_with("engine/src/storage/map.rs:"));
@@ -324,11 +324,26 @@ fn unsafe_lives_in_one_file_of_the_engine_and_one_of_the_command() {
 #[test]
 fn only_the_command_knows_sqlite() {
     let mut found = Vec::new();
-    for folder in ["codec/src", "engine/src", "projection/src", "archive/src", "tools/src"] {
+    for folder in ["codec/src", "engine/src", "projection/src", "schema/src", "archive/src", "tools/src"] {
         found.extend(uses(&sources(folder), &["rusqlite"]));
     }
-    found.retain(|place| !place.starts_with("tools/src/sql/") && !place.starts_with("tools/src/cmd/sql.rs:"));
+    found.retain(|place| {
+        !["tools/src/sql/", "tools/src/cmd/sql.rs:", "tools/src/tables/sqlite/"]
+            .iter()
+            .any(|part| place.starts_with(part))
+    });
     must_not_be_there(&found, "SQL is asked of a store from outside");
+}
+
+#[test]
+fn only_the_package_of_schemas_knows_json_schema_and_it_names_no_file() {
+    let mut found = Vec::new();
+    for folder in ["codec/src", "engine/src", "projection/src", "archive/src", "tools/src"] {
+        found.extend(uses(&sources(folder), &["jsonschema"]));
+    }
+    must_not_be_there(&found, "the engine asks who admits events, and does not know what they look like");
+    let words = ["std::fs", "File", "OpenOptions", "tempfile"];
+    must_not_be_there(&uses(&must_have_sources("schema/src"), &words), "schemas are events of the log");
 }
 
 #[test]
@@ -336,7 +351,7 @@ fn byte_order_lives_in_one_file() {
     let words =
         ["to_le_bytes", "from_le_bytes", "to_ne_bytes", "from_ne_bytes", "to_be_bytes", "from_be_bytes", "swap_bytes"];
     let mut found = Vec::new();
-    for folder in ["codec/src", "engine/src", "projection/src", "archive/src", "tools/src"] {
+    for folder in ["codec/src", "engine/src", "projection/src", "schema/src", "archive/src", "tools/src"] {
         found.extend(uses(&sources(folder), &words));
     }
     found.retain(|place| {
@@ -351,7 +366,7 @@ fn byte_order_lives_in_one_file() {
 #[test]
 fn bincode_lives_in_one_file() {
     let mut found = Vec::new();
-    for folder in ["codec/src", "engine/src", "projection/src", "archive/src", "tools/src"] {
+    for folder in ["codec/src", "engine/src", "projection/src", "schema/src", "archive/src", "tools/src"] {
         found.extend(uses(&sources(folder), &["bincode"]));
     }
     found.retain(|place| !place.starts_with("codec/src/payload.rs:"));
@@ -386,7 +401,15 @@ fn codec_depends_on_little_and_on_nothing_of_ours() {
 
 #[test]
 fn dependencies_between_our_packages_point_one_way() {
-    let order = ["annals-codec", "annals", "annals-projection", "annals-archive", "annals-cli", "annals-benches"];
+    let order = [
+        "annals-codec",
+        "annals",
+        "annals-projection",
+        "annals-schema",
+        "annals-archive",
+        "annals-cli",
+        "annals-benches",
+    ];
     for (place, package) in order.iter().enumerate() {
         let mut found = dependencies(package);
         found.retain(|name| order[place..].contains(&name.as_str()));

@@ -394,3 +394,28 @@ fn an_id_that_comes_twice_in_a_file_is_one_event_if_it_says_the_same_and_a_bad_l
         assert_eq!(exported(&store).len(), 10, "{batch}");
     }
 }
+
+#[test]
+fn what_stands_for_lost_events_is_imported_but_for_that_in_the_stream_of_the_schemas() {
+    let dir = TempDir::new().unwrap();
+    let store = dir.path().join("store");
+    let lost = r#""type":"$lost","data":{"why":"a byte was wrong"}}"#;
+    let schema = r#"{"event_type":"T","version":1,"compatibility":"backward","schema":true}"#;
+    let text = [
+        format!(r#"{{"stream":"s",{lost}"#),
+        format!(r#"{{"stream":"$lost-2",{lost}"#),
+        format!(r#"{{"stream":"$schema",{lost}"#),
+        format!(r#"{{"stream":"$schema","type":"$schema","data":{schema}}}"#),
+    ]
+    .join("\n");
+    let lines = file(dir.path(), "in", text);
+    let row = annals(&[&"--json", &"import", &store, &lines]).exits(0).row();
+    assert_eq!((&row["events"], &row["left_out"], &row["head"]), (&json!(3), &json!(1), &json!(3)), "{row}");
+    let opened = EventStore::open_read_only(&store).unwrap();
+    let streams: Vec<String> =
+        opened.read_all(annals::Position::START).map(|event| event.unwrap().stream().to_owned()).collect();
+    assert_eq!(streams, ["s", "$lost-2", "$schema"]);
+    // What is none of these is named with its line.
+    let other = file(dir.path(), "other", r#"{"stream":"$schema","type":"$schema","data":{"event_type":7}}"#);
+    annals(&[&"import", &store, &other]).exits(1).says("it registers no schema, though it is of $schema");
+}

@@ -432,7 +432,11 @@ fn sql_gives_the_publishers_totals() {
     let dir = TempDir::new().unwrap();
     let store = dir.path().join("store");
     annals(&[&"import", &"--segment-bytes", &"4194304", &store, &log.packed]).exits(0);
-    let ask = |sql: &str| annals(&[&"--json", &"sql", &store, &sql]).exits(0).rows();
+    check_published_totals(&log, &|sql| annals(&[&"--json", &"sql", &store, &sql]).exits(0).rows());
+}
+
+/// Whoever answers SQL has to give the totals that the publisher printed, and what counting the lines gives.
+fn check_published_totals(log: &RealLog, ask: &dyn Fn(&str) -> Vec<Value>) {
     let counts = |sql: &str| {
         let pair = |row: Value| (row["name"].as_str().unwrap().to_owned(), row["events"].as_u64().unwrap());
         ask(sql).into_iter().map(pair).collect::<BTreeMap<_, _>>()
@@ -457,13 +461,60 @@ fn sql_gives_the_publishers_totals() {
     let longest = "SELECT stream, count(*) AS n FROM events GROUP BY 1 ORDER BY 2 DESC LIMIT 1";
     assert_eq!(ask(longest), [json!({"stream": "loan-185548", "n": 175})]);
     assert_eq!(ask("SELECT count(*) AS n FROM events WHERE stream = 'loan-185548'"), [json!({"n": 175})]);
-    let lines = lines_of(&log);
+    let lines = lines_of(log);
     let amounts = lines.iter().filter_map(|line| line["data"]["amount_requested"].as_u64());
     let total = "SELECT sum(data->>'$.amount_requested') AS n FROM events WHERE type = 'A_SUBMITTED'";
     assert_eq!(ask(total), [json!({"n": amounts.sum::<u64>()})]);
     let since = moment_of("2012-03-01T00:00:00Z");
     let late = lines.iter().filter(|line| moment_of(line["time"].as_str().unwrap()) > since).count();
-    assert_eq!(ask("SELECT count(*) AS n FROM events WHERE ts > '2012-03-01T00:00:00Z'"), [json!({ "n": late })]);
+    assert_eq!(
+        ask("SELECT count(*) AS n FROM events WHERE ts > '2012-03-01T00:00:00.000000000Z'"),
+        [json!({ "n": late })]
+    );
+}
+
+#[test]
+fn a_derived_table_gives_the_publishers_totals_also_after_kills_and_after_a_rebuild() {
+    let Some(log) = real_log() else { return };
+    let dir = TempDir::new().unwrap();
+    let (store, file) = (dir.path().join("store"), dir.path().join("loans.db"));
+    annals(&[&"import", &"--segment-bytes", &"4194304", &store, &log.packed]).exits(0);
+    let to = format!("sqlite:{}", file.display());
+    let args: [&dyn AsRef<OsStr>; 6] = [&"index", &store, &"--to", &to, &"--batch", &"1000"];
+    let position = || {
+        let table = rusqlite::Connection::open(&file).ok()?;
+        let ask = "SELECT position FROM annals_index";
+        table.query_row(ask, [], |row| row.get::<_, i64>(0)).ok()
+    };
+    // Killed once in each part of the log, unless it was quicker.
+    let mut on_the_way = 0;
+    for part in 1..6 {
+        let mut child = command(&args).stdout(Stdio::null()).spawn().unwrap();
+        wait_for("a part of the table", || position().filter(|position| *position >= part * 40_000));
+        child.kill().unwrap();
+        child.wait().unwrap();
+        on_the_way += u32::from(position().unwrap() < 262_200);
+    }
+    assert!(on_the_way >= 3, "it was killed {on_the_way} times on the way");
+    annals(&args).exits(0);
+    let ask = |sql: &str| {
+        let table = rusqlite::Connection::open(&file).unwrap();
+        let mut statement = table.prepare(sql).unwrap();
+        let names: Vec<String> = statement.column_names().map(str::to_owned).collect();
+        let value = |value| match value {
+            rusqlite::types::Value::Integer(number) => json!(number),
+            rusqlite::types::Value::Text(text) => json!(text),
+            other => panic!("{other:?}"),
+        };
+        let object = |row: &rusqlite::Row<'_>| {
+            let values = names.iter().map(|name| Ok((name.clone(), value(row.get(&**name)?))));
+            values.collect::<rusqlite::Result<serde_json::Map<_, _>>>().map(Value::Object)
+        };
+        statement.query_map([], object).unwrap().map(Result::unwrap).collect()
+    };
+    check_published_totals(&log, &ask);
+    annals(&[&args[..], &[&"--rebuild-beside"]].concat()).exits(0);
+    check_published_totals(&log, &ask);
 }
 
 /// What is folded of it: events by type, and the sum of what was asked for.

@@ -26,7 +26,7 @@ pub(crate) struct Plan {
 }
 
 impl Plan {
-    pub(crate) const FULL: Plan = Plan { events: 1_000_000, rounds: 31, run: 0.03, row: 8.0, engine: 120.0 };
+    pub(crate) const FULL: Plan = Plan { events: 1_000_000, rounds: 31, run: 0.03, row: 8.0, engine: 160.0 };
     pub(crate) const QUICK: Plan = Plan { events: 100_000, rounds: 7, run: 0.01, row: 0.7, engine: 16.0 };
 }
 

@@ -12,12 +12,18 @@ pub(crate) mod memory;
 mod open;
 mod point;
 mod reads;
+mod repair;
 #[cfg(feature = "sql")]
 mod sql;
+pub(crate) mod stores;
 mod streams;
 pub(crate) mod sustained;
+#[cfg(feature = "sql")]
+mod tables;
 mod truncate;
 mod unique_id;
+#[cfg(feature = "schema")]
+mod validation;
 
 use crate::bench::Bench;
 
@@ -49,6 +55,8 @@ pub(crate) const ALL: &[Question] = &[
     Question::new("folding", "how fast is everything folded, and how soon is an event in a state?", folding::measure),
     #[cfg(feature = "sql")]
     Question::new("sql", "how fast is SQL over the log?", sql::measure),
+    #[cfg(feature = "sql")]
+    Question::new("tables", "how fast is a derived table made, and brought up to date?", tables::measure),
     Question::new("open", "how long does opening take, and what does it read?", open::measure),
     Question::new("copies", "what does a backup take, and how fast is everything verified?", copies::measure),
     Question::new("memory", "does memory grow with the number of streams?", memory::measure),
@@ -57,11 +65,15 @@ pub(crate) const ALL: &[Question] = &[
     Question::new("unique-id", "what does an id of the caller's cost an append?", unique_id::measure),
     Question::new("hash-chain", "what does the hash chain cost an append?", hash_chain::measure),
     Question::new("truncate", "what does retention cost, and an append to a stream that is gone?", truncate::measure),
+    Question::new("repair", "what does a repair take?", repair::measure),
     Question::new(
         "latency",
         "how long does a durable append take at the worst, while other things go on?",
         latency::measure,
     ),
+    Question::new("stores", "what do many logs in one process take, with shared threads and without?", stores::measure),
+    #[cfg(feature = "schema")]
+    Question::new("validation", "what does it cost to check an event with its schema?", validation::measure),
     Question::long("growth", "is a long log as quick as a short one?", growth::measure),
     Question::long("sustained", "does anything drift when everything goes on for long?", sustained::measure),
 ];

@@ -28,7 +28,7 @@ fn fill(store: &EventStore, streams: u64) -> Vec<Position> {
     let mut order = Shuffled::new(streams);
     loop {
         let mut batch = store.batch();
-        for _ in 0..1_000 {
+        for _ in 0..100 {
             batch = batch.event(stream(order.next_number()), NewEvent::new("Noted", vec![7; 256]));
         }
         batch.commit().expect("an append");
@@ -48,7 +48,7 @@ fn truncate(bench: &Bench, streams: u64) {
 
     let dir = tempfile::tempdir().expect("a directory");
     // So many events in all that each stream has two or so.
-    let segment_bytes = (streams * 2 * 400 / SEGMENTS as u64).max(1 << 20);
+    let segment_bytes = (streams * 2 * 400 / SEGMENTS as u64).max(64 << 10);
     let options = Options::new().segment_bytes(segment_bytes).durability(annals::Durability::Buffered);
     let store = EventStore::open(dir.path(), &options).expect("a store");
     let bases = fill(&store, streams);

@@ -16,7 +16,7 @@ use roaring::RoaringBitmap;
 
 use super::filter::FilterBuilder;
 use super::hashes::hashes;
-use super::names::{Interner, put_name};
+use super::names::put_name;
 use super::search::{TAG_KIND, TYPE_KIND};
 use super::table::TableBuilder;
 use super::{DIRECTORY_LEN, Directory, IndexFault, IndexIdentity, KeyHash, Section, Sections};
@@ -24,6 +24,7 @@ use crate::commit::Commit;
 use crate::event::Event;
 use crate::frame::FRAME_ALIGN;
 use crate::ids::{EventId, Position, StreamVersion};
+use crate::interner::Interner;
 use crate::made::MadeIds;
 use crate::scan::Sink;
 use crate::wire;

@@ -708,9 +708,11 @@ fn a_source_that_fails_is_not_the_end_of_the_log() {
             self.0.len() as u64
         }
 
-        fn bytes(&mut self, offset: u64, _least: usize) -> Result<&[u8], u32> {
+        /// No more than what is asked for, so that a scan asks often.
+        fn bytes(&mut self, offset: u64, least: usize) -> Result<&[u8], u32> {
             self.1 = self.1.checked_sub(1).ok_or(5_u32)?;
-            Ok(&self.0[offset as usize..])
+            let rest = &self.0[offset as usize..];
+            Ok(&rest[..least.min(rest.len())])
         }
     }
     let (writer, _, _) = sealed();
@@ -724,6 +726,29 @@ fn a_source_that_fails_is_not_the_end_of_the_log() {
         reads += 1;
     }
     assert!(reads > 10);
+}
+
+#[test]
+fn what_a_source_gives_behind_its_length_is_not_of_the_log() {
+    struct Longer<'a>(&'a [u8], u64);
+    impl Source for Longer<'_> {
+        type Error = std::convert::Infallible;
+
+        fn len(&self) -> u64 {
+            self.1
+        }
+
+        fn bytes(&mut self, offset: u64, _least: usize) -> Result<&[u8], Self::Error> {
+            Ok(&self.0[offset as usize..])
+        }
+    }
+    let (writer, _, _) = sealed();
+    for len in (0..=writer.bytes.len()).step_by(8) {
+        let tail = first_tail(&writer.header);
+        let longer = super::scan(&mut Longer(&writer.bytes, len as u64), writer.seed, tail, &mut ()).unwrap();
+        let exact = super::scan(&mut &writer.bytes[..len], writer.seed, tail, &mut ()).unwrap();
+        assert_eq!(longer.tail, exact.tail, "{len} bytes");
+    }
 }
 
 #[test]

@@ -22,11 +22,12 @@ use super::request::Request;
 use super::{Appended, Outcome};
 use crate::bell::Bell;
 use crate::clock::Clock;
+use crate::crew::Caller;
 use crate::error::AppendError;
 use crate::index::IndexedSegment;
 use crate::index::files::IndexFiles;
 use crate::index::heads::Heads;
-use crate::index::indexer::{self, Sealed};
+use crate::index::indexer;
 use crate::index::memory::{MemoryIndex, Run};
 use crate::index::recent::Place;
 use crate::log::active::{ActiveLog, Group, LogError, room_for};
@@ -36,6 +37,7 @@ use crate::planted::{self, Bug};
 use crate::poison::Poison;
 use crate::storage::{File, LockGuard};
 use crate::sync::Mutex;
+use crate::sync::atomic::{AtomicU64, Ordering};
 use crate::view::Published;
 
 /// The writer: everything that changes when something is appended.
@@ -67,8 +69,10 @@ pub(crate) struct CommitState {
     /// Whether the store was opened to have no thread that the bell wakes.
     pub(crate) is_alone: bool,
     pub(crate) files: Arc<IndexFiles>,
-    /// Wakes who makes the indexes of sealed segments; without it the writer does.
-    pub(crate) sealed: Option<Sealed>,
+    /// Calls for who makes the indexes of sealed segments; without it the writer does.
+    pub(crate) sealed: Option<Caller>,
+    /// How many times something was appended to a stream of the store's own, or may have been.
+    pub(crate) own_appends: AtomicU64,
     /// The store's lock. Let go when the store is closed, and not only when this is
     /// dropped: a ticket that nobody waits for may keep this alive for long.
     pub(crate) lock: Mutex<Option<Box<dyn LockGuard>>>,
@@ -157,6 +161,11 @@ enum Decided {
 }
 
 impl CommitState {
+    /// Something was appended to a stream of the store's own, or may have been: who knows the stream looks again.
+    pub(crate) fn note_own_append(&self) {
+        self.own_appends.fetch_add(1, Ordering::Release);
+    }
+
     /// Commits as many of `requests` as fit into one segment, at least one of them.
     fn commit_some(
         &self,
@@ -391,7 +400,7 @@ impl CommitState {
     fn index_sealed(&self) {
         match &self.sealed {
             // When it was told before and has not heard it yet, it finds these too.
-            Some(sealed) => drop(sealed.try_send(())),
+            Some(sealed) => sealed.call(),
             None => {
                 for segment in self.published.view().segments.iter().filter(|segment| segment.is_waiting()) {
                     indexer::settle(&self.files, &self.published, segment);
@@ -480,7 +489,13 @@ impl Writer {
             let mut past = Past::new(&self.encoded, &mut self.labels, published);
             request.conditions.iter().try_for_each(|condition| condition.check_against(&mut past))?;
         }
-        Ok(())
+        match &request.refused {
+            None => Ok(()),
+            Some(cause) => {
+                let refused = AppendError::Refused { cause: Arc::clone(cause) };
+                Err(Answer { reply: Err(refused), with_group: false })
+            }
+        }
     }
 
     fn check_expected(&mut self, request: &Request) -> Result<(), AppendError> {

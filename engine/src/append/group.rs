@@ -4,7 +4,7 @@
 
 use annals_codec::{
     BatchHasher, Chain, Commit, Digest, Event, EventId, FRAME_ALIGN, Frame, IdempotencyKey, Position, SourceName,
-    chain_after, event_digest,
+    chain_after, encoded_event_digest,
 };
 use hashbrown::HashMap;
 
@@ -125,9 +125,12 @@ impl Encoded {
     ///
     /// When the group has fewer.
     pub(super) fn event(&self, number: usize) -> Event<'_> {
+        Event::decode_again(&self.frame(number)).expect("it was just encoded")
+    }
+
+    fn frame(&self, number: usize) -> Frame<'_> {
         let at = u64::from(self.offsets[number]) * FRAME_ALIGN - self.start;
-        let frame = Frame::read_unverified(&self.bytes[at as usize..]).expect("it was just encoded");
-        Event::decode_again(&frame).expect("it was just encoded")
+        Frame::read_unverified(&self.bytes[at as usize..]).expect("it was just encoded")
     }
 
     /// Takes the batch whose marker comes next into the hash chain, given the digest of what each of its events carries.
@@ -136,7 +139,7 @@ impl Encoded {
     pub(super) fn hash_batch(&mut self, marker: &mut Commit<'_>, payloads: &[Digest], hasher: &mut BatchHasher) {
         let first = self.offsets.len() - payloads.len();
         for (number, payload) in (first..).zip(payloads) {
-            hasher.push(&event_digest(&self.event(number), payload));
+            hasher.push(&encoded_event_digest(&self.frame(number), payload).expect("it was just encoded"));
         }
         self.hash = self.hash.map(|hash| chain_after(&hash, &hasher.close(marker)));
         marker.hash = self.hash;

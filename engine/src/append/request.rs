@@ -11,6 +11,7 @@ use smallvec::SmallVec;
 
 use super::ExpectedVersion;
 use super::condition::AppendCondition;
+use crate::admit::Refusal;
 use crate::error::AppendError;
 use crate::event::NewEvent;
 use crate::options::{Durability, Options};
@@ -34,6 +35,8 @@ pub(crate) struct Request {
     /// The digest of data and metadata of each event, where the store keeps a hash chain: computed by the caller,
     /// while others commit.
     pub(crate) payloads: Vec<Digest>,
+    /// Why its events are not admitted, if they are not.
+    pub(crate) refused: Option<Refusal>,
 }
 
 impl Request {
@@ -64,6 +67,7 @@ impl Request {
             bytes: 0,
             given_ids: 0,
             payloads: Vec::new(),
+            refused: None,
         }
     }
 
@@ -71,8 +75,11 @@ impl Request {
     #[inline]
     pub(crate) fn check(&mut self, options: &Options) -> Result<(), AppendError> {
         // The name of a stream that was read may be one of the store's own.
-        if let Some((stream, _)) = self.streams.iter().find(|(stream, _)| stream.starts_with('$')) {
-            return Err(StreamId::new(stream).expect_err("such names are reserved").into());
+        for (stream, _) in &self.streams {
+            if stream.starts_with('$') {
+                // A repair names streams that anybody may append to.
+                StreamId::new(stream)?;
+            }
         }
         self.check_own(options)
     }

@@ -1,77 +1,65 @@
-//! Makes index files beside the writer: a thread that sleeps until a segment was sealed.
+//! Makes index files beside the writer: on threads that sleep until a segment was sealed.
 //!
-//! Until it has made a segment's index, the one in memory is used, which the writer has
+//! Until somebody has made a segment's index, the one in memory is used, which the writer has
 //! filled; then the file takes its place in the view. Nothing here is needed for
 //! correctness: an index that is missing is made by whoever asks it.
 
 use std::sync::Arc;
+use std::time::Instant;
 
 use super::files::IndexFiles;
 use super::level::Level;
 use super::tree::TreeParts;
 use super::{IndexedSegment, SegmentIndex};
+use crate::crew::{Caller, Chores, Seat, Turn};
 use crate::log::names;
 use crate::sync::atomic::{AtomicBool, Ordering};
-use crate::sync::mpsc::{Receiver, SyncSender, sync_channel};
-use crate::sync::thread::{self, JoinHandle};
 use crate::view::{Published, View};
+use crate::workers::Workers;
 
-/// Wakes the thread. Sending never waits: one piece of news is as good as many.
-pub(crate) type Sealed = SyncSender<()>;
-
-/// The thread; dropping it stops and joins it.
+/// That somebody makes them; dropping this waits until what is being made is made.
 #[derive(Debug)]
 pub(crate) struct Indexer {
-    news: Sealed,
-    stop: Arc<AtomicBool>,
-    thread: Option<JoinHandle<()>>,
+    seat: Seat,
+    /// Dropped after its seat.
+    _workers: Workers,
 }
 
 impl Indexer {
-    /// Starts the thread. `None` when the system has no thread to give: then the writer does it.
-    pub(crate) fn start(files: &Arc<IndexFiles>, published: &Arc<Published>) -> Option<Indexer> {
-        let (news, heard) = sync_channel(1);
-        let stop = Arc::new(AtomicBool::new(false));
-        let work = Work { files: Arc::clone(files), published: Arc::clone(published), stop: Arc::clone(&stop) };
-        let thread = thread::Builder::new().name("annals-index".to_owned()).spawn(move || work.run(&heard)).ok()?;
-        Some(Indexer { news, stop, thread: Some(thread) })
+    /// From here on, `workers` make them.
+    pub(crate) fn start(files: &Arc<IndexFiles>, published: &Arc<Published>, workers: &Workers) -> Indexer {
+        let work =
+            Missing { files: Arc::clone(files), published: Arc::clone(published), has_looked: AtomicBool::new(false) };
+        Indexer { seat: workers.indexing().join(Arc::new(work)), _workers: workers.clone() }
     }
 
-    pub(crate) fn news(&self) -> Sealed {
-        self.news.clone()
-    }
-}
-
-impl Drop for Indexer {
-    fn drop(&mut self) {
-        self.stop.store(true, Ordering::Relaxed);
-        let _ = self.news.try_send(());
-        if let Some(thread) = self.thread.take() {
-            // A panic in it has been printed, and there is nothing else to do about it.
-            let _ = thread.join();
-        }
+    /// Calls for somebody, when a segment was sealed.
+    pub(crate) fn caller(&self) -> Caller {
+        self.seat.caller()
     }
 }
 
-struct Work {
+struct Missing {
     files: Arc<IndexFiles>,
     published: Arc<Published>,
-    stop: Arc<AtomicBool>,
+    /// Whether what was missing at the beginning has been made.
+    has_looked: AtomicBool,
 }
 
-impl Work {
-    fn run(&self, heard: &Receiver<()>) {
-        make_missing(&self.files, &self.published, &|| self.stop.load(Ordering::Relaxed));
-        while heard.recv().is_ok() && !self.stop.load(Ordering::Relaxed) {
-            for segment in &self.published.view().segments {
-                if self.stop.load(Ordering::Relaxed) {
-                    return;
-                }
-                if segment.is_waiting() {
-                    settle(&self.files, &self.published, segment);
-                }
+impl Chores for Missing {
+    fn run(&self, turn: &Turn<'_>) -> Option<Instant> {
+        if !self.has_looked.swap(true, Ordering::Relaxed) {
+            make_missing(&self.files, &self.published, &|| turn.is_over());
+        }
+        for segment in &self.published.view().segments {
+            if turn.is_over() {
+                break;
+            }
+            if segment.is_waiting() {
+                settle(&self.files, &self.published, segment);
             }
         }
+        None
     }
 }
 

@@ -3,10 +3,8 @@
 //! Each segment is asked by itself, for what follows in it; what is left, how it goes on from those before, is asked of
 //! its streams and its first event, segment by segment in order.
 
-use std::ops::Range;
-
 use annals_codec::scan::Sink;
-use annals_codec::{Commit, Event, Position, StreamId, StreamVersion};
+use annals_codec::{Commit, Event, Interner, Position, StreamId, StreamVersion};
 use hashbrown::HashMap;
 
 use crate::index::floor::FloorIndex;
@@ -43,25 +41,29 @@ impl Order {
 
     /// Goes on with the next segment.
     pub(super) fn take(&mut self, segment: SegmentOrder) -> Option<OrderFault> {
-        let SegmentOrder { streams, first, last, recorded_at, behind_gap, mut faults, .. } = segment;
+        let SegmentOrder { streams, spans, first, last, recorded_at, behind_gap, mut faults, .. } = segment;
         let first = first?;
         self.behind_gap |= first.position != self.position.plus(1);
         if first.recorded_at < self.recorded_at {
             faults.add(first.offset, first.position, earlier);
         }
-        for (stream, span) in streams {
-            let before = match self.versions.get_mut(&stream) {
+        for (number, span) in (0..).zip(spans) {
+            let stream = streams.name(number);
+            // Only a discarded batch has named it.
+            let Some(span) = span else { continue };
+            let before = match self.versions.get_mut(stream) {
                 Some(version) => std::mem::replace(version, span.last),
                 None => {
+                    let stream = StreamId::stored(stream);
                     let removed = self.floor.as_ref().and_then(|floor| floor.stream(&stream).ok().flatten());
                     // A floor that is ahead of the log knows later ends, too.
                     let before = removed.filter(|removed| removed.last < span.position);
-                    self.versions.insert(stream.clone(), span.last);
+                    self.versions.insert(stream, span.last);
                     before.map_or(StreamVersion::EMPTY, |removed| removed.version)
                 }
             };
             if !follows(before, span.first, self.behind_gap || span.behind_gap) {
-                faults.add(span.offset, span.position, || jumped(&stream, before, span.first));
+                faults.add(span.offset, span.position, || jumped(stream, before, span.first));
             }
         }
         self.behind_gap |= behind_gap;
@@ -118,17 +120,18 @@ struct First {
 }
 
 /// The order of the events of one segment, and what is to be asked of those before it.
-#[derive(Debug, Default)]
+#[derive(Debug)]
 pub(super) struct SegmentOrder {
-    streams: HashMap<StreamId, Span>,
+    streams: Interner,
+    /// By the number of the stream; nothing of those that only a discarded batch named.
+    spans: Vec<Option<Span>>,
     first: Option<First>,
     last: Position,
     recorded_at: i64,
     behind_gap: bool,
     faults: Faults,
-    /// The events of the batch at hand, and the names of their streams.
+    /// The events of the batch at hand.
     pending: Vec<Pending>,
-    names: String,
 }
 
 /// One event that is not known to exist yet.
@@ -138,20 +141,35 @@ struct Pending {
     position: Position,
     version: StreamVersion,
     recorded_at: i64,
-    stream: Range<usize>,
+    stream: u32,
+}
+
+impl SegmentOrder {
+    pub(super) fn new() -> SegmentOrder {
+        SegmentOrder {
+            streams: Interner::new(),
+            spans: Vec::new(),
+            first: None,
+            last: Position::START,
+            recorded_at: 0,
+            behind_gap: false,
+            faults: Faults::default(),
+            pending: Vec::new(),
+        }
+    }
 }
 
 impl Sink for SegmentOrder {
     fn event(&mut self, offset: u64, event: &Event<'_>) {
-        let start = self.names.len();
-        self.names.push_str(event.stream);
         let (position, version, recorded_at) = (event.position, event.version, event.recorded_at);
-        self.pending.push(Pending { offset, position, version, recorded_at, stream: start..self.names.len() });
+        let stream = self.streams.intern(event.stream);
+        self.pending.push(Pending { offset, position, version, recorded_at, stream });
     }
 
     fn commit(&mut self, _offset: u64, _commit: &Commit<'_>) {
+        self.spans.resize_with(self.streams.len(), || None);
         for event in self.pending.drain(..) {
-            let Pending { offset, position, version, recorded_at, .. } = event;
+            let Pending { offset, position, version, recorded_at, stream } = event;
             match self.first {
                 None => {
                     self.first = Some(First { offset, position, recorded_at });
@@ -163,25 +181,26 @@ impl Sink for SegmentOrder {
             let mut is_right = recorded_at >= self.recorded_at;
             let mut before = None;
             self.recorded_at = self.recorded_at.max(recorded_at);
-            let stream = &self.names[event.stream];
-            if let Some(span) = self.streams.get_mut(stream) {
-                let last = std::mem::replace(&mut span.last, version);
-                if !follows(last, version, self.behind_gap) {
-                    (is_right, before) = (false, Some(last));
+            match &mut self.spans[stream as usize] {
+                Some(span) => {
+                    let last = std::mem::replace(&mut span.last, version);
+                    if !follows(last, version, self.behind_gap) {
+                        (is_right, before) = (false, Some(last));
+                    }
                 }
-            } else {
-                let span = Span { first: version, last: version, offset, position, behind_gap: self.behind_gap };
-                self.streams.insert(StreamId::stored(stream), span);
+                span @ None => {
+                    let behind_gap = self.behind_gap;
+                    *span = Some(Span { first: version, last: version, offset, position, behind_gap });
+                }
             }
             if !is_right {
-                self.faults.add(offset, position, || before.map_or_else(earlier, |last| jumped(stream, last, version)));
+                let jumped = |last| jumped(self.streams.name(stream), last, version);
+                self.faults.add(offset, position, || before.map_or_else(earlier, jumped));
             }
         }
-        self.names.clear();
     }
 
     fn discard(&mut self) {
         self.pending.clear();
-        self.names.clear();
     }
 }

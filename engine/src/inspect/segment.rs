@@ -112,7 +112,7 @@ impl Reading<'_> {
         let mut sinks = Sinks {
             redactions: SegmentRedactions::default(),
             marks: header.map(|header| Marks::new(header.log_id, self.positions, header.base)).filter(Marks::is_wanted),
-            order: level.has_order().then(SegmentOrder::default),
+            order: level.has_order().then(SegmentOrder::new),
             chain: header
                 .filter(|_| level.has_chain())
                 .and_then(|header| SegmentChain::new(header, self.witnesses, digests.clone())),

@@ -12,8 +12,10 @@
 //!   on the disk before anything is removed.
 //! - The newest segment stays, so nothing that is not durable goes.
 //! - A file that somebody reads stays readable: it is unlinked, and its space is freed with the last reader.
+//! - What the store's own streams say of all events is carried to the end of the log first ([`carried`]).
 //! - One at a time; appends wait for nothing but the write of `store.meta`.
 
+mod carried;
 mod holders;
 mod policy;
 
@@ -202,6 +204,9 @@ impl Beside {
         if guard == Guard::Consumers && !truncation.behind.is_empty() {
             return Err(TruncateError::Behind { oldest: truncation.oldest, holders: truncation.behind });
         }
+        let (head, view) = commit.published.pin();
+        self.carry_on(&view, head, count)?;
+        let view = commit.published.view();
         // Names are merged from index to index, so each segment needs a whole one.
         for segment in view.segments[..count].iter().filter(|segment| segment.is_waiting()) {
             indexer::settle(&commit.files, &commit.published, segment);

@@ -205,6 +205,7 @@ impl<'a> BatchBuilder<'a> {
             return Err(invalid.into());
         }
         self.request.check(self.store.options())?;
+        self.store.ask(&mut self.request);
         Ok(self.request)
     }
 

@@ -7,6 +7,7 @@ mod decide;
 pub(crate) mod folder;
 mod history;
 mod open;
+mod own;
 mod query;
 mod redact;
 mod retain;
@@ -260,6 +261,7 @@ impl EventStore {
     /// - [`AppendError::InvalidName`], [`AppendError::EventTooLarge`],
     ///   [`AppendError::BatchTooLarge`] for what can never be appended.
     /// - [`AppendError::EventIdConflict`] when another event has the [id](NewEvent::id) already.
+    /// - [`AppendError::Refused`] when somebody was asked who says no ([`Options::admission`]).
     /// - [`AppendError::Unreadable`] when what it has to be checked against cannot be read.
     /// - [`AppendError::StorageFull`]: nothing was written, and later tries may succeed.
     /// - [`AppendError::CommitUnknown`] when the sync of this very batch failed: reopen and look.
@@ -688,6 +690,7 @@ impl EventStore {
         let side = self.writer()?;
         let mut request = Request::single(stream, expected, event, self.inner.options.durability);
         request.check(&self.inner.options)?;
+        self.ask(&mut request);
         side.queue.commit(request, &*side.commit)
     }
 

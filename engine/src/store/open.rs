@@ -36,8 +36,9 @@ use crate::report::RecoveryReport;
 use crate::shown::{Shown, load_older, load_to_read, open_floor};
 use crate::storage::{LockError, Storage};
 use crate::sync::Mutex;
-use crate::sync::atomic::AtomicBool;
+use crate::sync::atomic::{AtomicBool, AtomicU64};
 use crate::view::{Published, View};
+use crate::workers::Workers;
 
 /// What a recovery for writing has brought about.
 struct Recovered {
@@ -135,7 +136,8 @@ impl Inner {
         );
         let writer = Writer::new(log, Heads::new(Arc::clone(&published)), index, loader.recorded_at, u64_at(&salt, 0));
         let bell = Arc::new(Bell::default());
-        let indexer = options.background.then(|| Indexer::start(&files, &published)).flatten();
+        let workers = options.background.then(|| options.workers.clone().or_else(Workers::own)).flatten();
+        let indexer = workers.as_ref().map(|workers| Indexer::start(&files, &published, workers));
         let commit = Arc::new(CommitState {
             writer: Mutex::new(writer),
             published: Arc::clone(&published),
@@ -146,7 +148,8 @@ impl Inner {
             bell: Arc::clone(&bell),
             files,
             is_alone: !options.background,
-            sealed: indexer.as_ref().map(Indexer::news),
+            sealed: indexer.as_ref().map(Indexer::caller),
+            own_appends: AtomicU64::new(0),
             lock: Mutex::new(Some(lock)),
         });
         let queue = Arc::new(Queue::default());
@@ -159,6 +162,7 @@ impl Inner {
             flush_interval: options.flush_interval,
             zero_ahead: options.zero_ahead.min(options.segment_bytes),
             retention: options.retention,
+            options: options.clone().hash_chain(keeps_hashes),
             retaining: Mutex::new(()),
             has_indexes: AtomicBool::new(false),
         });
@@ -169,7 +173,7 @@ impl Inner {
                 Err(error) => format!("a redaction had been interrupted, and could not be finished: {error}"),
             });
         }
-        let background = options.background.then(|| Background::start(&beside)).flatten();
+        let background = workers.as_ref().map(|workers| Background::start(&beside, workers));
         let side = WriterSide { queue, commit, beside, background, indexer };
         let role = Role::Writer(side);
         Ok(Inner::new(log_id, options.clone().hash_chain(keeps_hashes), report, published, storage, role))

@@ -17,7 +17,8 @@ impl EventStore {
     /// [`ReadError::Truncated`](crate::ReadError::Truncated). Readers that were made before go on undisturbed, and the space is
     /// free when the last of them is dropped.
     ///
-    /// After a crash in the middle all of it is done or nothing.
+    /// After a crash in the middle all of it is done or nothing. What the log says of all its events, as the stream `$schema` does,
+    /// is appended once more before it goes, so the head may be a few positions further afterwards.
     ///
     /// # Cost
     ///

@@ -1,6 +1,7 @@
 //! The engine's tests from outside: one binary, so that it links once.
 //!
 //! - [`places`]: where these tests keep their stores, and a disk whose syncs can be held up.
+//! - [`admission`]: who is asked before events are taken in, and the streams of the store's own.
 //! - [`backup`]: copies of a store: taken while it is used, checked, restored, and never taken for the original.
 //! - [`cases`]: the table of cases, row by row: what the public API means.
 //! - [`concurrency`]: many threads at once: who waits for whom, who sees what, and that nobody hangs.
@@ -29,6 +30,7 @@
 //! - [`repair_redacted`]: what is redacted is gone in a repaired store, too, and the log goes on saying so.
 //! - [`retention`]: what is removed, what stays known of it, and who is told.
 //! - [`retention_guard`]: who keeps events from being removed, by what the disk has of him.
+//! - [`stores`]: several logs in one process, and who works for them.
 //! - [`subscriptions`]: following a log: nothing is missed, nothing comes twice.
 //! - [`verify`]: its levels, and that it says the same on any number of threads; [`verify_beside`]: what goes on meanwhile.
 //! - [`write_path`]: what an append, a roll and a close ask of the disk, in which order.
@@ -38,6 +40,7 @@
 #![allow(missing_docs, reason = "the names of tests are sentences")]
 #![allow(unreachable_pub, reason = "a test binary has no outside")]
 
+mod admission;
 mod backup;
 mod cases;
 mod concurrency;
@@ -68,6 +71,7 @@ mod repair_redacted;
 mod retention;
 mod retention_guard;
 mod shred;
+mod stores;
 mod subscriptions;
 mod support;
 mod verify;

@@ -18,6 +18,7 @@ use annals::{
 
 use crate::followers;
 use crate::places::*;
+use crate::stores;
 
 use ExpectedVersion::Any;
 
@@ -36,6 +37,7 @@ fn child() {
         "write" => write(&dir, seed),
         "follow" => follow(&dir),
         "fail" => fail(&dir),
+        "many" => stores::many(&dir),
         "subscribe" => followers::follow(&dir, seed, &annals::Query::All),
         "subscribe to one stream" => followers::follow(&dir, seed, &followers::one_stream()),
         "no permission" => no_permission(&dir),

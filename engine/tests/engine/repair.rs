@@ -222,7 +222,7 @@ fn with_a_hash_chain_too_one_changed_byte_costs_the_batch_that_it_is_in() {
 }
 
 #[test]
-#[ignore = "three minutes: every byte, with a hash chain and without"]
+#[ignore = "over two minutes, for every byte, with a hash chain and without: .ci/run asks for it"]
 fn every_changed_byte_costs_the_batch_that_it_is_in_and_nothing_else() {
     every_byte(false, 1);
     every_byte(true, 1);

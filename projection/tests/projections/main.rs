@@ -1,6 +1,7 @@
 //! The tests of projections from outside: one binary, so that it links once.
 //!
 //! - [`catching_up`]: what is folded, and how far.
+//! - [`copied`]: fields of payloads that are copied beside them.
 //! - [`deciding`]: commands, and what they append.
 //! - [`faults`]: handlers that fail or panic, and what is done about it.
 //! - [`live`]: projections that a thread keeps up to date.
@@ -15,6 +16,7 @@
 #![allow(unreachable_pub, reason = "a test binary has no outside")]
 
 mod catching_up;
+mod copied;
 mod crashes;
 mod deciding;
 mod faults;

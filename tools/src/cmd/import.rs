@@ -23,6 +23,7 @@ use std::time::{Duration, Instant};
 use annals::{AppendError, EventStore, NewEvent, Options, Outcome, SourceName};
 use serde::Serialize;
 
+use super::own;
 use crate::exit::{Ended, Exit, Failure};
 use crate::human::{count, counted, per_second, printable};
 use crate::input::{self, Input};
@@ -155,10 +156,12 @@ impl Reading<'_> {
                 Ok(Some((number, _))) if number <= done => {}
                 Ok(Some((_, line))) if self.takes_redacted && is_of_the_store(line) => self.left_out += 1,
                 Ok(Some((number, line))) if self.takes_redacted => {
-                    return Row::parse_left(line).map(|row| Some((number, row))).map_err(|why| bad(number, &why));
+                    let row = Row::parse_left(line).or_else(|why| Row::parse_own(line).unwrap_or(Err(why)));
+                    return row.map(|row| Some((number, row))).map_err(|why| bad(number, &why));
                 }
                 Ok(Some((number, line))) => {
-                    return Row::parse(line).map(|row| Some((number, row))).map_err(|why| bad(number, &why));
+                    let row = Row::parse(line).or_else(|why| Row::parse_own(line).unwrap_or(Err(why)));
+                    return row.map(|row| Some((number, row))).map_err(|why| bad(number, &why));
                 }
                 Err(LineError::TooLong) => {
                     return Err(bad(self.lines.number(), &format_args!("it is longer than {} bytes", count(MAX_LINE))));
@@ -206,12 +209,29 @@ impl Intake {
                     None => return Ok(()),
                 },
             };
+            if own::is_own(&row.1) {
+                self.commit().map_err(Stopped::Refused)?;
+                reader.left_out += self.take_own(row.0, &row.1).map_err(Stopped::Line)?;
+                continue;
+            }
             self.bytes += row.1.data.len() + row.1.metadata.as_ref().map_or(0, Vec::len);
             self.rows.push(row);
             if self.rows.len() >= self.batch_lines || self.bytes >= BATCH_BYTES {
                 self.commit().map_err(Stopped::Refused)?;
             }
         }
+    }
+
+    /// Takes in what the log that was exported says of its events, and says how many of the lines it leaves out. It is no part
+    /// of a batch, and does not need to be: what the store says already is found.
+    fn take_own(&mut self, number: u64, row: &Row) -> Result<u64, Failure> {
+        let what = own::take(&self.store, row).map_err(|failure| failure.at_line(number))?;
+        match what {
+            own::Taken::Appended => self.events += 1,
+            own::Taken::WasThere => self.duplicates += 1,
+            own::Taken::WasLost => return Ok(1),
+        }
+        Ok(0)
     }
 
     /// Commits the batch at hand and starts the next one.
@@ -283,7 +303,7 @@ fn refused(line: u64, error: &AppendError) -> Failure {
     }
 }
 
-fn new_event(row: &Row) -> NewEvent {
+pub(super) fn new_event(row: &Row) -> NewEvent {
     let mut event = NewEvent::new(&row.event_type, row.data.clone())
         .schema_version(row.schema_version)
         .content_type(row.content_type);
@@ -316,7 +336,7 @@ struct Summary<'a> {
     /// Lines whose events were in the store already, by their ids, wherever they came from.
     duplicates: u64,
     blank: u64,
-    /// Lines that say what was redacted in the log that they come from: they are not taken in.
+    /// Lines that say what was redacted in the log that they come from, or stand for what was lost of it: they are not taken in.
     left_out: u64,
     source: &'a str,
     /// The line that the source has come to.

@@ -10,12 +10,18 @@ mod events;
 mod export;
 mod get;
 mod import;
+mod index;
 mod keys;
+mod own;
 mod projections;
 pub(crate) mod prove;
 mod read;
 mod redact;
 mod repair;
+#[cfg(feature = "schema")]
+mod schema;
+#[cfg(feature = "schema")]
+mod schema_check;
 mod snapshot;
 mod sql;
 mod stats;
@@ -60,6 +66,8 @@ fn dispatch(command: Command, out: &mut Out) -> Ended {
         }
         #[cfg(feature = "archive")]
         Command::Archive(command) => archive::run(command, out),
+        #[cfg(feature = "schema")]
+        Command::Schema(command) => schema::run(command, out),
         Command::Export { store, after, until, skip_damaged, through } => {
             let store = Reading::of(&store, &through)?;
             export::run(&store.open()?, after, until, skip_damaged, out)
@@ -72,6 +80,7 @@ fn dispatch(command: Command, out: &mut Out) -> Ended {
         Command::Read(args) => read::run(&args, out),
         Command::Tail { store, lines, follow } => tail::run(&store, lines, follow, out),
         Command::Sql(args) => sql::run(&args, out),
+        Command::Index(args) => index::run(&args, out),
         Command::Streams { store, prefix } => streams::run(&store, &prefix, out),
         Command::Stats { store, prometheus } => stats::run(&store, prometheus, out),
         Command::Consumers { store } => consumers::run(&store, out),

@@ -6,7 +6,8 @@
 //! the range was given as, it ends up as positions of the log.
 
 use annals::{
-    EventStore, NameError, Position, Query, QueryItem, ReadError, Reader, RecordedEvent, StreamId, StreamVersion,
+    EventStore, NameError, OwnStream, Position, Query, QueryItem, ReadError, Reader, RecordedEvent, StreamId,
+    StreamVersion,
 };
 use annals_codec::Redaction;
 
@@ -68,9 +69,10 @@ pub(super) fn named(item: QueryItem, stream: &str) -> QueryItem {
     }
 }
 
-/// A stream that can be read: also the one in which the store says what was redacted.
+/// A stream that can be read: also those in which the store says what was redacted, and what events look like.
 fn stream_id(name: &str) -> Result<StreamId, NameError> {
-    if name == Redaction::STREAM { Ok(StreamId::stored(name)) } else { StreamId::new(name) }
+    let is_own = OwnStream::ALL.iter().any(|own| own.name() == name);
+    if name == Redaction::STREAM || is_own { Ok(StreamId::stored(name)) } else { StreamId::new(name) }
 }
 
 /// Which part of the log.

@@ -1,4 +1,5 @@
-//! The columns of the table `events`: their names, and what of an event stands in each.
+//! The columns of the table `events`, of `annals sql` and of every table that is derived: their names, and what of an event
+//! stands in each.
 //!
 //! What is always true:
 //!
@@ -25,7 +26,7 @@ pub(super) const DECLARATION: &CStr = c"CREATE TABLE events(
 
 /// A column.
 #[derive(Clone, Copy, Debug, Eq, PartialEq)]
-pub(super) enum Column {
+pub(crate) enum Column {
     Position,
     Stream,
     Version,
@@ -47,7 +48,7 @@ pub(super) enum Column {
 
 impl Column {
     /// All of them, in the order of the declaration.
-    pub(super) const ALL: [Column; 16] = [
+    pub(crate) const ALL: [Column; 16] = [
         Column::Position,
         Column::Stream,
         Column::Version,
@@ -74,7 +75,7 @@ impl Column {
         }
     }
 
-    pub(super) fn name(self) -> &'static str {
+    pub(crate) fn name(self) -> &'static str {
         match self {
             Column::Position => "position",
             Column::Stream => "stream",
@@ -96,7 +97,7 @@ impl Column {
     }
 
     /// What of an event stands in it.
-    pub(super) fn of<'a>(self, event: &Event<'a>) -> ToSqlOutput<'a> {
+    pub(crate) fn of<'a>(self, event: &Event<'a>) -> ToSqlOutput<'a> {
         match self {
             Column::Position => integer(event.position.get().cast_signed()),
             Column::Stream => text(event.stream),

@@ -25,5 +25,6 @@ mod table;
 mod times;
 mod wanted;
 
+pub(crate) use columns::Column;
 pub use database::{Answer, Database, SqlError};
 pub use scan::Read;

@@ -9,7 +9,8 @@
 //! ```
 //!
 //! Records are set apart by empty lines; values of a row by a space. NULL is `NULL`, an empty text `(empty)`. All
-//! files are asked of the same small log, which [`shop`] makes.
+//! files are asked of the same small log, which [`shop`] makes: once of the log, and once of the table that `annals index` makes
+//! of it, opened as any program opens it. A record below `onlyif log` is asked of the log alone.
 
 use std::fs;
 use std::path::Path;
@@ -17,7 +18,10 @@ use std::sync::atomic::Ordering;
 
 use annals::{ContentType, EventStore, ExpectedVersion, NewEvent};
 use annals_cli::sql::Database;
+use annals_cli::tables::{IndexOptions, index_sqlite};
+use rusqlite::config::DbConfig;
 use rusqlite::types::Value;
+use rusqlite::{Batch, Connection, OpenFlags};
 use tempfile::TempDir;
 
 use crate::{BEGAN, DAY, by_days};
@@ -76,11 +80,51 @@ fn is_of(kind: char, value: &Value) -> bool {
     }
 }
 
+/// Who answers.
+enum Engine {
+    Log(Database),
+    Table(Connection),
+}
+
+impl Engine {
+    /// The rows that a statement gives.
+    fn ask(&self, sql: &str) -> Result<Vec<Vec<Value>>, String> {
+        match self {
+            Engine::Log(database) => database.query(sql).map(|answer| answer.rows).map_err(|error| error.to_string()),
+            Engine::Table(connection) => ask(connection, sql).map_err(|error| error.to_string()),
+        }
+    }
+}
+
+/// The rows of the last of some statements.
+fn ask(connection: &Connection, sql: &str) -> rusqlite::Result<Vec<Vec<Value>>> {
+    let (mut statements, mut found) = (Batch::new(connection, sql), Vec::new());
+    while let Some(mut statement) = rusqlite::fallible_iterator::FallibleIterator::next(&mut statements)? {
+        let columns = statement.column_count();
+        let row = |row: &rusqlite::Row<'_>| (0..columns).map(|column| row.get(column)).collect();
+        found = statement.query_map([], row)?.collect::<Result<_, _>>()?;
+    }
+    Ok(found)
+}
+
+/// The table of a log in a file, to be read.
+fn table(store: &EventStore, file: &Path) -> Connection {
+    index_sqlite(store, file, &IndexOptions::new(), &mut |_| true).unwrap();
+    let connection = Connection::open_with_flags(file, OpenFlags::SQLITE_OPEN_READ_ONLY).unwrap();
+    connection.set_db_config(DbConfig::SQLITE_DBCONFIG_DQS_DML, false).unwrap();
+    connection
+}
+
 /// Runs one record; what is wrong with it is told.
-fn run(database: &Database, record: &str) -> Result<(), String> {
+fn run(engine: &Engine, record: &str) -> Result<(), String> {
+    let record = match (record.strip_prefix("onlyif log\n"), engine) {
+        (Some(_), Engine::Table(_)) => return Ok(()),
+        (Some(record), Engine::Log(_)) => record,
+        (None, _) => record,
+    };
     let (head, rest) = record.split_once('\n').ok_or("a record has two lines at least")?;
     let (sql, expected) = rest.split_once("\n----").unwrap_or((rest, ""));
-    let answer = database.query(sql).map_err(|error| error.to_string());
+    let answer = engine.ask(sql);
     match head.split_once(' ').unwrap_or((head, "")) {
         ("statement", "ok") => answer.map(|_| ()),
         ("statement", error) => match (error.strip_prefix("error"), answer) {
@@ -91,16 +135,15 @@ fn run(database: &Database, record: &str) -> Result<(), String> {
         ("query", rest) => {
             let (kinds, sort) = rest.split_once(' ').unwrap_or((rest, ""));
             let answer = answer?;
-            if answer.rows.iter().any(|row| row.len() != kinds.len()) {
-                return Err(format!("{} columns", answer.columns.len()));
+            if answer.iter().any(|row| row.len() != kinds.len()) {
+                return Err(format!("{} columns", answer[0].len()));
             }
-            let wrong =
-                answer.rows.iter().flatten().zip(kinds.chars().cycle()).find(|(value, kind)| !is_of(*kind, value));
+            let wrong = answer.iter().flatten().zip(kinds.chars().cycle()).find(|(value, kind)| !is_of(*kind, value));
             if let Some((value, kind)) = wrong {
                 return Err(format!("{value:?} in a column of {kind}"));
             }
             let row = |row: &Vec<Value>| row.iter().map(shown).collect::<Vec<_>>().join(" ");
-            let mut rows: Vec<String> = answer.rows.iter().map(row).collect();
+            let mut rows: Vec<String> = answer.iter().map(row).collect();
             let mut expected: Vec<&str> = expected.lines().skip(1).map(str::trim_end).collect();
             match sort {
                 "rowsort" => {
@@ -142,34 +185,46 @@ fn records(text: &str) -> Vec<(usize, String)> {
 fn every_statement_of_the_files_is_answered_as_written() {
     let dir = TempDir::new().unwrap();
     let store = shop(&dir.path().join("store"));
+    check_files(80, || Engine::Log(Database::new(&store).unwrap()));
+}
+
+#[test]
+fn the_derived_table_answers_the_files_as_the_log_does() {
+    let dir = TempDir::new().unwrap();
+    let store = shop(&dir.path().join("store"));
+    check_files(80, || Engine::Table(table(&store, &dir.path().join("table.db"))));
+}
+
+fn check_files(least: usize, engine: impl Fn() -> Engine) {
     let folder = Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/sql");
     let mut files: Vec<_> = fs::read_dir(folder).unwrap().map(|entry| entry.unwrap().path()).collect();
     files.retain(|file| file.extension().is_some_and(|end| end == "slt"));
     files.sort();
     let (mut run_count, mut wrong) = (0, Vec::new());
     for file in &files {
-        let database = Database::new(&store).unwrap();
+        let engine = engine();
         for (line, record) in records(&fs::read_to_string(file).unwrap()) {
-            run_count += 1;
-            if let Err(why) = run(&database, &record) {
+            run_count += usize::from(matches!(engine, Engine::Log(_)) || !record.starts_with("onlyif log\n"));
+            if let Err(why) = run(&engine, &record) {
                 wrong.push(format!("{}:{line}: {why}\n{record}\n", file.display()));
             }
         }
     }
     println!("{run_count} records in {} files", files.len());
-    assert!(run_count > 80 && files.len() >= 4, "{run_count} records in {} files", files.len());
+    assert!(run_count > least && files.len() >= 4, "{run_count} records in {} files", files.len());
     assert!(wrong.is_empty(), "{} of {run_count}:\n\n{}", wrong.len(), wrong.join("\n"));
 }
 
 #[test]
 fn a_record_that_is_answered_otherwise_is_wrong() {
     let store = EventStore::in_memory(&annals::Options::new()).unwrap();
-    let database = Database::new(&store).unwrap();
+    let database = Engine::Log(Database::new(&store).unwrap());
     for right in [
         "query I\nSELECT 1\n----\n1",
         "query IT rowsort\nSELECT 2, 'b' UNION SELECT 1, ''\n----\n2 b\n1 (empty)",
         "statement error no such\nSELECT x",
         "statement ok\nSELECT 1",
+        "onlyif log\nquery I\nSELECT 1\n----\n1",
     ] {
         assert_eq!(run(&database, right), Ok(()), "{right}");
     }
@@ -185,6 +240,7 @@ fn a_record_that_is_answered_otherwise_is_wrong() {
         "statement ok\nSELECT x",
         "statement\nSELECT 1",
         "halt\nnow",
+        "onlyif log\nquery I\nSELECT 1\n----\n2",
     ] {
         assert!(run(&database, wrong).is_err(), "{wrong}");
     }

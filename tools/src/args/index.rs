@@ -1,0 +1,74 @@
+//! What `annals index` takes, and its help.
+
+use std::path::PathBuf;
+
+use super::ThroughArgs;
+use crate::tables::OnBad;
+
+/// Which table to bring up to date, and how.
+#[derive(Debug, clap::Args)]
+pub(crate) struct IndexArgs {
+    /// The store
+    pub(crate) store: PathBuf,
+    /// The table; made when it does not exist
+    #[arg(long, value_name = "sqlite:FILE", value_parser = parse_target)]
+    pub(crate) to: Target,
+    /// Go on with the events that a running writer appends, until interrupted
+    #[arg(short, long)]
+    pub(crate) follow: bool,
+    /// Make it anew beside the one that is there, and put it in its place when it is done
+    #[arg(long)]
+    pub(crate) rebuild_beside: bool,
+    /// What becomes of an event that cannot be read, or is said to be JSON and is not
+    #[arg(long, value_enum, default_value_t)]
+    pub(crate) on_bad: OnBad,
+    /// How many events become rows in one transaction, at most
+    #[arg(long, value_name = "EVENTS", default_value_t = 50_000, value_parser = clap::value_parser!(u64).range(1..))]
+    pub(crate) batch: u64,
+    #[command(flatten)]
+    pub(crate) through: ThroughArgs,
+}
+
+/// Where a table is.
+#[derive(Clone, Debug, Eq, PartialEq)]
+pub(crate) enum Target {
+    /// In a file of `SQLite`.
+    Sqlite(PathBuf),
+}
+
+fn parse_target(text: &str) -> Result<Target, String> {
+    match text.split_once(':') {
+        Some(("sqlite", file)) if !file.is_empty() => Ok(Target::Sqlite(PathBuf::from(file))),
+        _ => Err("it is sqlite: and the name of a file, as in sqlite:orders.db".to_owned()),
+    }
+}
+
+pub(crate) const INDEX_HELP: &str = "\
+  annals index STORE --to sqlite:orders.db              makes the table, and the next time adds what is new
+  annals index STORE --to sqlite:orders.db --follow     the same, and then each event as it comes
+  sqlite3 orders.db \"SELECT type, count(*) FROM events GROUP BY 1\"
+
+The file has the table `events`, whose columns are those of `annals sql`, and beside it `quarantine`, with the positions of
+events that could not be read or are not what they say, and `annals_index`, which says up to which position of
+which log it has come. Rows and position change in one transaction: whoever is killed goes on where he was. The
+store is only read, also while a program writes to it; events are in the table when they are durable.
+
+It refuses, and changes nothing, where the table is of another log or of another history of it, where events were
+removed from the log before they were in the table, where the file is damaged, of another version, or not made
+by it (exit code 1). --rebuild-beside makes the table anew in FILE.new, while FILE can be used, and then gives it the name
+FILE. Rows of events that were removed from the log later stay; what is redacted in the log is redacted in the table.
+
+It ends with 1, too, when it has put something into quarantine.";
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_target_says_of_what_kind_it_is() {
+        assert_eq!(parse_target("sqlite:a:b.db"), Ok(Target::Sqlite(PathBuf::from("a:b.db"))));
+        for text in ["", "orders.db", "sqlite:", "sqlite", "parquet:dir", "SQLITE:x"] {
+            assert!(parse_target(text).is_err(), "{text}");
+        }
+    }
+}

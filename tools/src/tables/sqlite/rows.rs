@@ -1,0 +1,123 @@
+//! Writing rows: a transaction from the first change after a commit to the next.
+
+use annals::{Event, Mark, Position};
+use rusqlite::{Statement, params};
+
+use super::file::SqliteFile;
+use crate::sql::Column;
+use crate::tables::TableError;
+use crate::tables::pass::Table;
+
+/// The tables of a file, to be written.
+pub(super) struct Rows<'file> {
+    file: &'file SqliteFile,
+    insert: Statement<'file>,
+    mark: Mark,
+    is_open: bool,
+}
+
+impl<'file> Rows<'file> {
+    /// Those of a file that has been made.
+    pub(super) fn new(file: &'file SqliteFile) -> Result<Rows<'file>, TableError> {
+        let mark = file.checked_mark()?;
+        let values = vec!["?"; Column::ALL.len()].join(", ");
+        let insert = file.connection.prepare(&format!("INSERT INTO events VALUES ({values})"));
+        Ok(Rows { insert: insert.map_err(|error| file.failed("write", error))?, file, mark, is_open: false })
+    }
+
+    /// Sees to it that a transaction has begun, and that nobody has changed anything since the last one.
+    fn begin(&mut self) -> Result<(), TableError> {
+        if self.is_open {
+            return Ok(());
+        }
+        self.file.run("BEGIN IMMEDIATE")?;
+        // Whoever puts another file in its place locks this one first, so it is not replaced from here on.
+        if !self.file.is_in_place() || self.file.mark()? != Some(self.mark) {
+            self.file.run("ROLLBACK")?;
+            return Err(TableError::Changed { file: self.file.path.clone() });
+        }
+        self.is_open = true;
+        Ok(())
+    }
+
+    fn execute(&mut self, sql: &str, params: impl rusqlite::Params) -> Result<u64, TableError> {
+        self.begin()?;
+        let done = self.file.connection.execute(sql, params);
+        done.map(|rows| rows as u64).map_err(|error| self.file.failed("write", error))
+    }
+}
+
+fn number(position: Position) -> i64 {
+    position.get().cast_signed()
+}
+
+impl Table for Rows<'_> {
+    fn mark(&self) -> Mark {
+        self.mark
+    }
+
+    fn put(&mut self, event: &Event<'_>) -> Result<(), TableError> {
+        self.begin()?;
+        let mut put = || -> rusqlite::Result<()> {
+            for (number, column) in Column::ALL.into_iter().enumerate() {
+                self.insert.raw_bind_parameter(number + 1, column.of(event))?;
+            }
+            self.insert.raw_execute().map(drop)
+        };
+        put().map_err(|error| self.file.failed("write", error))
+    }
+
+    fn redact(&mut self, positions: &[Position]) -> Result<(), TableError> {
+        for &position in positions {
+            let sql = "UPDATE events SET data = NULL, metadata = NULL, redacted = 1 WHERE position = ?1";
+            if self.execute(sql, [number(position)])? > 0 {
+                // There is nothing left of it that could be wrong.
+                self.execute("DELETE FROM quarantine WHERE position = ?1", [number(position)])?;
+            }
+        }
+        Ok(())
+    }
+
+    fn quarantine(&mut self, position: Position, reason: &str) -> Result<(), TableError> {
+        self.execute("INSERT OR REPLACE INTO quarantine VALUES (?1, ?2)", params![number(position), reason]).map(drop)
+    }
+
+    fn unread(&self) -> Result<Vec<Position>, TableError> {
+        let read = || -> rusqlite::Result<Vec<Position>> {
+            let sql = "SELECT position FROM quarantine WHERE position NOT IN (SELECT position FROM events) ORDER BY 1";
+            let mut found = self.file.connection.prepare(sql)?;
+            let positions = found.query_map([], |row| row.get::<_, i64>(0))?;
+            positions.map(|position| position.map(|position| Position::new(position.cast_unsigned()))).collect()
+        };
+        read().map_err(|error| self.file.failed("read", error))
+    }
+
+    fn mend(&mut self, event: &Event<'_>) -> Result<(), TableError> {
+        self.put(event)?;
+        self.execute("DELETE FROM quarantine WHERE position = ?1", [number(event.position)]).map(drop)
+    }
+
+    fn forget_beyond(&mut self) -> Result<bool, TableError> {
+        let reached = number(self.mark.position);
+        let sql = "SELECT EXISTS (SELECT 1 FROM quarantine WHERE position > ?1)";
+        let is_there = self.file.connection.query_row(sql, [reached], |row| row.get(0));
+        let is_there: bool = is_there.map_err(|error| self.file.failed("read", error))?;
+        if is_there {
+            self.execute("DELETE FROM quarantine WHERE position > ?1", [reached])?;
+        }
+        Ok(is_there)
+    }
+
+    fn cut(&mut self, after: Position) -> Result<u64, TableError> {
+        self.execute("DELETE FROM quarantine WHERE position > ?1", [number(after)])?;
+        self.execute("DELETE FROM events WHERE position > ?1", [number(after)])
+    }
+
+    fn commit(&mut self, mark: Mark) -> Result<(), TableError> {
+        let sql = "UPDATE annals_index SET log_id = ?1, position = ?2, mark = ?3";
+        self.execute(sql, params![mark.log_id.to_string(), number(mark.position), mark.encode()])?;
+        self.file.run("COMMIT")?;
+        (self.mark, self.is_open) = (mark, false);
+        Ok(())
+    }
+}

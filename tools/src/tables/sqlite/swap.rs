@@ -1,0 +1,139 @@
+//! Putting a table that was built beside another one in its place.
+//!
+//! ```text
+//!  lock FILE.new, lock FILE (and what a killed process has left half-done is undone) ─► rename ─► sync the folder ─► unlock
+//! ```
+//!
+//! What is always true: both files are locked while one takes the name of the other, so nobody is in the middle of a change
+//! of the old one, whose journal would be taken for one of the new.
+
+use std::ffi::OsString;
+use std::io;
+use std::path::{Path, PathBuf};
+
+use annals::EventStore;
+
+use super::PATIENCE;
+use super::file::{Found, SqliteFile};
+use crate::tables::TableError;
+
+/// Where a table is built that is to take the place of another.
+pub(super) fn beside(file: &Path) -> PathBuf {
+    let mut name = OsString::from(file);
+    name.push(".new");
+    PathBuf::from(name)
+}
+
+/// Whether what is there may be replaced: one of our tables, of any version, or nothing.
+pub(super) fn may_be_replaced(file: &Path) -> Result<(), TableError> {
+    match looked_at(file) {
+        // That is what it is for.
+        Ok(_) | Err(TableError::Damaged { .. }) => Ok(()),
+        Err(error) => Err(error),
+    }
+}
+
+/// What is there, if it is ours, and whether it is a table of this version. What a killed process has left half-done is undone.
+fn looked_at(file: &Path) -> Result<Option<(SqliteFile, bool)>, TableError> {
+    if !file.exists() {
+        return Ok(None);
+    }
+    let opened = SqliteFile::open(file, PATIENCE)?;
+    let is_table = match opened.found() {
+        Ok(found) => found == Found::Table,
+        Err(TableError::Version { .. }) => false,
+        Err(error) => return Err(error),
+    };
+    Ok(Some((opened, is_table)))
+}
+
+/// Removes what an earlier rebuild has left there, if it cannot go on: of another log, say, or damaged.
+pub(super) fn clear_unusable(store: &EventStore, beside: &Path) -> Result<(), TableError> {
+    if !beside.exists() {
+        return Ok(());
+    }
+    let is_usable = match looked_at(beside) {
+        Ok(Some((file, true))) => file.checked_mark().is_ok_and(|mark| store.check_mark("it", &mark).is_ok()),
+        Ok(_) | Err(TableError::Damaged { .. }) => false,
+        Err(error) => return Err(error),
+    };
+    if is_usable {
+        return Ok(());
+    }
+    // A journal without its file is nothing to SQLite, a file without its journal may look whole.
+    remove(beside)?;
+    remove(&journal_of(beside))
+}
+
+/// The file that says how to undo a change that is half-done.
+fn journal_of(file: &Path) -> PathBuf {
+    let mut name = OsString::from(file);
+    name.push("-journal");
+    PathBuf::from(name)
+}
+
+fn remove(file: &Path) -> Result<(), TableError> {
+    match std::fs::remove_file(file) {
+        Err(source) if source.kind() != io::ErrorKind::NotFound => {
+            Err(TableError::Io { action: "remove", file: file.to_owned(), source })
+        }
+        _ => Ok(()),
+    }
+}
+
+/// Gives the new table the name of the old one.
+pub(super) fn put_in_place(new: &SqliteFile, file: &Path) -> Result<(), TableError> {
+    let old = match looked_at(file) {
+        Ok(old) => old,
+        // It cannot be locked, and nobody can use it. A journal that does not fit to it would be taken for one of the new.
+        Err(TableError::Damaged { .. }) => {
+            remove(&journal_of(file))?;
+            None
+        }
+        Err(error) => return Err(error),
+    };
+    if let Some((old, is_table)) = &old {
+        if *is_table {
+            copy_objects(old, new)?;
+        }
+        lock(old)?;
+    }
+    lock(new)?;
+    let renamed = std::fs::rename(&new.path, file).and_then(|()| sync_folder_of(file));
+    renamed.map_err(|source| TableError::Io { action: "replace", file: file.to_owned(), source })
+}
+
+/// Locks it until it is closed, if it is still where it was opened.
+fn lock(file: &SqliteFile) -> Result<(), TableError> {
+    file.run("BEGIN EXCLUSIVE")?;
+    if file.is_in_place() { Ok(()) } else { Err(TableError::Changed { file: file.path.clone() }) }
+}
+
+/// Makes the indexes and views that somebody has made in one file in the other.
+fn copy_objects(from: &SqliteFile, to: &SqliteFile) -> Result<(), TableError> {
+    let statements = |file: &SqliteFile| -> rusqlite::Result<Vec<String>> {
+        let sql = "SELECT sql FROM sqlite_schema WHERE type IN ('index', 'view') AND sql IS NOT NULL ORDER BY rowid";
+        let mut found = file.connection.prepare(sql)?;
+        found.query_map([], |row| row.get(0))?.collect()
+    };
+    let there = statements(to).map_err(|error| to.failed("read", error))?;
+    to.run("BEGIN EXCLUSIVE")?;
+    for sql in statements(from).map_err(|error| from.failed("read", error))? {
+        if !there.contains(&sql) {
+            to.run(&sql)?;
+        }
+    }
+    to.run("COMMIT")
+}
+
+#[cfg(unix)]
+fn sync_folder_of(file: &Path) -> io::Result<()> {
+    let folder = file.parent().filter(|folder| !folder.as_os_str().is_empty()).unwrap_or(Path::new("."));
+    std::fs::File::open(folder)?.sync_all()
+}
+
+/// Folders cannot be synced there.
+#[cfg(not(unix))]
+fn sync_folder_of(_: &Path) -> io::Result<()> {
+    Ok(())
+}
