@@ -36,26 +36,22 @@
 //!   [`Compatibility`] says, and where that cannot be told it is not taken for granted ([`compare`]).
 //! - What is wrong is told in full: each event of a batch, each rule that it violates, where, and what was there.
 //! - Nothing is fetched: a schema stands alone.
+//! - Without the feature `validation`, which is on by default, nothing is registered or checked: registrations are read, and the
+//!   columns that they give a table ([`Columns`]).
 //! - Retention carries registered schemas along: they are not removed with the events around them.
 
-mod check;
-mod compare;
-mod json;
-mod known;
+mod columns;
 mod layout;
-mod refused;
-mod register;
+mod references;
 mod registration;
-mod schema;
-mod schemas;
-mod violation;
+#[cfg(feature = "validation")]
+mod validation;
 
-pub use check::{Finding, LogCheck, check_log};
-pub use compare::{Comparison, Difference, Direction, Verdict, compare};
-pub use json::NotJson;
-pub use refused::{Fault, FaultyEvent, Refused};
-pub use register::{NewSchema, RegisterError, Registered};
+pub use columns::{ColumnType, Columns};
 pub use registration::{Compatibility, EVENT_TYPE, RegisteredSchema, Registration};
-pub use schema::{InvalidSchema, Schema, SchemaFault, Unfit};
-pub use schemas::{SchemaCounts, SchemaMode, Schemas, ValidatedEvent};
-pub use violation::Violation;
+#[cfg(feature = "validation")]
+pub use validation::{
+    Comparison, Difference, Direction, Fault, FaultyEvent, Finding, InvalidSchema, LogCheck, NewSchema, NotJson,
+    Refused, RegisterError, Registered, Schema, SchemaCounts, SchemaFault, SchemaMode, Schemas, Unfit, ValidatedEvent,
+    Verdict, Violation, check_log, compare,
+};

@@ -108,7 +108,11 @@ struct Read<'a> {
 
 impl Registration {
     /// The event that says it.
-    pub(crate) fn to_event(&self) -> Result<NewEvent, serde_json::Error> {
+    ///
+    /// # Errors
+    ///
+    /// The schema is not JSON.
+    pub fn to_event(&self) -> Result<NewEvent, serde_json::Error> {
         let schema: &RawValue = serde_json::from_str(&self.schema)?;
         let Registration { event_type, version, compatibility, forced, .. } = self;
         let (version, compatibility, forced) = (*version, *compatibility, *forced);

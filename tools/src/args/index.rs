@@ -50,7 +50,8 @@ pub(crate) const INDEX_HELP: &str = "\
 
 The file has the table `events`, whose columns are those of `annals sql`, and beside it `quarantine`, with the positions of
 events that could not be read or are not what they say, and `annals_index`, which says up to which position of
-which log it has come. Rows and position change in one transaction: whoever is killed goes on where he was. The
+which log it has come. A type of events whose schema is registered (annals schema) has a view of that name, with a column for
+each field. Rows and position change in one transaction: whoever is killed goes on where he was. The
 store is only read, also while a program writes to it; events are in the table when they are durable.
 
 It refuses, and changes nothing, where the table is of another log or of another history of it, where events were

@@ -26,6 +26,10 @@ const LONGEST: Duration = Duration::from_millis(200);
 pub(super) trait Table {
     /// Up to where it has come, and in which history.
     fn mark(&self) -> Mark;
+    /// What is wrong with an event by what the table knows of its type.
+    fn misfit(&self, _event: &Event<'_>) -> Option<String> {
+        None
+    }
     /// Adds the row of an event.
     fn put(&mut self, event: &Event<'_>) -> Result<(), TableError>;
     /// Takes data and metadata out of the rows of these positions, as far as there are such rows.
@@ -40,6 +44,10 @@ pub(super) trait Table {
     fn forget_beyond(&mut self) -> Result<bool, TableError>;
     /// Takes out all that is behind a position; the number of rows.
     fn cut(&mut self, after: Position) -> Result<u64, TableError>;
+    /// The events that have a row, and are bad by what was learned since they got it; asked before a [`commit`](Table::commit).
+    fn reconsider(&mut self) -> Result<Vec<(Position, String)>, TableError> {
+        Ok(Vec::new())
+    }
     /// Makes all of this last, with the position.
     fn commit(&mut self, mark: Mark) -> Result<(), TableError>;
 }
@@ -111,9 +119,13 @@ impl<T: Table> Pass<'_, T> {
         self.is_changed = self.table.forget_beyond()?;
         for position in self.table.unread()? {
             if let Ok(Some(event)) = self.store.get(position) {
-                self.table.mend(&event.as_event())?;
+                let event = event.as_event();
+                self.table.mend(&event)?;
                 self.is_changed = true;
                 self.events += 1;
+                if let Some(reason) = self.fault(&event) {
+                    self.bad(position, reason)?;
+                }
             }
         }
         Ok(())
@@ -169,12 +181,11 @@ impl<T: Table> Pass<'_, T> {
         // Whatever a reader passes over without a word is told.
         let why = std::mem::take(&mut self.why);
         self.quarantine_up_to(event.position.before(), &why)?;
-        if let Some(reason) = fault(event) {
+        if let Some(reason) = self.fault(event) {
             if self.options.on_bad == OnBad::Stop {
                 self.settle()?;
-                return Err(TableError::Bad { position: event.position, reason });
             }
-            self.quarantine(event.position, &reason)?;
+            self.bad(event.position, reason)?;
         }
         self.table.put(event)?;
         (self.reached, self.accounted, self.is_changed) = (event.position, event.position, true);
@@ -200,6 +211,19 @@ impl<T: Table> Pass<'_, T> {
         };
         let positions: Vec<Position> = told.events.into_iter().map(|(position, _)| position).collect();
         self.table.redact(&positions)
+    }
+
+    /// What is wrong with an event that could be read.
+    fn fault(&self, event: &Event<'_>) -> Option<String> {
+        no_json(event.content_type, event.data).or_else(|| self.table.misfit(event))
+    }
+
+    /// What is to be done about an event with which something is wrong.
+    fn bad(&mut self, position: Position, reason: String) -> Result<(), TableError> {
+        match self.options.on_bad {
+            OnBad::Stop => Err(TableError::Bad { position, reason }),
+            OnBad::Quarantine => self.quarantine(position, &reason),
+        }
     }
 
     fn quarantine(&mut self, position: Position, reason: &str) -> Result<(), TableError> {
@@ -276,6 +300,9 @@ impl<T: Table> Pass<'_, T> {
     }
 
     fn commit_at(&mut self, mark: Mark) -> Result<bool, TableError> {
+        for (position, reason) in self.table.reconsider()? {
+            self.bad(position, reason)?;
+        }
         self.table.commit(mark)?;
         self.done.position = mark.position;
         self.done.events += std::mem::take(&mut self.events);
@@ -284,11 +311,11 @@ impl<T: Table> Pass<'_, T> {
     }
 }
 
-/// What is wrong with an event that could be read.
-fn fault(event: &Event<'_>) -> Option<String> {
-    if event.content_type != ContentType::JSON || event.data.is_empty() {
+/// What is wrong with a payload that is said to be JSON.
+pub(super) fn no_json(content_type: ContentType, data: &[u8]) -> Option<String> {
+    if content_type != ContentType::JSON || data.is_empty() {
         return None;
     }
-    let parsed = serde_json::from_slice::<IgnoredAny>(event.data);
+    let parsed = serde_json::from_slice::<IgnoredAny>(data);
     parsed.err().map(|error| format!("its data is said to be JSON, and is not: {error}"))
 }

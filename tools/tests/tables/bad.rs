@@ -66,7 +66,7 @@ fn what_is_no_table_of_this_version_is_refused_and_not_replaced() {
     annals(&[&"index", &store, &"--to", &to(dir.path())]).exits(1).says("is a directory");
 
     index(&store, &table, &[]).exits(0);
-    for (version, what) in [(0, "of version 0, and this program makes version 1"), (2, "of version 2")] {
+    for (version, what) in [(1, "of version 1, and this program makes version 2"), (3, "of version 3")] {
         open(&table).execute_batch(&format!("PRAGMA user_version = {version}")).unwrap();
         check_refused(&store, &table, what);
     }

@@ -6,6 +6,7 @@ mod bad;
 mod common;
 mod kills;
 mod rebuild;
+mod views;
 
 use std::ffi::OsStr;
 use std::fmt::Write as _;

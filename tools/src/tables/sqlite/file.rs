@@ -17,7 +17,7 @@ use crate::tables::TableError;
 const APPLICATION: i64 = 0x414E_4E4C;
 
 /// The version of the tables in it, in the header, too.
-const VERSION: i64 = 1;
+const VERSION: i64 = 2;
 
 /// An open file.
 pub(super) struct SqliteFile {
@@ -106,8 +106,10 @@ impl SqliteFile {
             "PRAGMA application_id = {APPLICATION}; PRAGMA user_version = {VERSION};
              CREATE TABLE events({});
              CREATE TABLE quarantine(position INTEGER PRIMARY KEY, reason TEXT NOT NULL);
-             CREATE TABLE annals_index(log_id TEXT NOT NULL, position INTEGER NOT NULL, since INTEGER NOT NULL, mark BLOB NOT NULL)",
-            columns.join(", ")
+             CREATE TABLE annals_index(log_id TEXT NOT NULL, position INTEGER NOT NULL, since INTEGER NOT NULL, mark BLOB NOT NULL);
+             {}",
+            columns.join(", "),
+            super::views::DECLARATION
         ))?;
         let position = mark.position.get().cast_signed();
         self.connection.execute(

@@ -3,6 +3,8 @@
 //! ```text
 //!  FILE          events(position, stream, …)      a row for each event, the columns of `annals sql`
 //!                quarantine(position, reason)     what could not be read, or is not what it says
+//!                "Paid"(position, …, amount)      a view for each type whose schema is registered, with a column for each field
+//!                annals_views(type, …)            which views those are
 //!                annals_index(position, …)        up to where it has come, in which history of which log
 //!  FILE.new      the same, while it is built beside the one that is in use
 //! ```
@@ -18,6 +20,7 @@
 mod file;
 mod rows;
 mod swap;
+mod views;
 
 use std::path::Path;
 use std::time::Duration;

@@ -1,9 +1,11 @@
 //! Writing rows: a transaction from the first change after a commit to the next.
 
-use annals::{Event, Mark, Position};
+use annals::{Event, Mark, OwnStream, Position};
+use annals_schema::Registration;
 use rusqlite::{Statement, params};
 
 use super::file::SqliteFile;
+use super::views::Views;
 use crate::sql::Column;
 use crate::tables::TableError;
 use crate::tables::pass::Table;
@@ -12,6 +14,9 @@ use crate::tables::pass::Table;
 pub(super) struct Rows<'file> {
     file: &'file SqliteFile,
     insert: Statement<'file>,
+    views: Views,
+    /// What the views have learned since the transaction began, and where it stands.
+    learned: Vec<(Position, Registration)>,
     mark: Mark,
     is_open: bool,
 }
@@ -22,7 +27,8 @@ impl<'file> Rows<'file> {
         let mark = file.checked_mark()?;
         let values = vec!["?"; Column::ALL.len()].join(", ");
         let insert = file.connection.prepare(&format!("INSERT INTO events VALUES ({values})"));
-        Ok(Rows { insert: insert.map_err(|error| file.failed("write", error))?, file, mark, is_open: false })
+        let insert = insert.map_err(|error| file.failed("write", error))?;
+        Ok(Rows { insert, views: Views::load(file)?, learned: Vec::new(), file, mark, is_open: false })
     }
 
     /// Sees to it that a transaction has begun, and that nobody has changed anything since the last one.
@@ -64,7 +70,27 @@ impl Table for Rows<'_> {
             }
             self.insert.raw_execute().map(drop)
         };
-        put().map_err(|error| self.file.failed("write", error))
+        put().map_err(|error| self.file.failed("write", error))?;
+        if event.stream == OwnStream::Schemas.name()
+            && let Ok(registration) = Registration::of_event(event)
+        {
+            self.views.learn(&registration);
+            self.learned.push((event.position, registration));
+        }
+        Ok(())
+    }
+
+    fn misfit(&self, event: &Event<'_>) -> Option<String> {
+        if event.stream == OwnStream::Schemas.name() && !event.data.is_empty() {
+            let said = Registration::of_event(event);
+            return said.err().map(|error| format!("it registers no schema that this program knows: {error}"));
+        }
+        self.views.misfit(event.event_type, event.data)
+    }
+
+    fn reconsider(&mut self) -> Result<Vec<(Position, String)>, TableError> {
+        self.begin()?;
+        self.views.reconsider(self.file)
     }
 
     fn redact(&mut self, positions: &[Position]) -> Result<(), TableError> {
@@ -110,14 +136,20 @@ impl Table for Rows<'_> {
 
     fn cut(&mut self, after: Position) -> Result<u64, TableError> {
         self.execute("DELETE FROM quarantine WHERE position > ?1", [number(after)])?;
-        self.execute("DELETE FROM events WHERE position > ?1", [number(after)])
+        let cut = self.execute("DELETE FROM events WHERE position > ?1", [number(after)])?;
+        self.learned.retain(|(position, _)| *position <= after);
+        self.views = Views::load(self.file)?;
+        self.learned.iter().for_each(|(_, registration)| self.views.learn(registration));
+        Ok(cut)
     }
 
     fn commit(&mut self, mark: Mark) -> Result<(), TableError> {
         let sql = "UPDATE annals_index SET log_id = ?1, position = ?2, mark = ?3";
         self.execute(sql, params![mark.log_id.to_string(), number(mark.position), mark.encode()])?;
+        self.views.carry_out(self.file)?;
         self.file.run("COMMIT")?;
         (self.mark, self.is_open) = (mark, false);
+        self.learned.clear();
         Ok(())
     }
 }

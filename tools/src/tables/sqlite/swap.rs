@@ -7,6 +7,7 @@
 //! What is always true: both files are locked while one takes the name of the other, so nobody is in the middle of a change
 //! of the old one, whose journal would be taken for one of the new.
 
+use std::collections::BTreeSet;
 use std::ffi::OsString;
 use std::io;
 use std::path::{Path, PathBuf};
@@ -15,6 +16,7 @@ use annals::EventStore;
 
 use super::PATIENCE;
 use super::file::{Found, SqliteFile};
+use super::views::Views;
 use crate::tables::TableError;
 
 /// Where a table is built that is to take the place of another.
@@ -109,20 +111,29 @@ fn lock(file: &SqliteFile) -> Result<(), TableError> {
     if file.is_in_place() { Ok(()) } else { Err(TableError::Changed { file: file.path.clone() }) }
 }
 
-/// Makes the indexes and views that somebody has made in one file in the other.
+/// Makes the indexes and views that somebody has made in one file in the other. They keep their names: views of ours make way.
 fn copy_objects(from: &SqliteFile, to: &SqliteFile) -> Result<(), TableError> {
-    let statements = |file: &SqliteFile| -> rusqlite::Result<Vec<String>> {
-        let sql = "SELECT sql FROM sqlite_schema WHERE type IN ('index', 'view') AND sql IS NOT NULL ORDER BY rowid";
+    let objects = |file: &SqliteFile| -> rusqlite::Result<Vec<(String, String)>> {
+        let sql =
+            "SELECT name, sql FROM sqlite_schema WHERE type IN ('index', 'view') AND sql IS NOT NULL ORDER BY rowid";
         let mut found = file.connection.prepare(sql)?;
-        found.query_map([], |row| row.get(0))?.collect()
+        found.query_map([], |row| Ok((row.get(0)?, row.get(1)?)))?.collect()
     };
-    let there = statements(to).map_err(|error| to.failed("read", error))?;
+    let mut views = Views::load(to)?;
+    let mut known = match Views::load(from) {
+        Ok(ours) => ours.statements(),
+        // It is to be replaced for that. Most of the views that were ours are made anew as they were.
+        Err(TableError::Damaged { .. }) => BTreeSet::new(),
+        Err(error) => return Err(error),
+    };
+    known.extend(objects(to).map_err(|error| to.failed("read", error))?.into_iter().map(|(_, sql)| sql));
+    let theirs = objects(from).map_err(|error| from.failed("read", error))?;
     to.run("BEGIN EXCLUSIVE")?;
-    for sql in statements(from).map_err(|error| from.failed("read", error))? {
-        if !there.contains(&sql) {
-            to.run(&sql)?;
-        }
+    for (name, sql) in theirs.iter().filter(|(_, sql)| !known.contains(sql)) {
+        views.give_up(to, name)?;
+        to.run(sql)?;
     }
+    views.carry_out(to)?;
     to.run("COMMIT")
 }
 

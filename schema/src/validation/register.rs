@@ -10,12 +10,12 @@ use annals::{
     AppendError, Appended, EventStore, EventType, ExpectedVersion, IntoName, NameError, OwnStream, Position, ReadError,
 };
 
-use crate::compare::{Comparison, compare};
-use crate::known::Known;
 use crate::layout;
 use crate::registration::{Compatibility, Registration};
-use crate::schema::{InvalidSchema, Schema};
-use crate::schemas::Schemas;
+use crate::validation::compare::{Comparison, compare};
+use crate::validation::known::Known;
+use crate::validation::schema::{InvalidSchema, Schema};
+use crate::validation::schemas::Schemas;
 
 /// So many times it may be somebody else who registers first.
 const MOST_TRIES: u32 = 100;
@@ -221,8 +221,9 @@ fn decide(known: &Known, event_type: &EventType, new: &NewSchema, schema: &Schem
     let newest = versions.and_then(|versions| versions.values().next_back());
     let newest_number = newest.map_or(0, |newest| newest.registered.registration.version);
     let next = u32::from(newest_number) + 1;
-    let is_same =
-        |version: &crate::known::Version| version.schema.as_ref().is_some_and(|known| known.value() == schema.value());
+    let is_same = |version: &crate::validation::known::Version| {
+        version.schema.as_ref().is_some_and(|known| known.value() == schema.value())
+    };
     let wanted = new.version.or_else(|| newest.filter(|newest| is_same(newest)).map(|_| newest_number));
     if let Some(there) = wanted.and_then(|wanted| versions?.get(&wanted)) {
         if is_same(there) {

@@ -7,9 +7,9 @@ use std::sync::Arc;
 use annals::{Event, EventStore, EventType, LogId, OwnStream, ReadError, StreamVersion};
 use hashbrown::HashMap;
 
-use crate::refused::Fault;
 use crate::registration::{RegisteredSchema, Registration};
-use crate::schema::Schema;
+use crate::validation::refused::Fault;
+use crate::validation::schema::Schema;
 
 /// One version of the schema of a type.
 #[derive(Debug)]

@@ -4,9 +4,9 @@ use std::fmt;
 
 use annals::{AppendError, EventType, NameError, ReadError};
 
-use crate::json::NotJson;
-use crate::schema::Unfit;
-use crate::violation::{Violation, told};
+use crate::validation::json::NotJson;
+use crate::validation::schema::Unfit;
+use crate::validation::violation::{Violation, told};
 
 /// What is wrong with one event.
 #[derive(Clone, Debug, Eq, PartialEq)]

@@ -3,9 +3,10 @@
 use serde_json::{Map, Value};
 
 use super::Verdict;
-use super::dialect::{self, Dialect, refers, resolve, same};
+use super::dialect::{self, Dialect, refers, same};
 use super::finite;
 use super::keywords::is_annotation;
+use crate::references::resolve;
 
 /// So many pairs of schemas are looked at before it is said that nobody can tell.
 const MOST_STEPS: u32 = 100_000;

@@ -8,9 +8,9 @@ use std::sync::atomic::{AtomicU64, Ordering};
 use annals::{Admission, EventStore, NewEvent, Proposed, ReadError, Refusal, Seal};
 use parking_lot::RwLock;
 
-use crate::known::Known;
-use crate::refused::{Fault, FaultyEvent, Refused};
 use crate::registration::RegisteredSchema;
+use crate::validation::known::Known;
+use crate::validation::refused::{Fault, FaultyEvent, Refused};
 
 /// What becomes of an event that is not what its schema asks for.
 #[derive(Clone, Copy, Debug, Default, Eq, Hash, PartialEq)]

@@ -13,8 +13,8 @@ use std::sync::Arc;
 use jsonschema::{PatternOptions, ValidationError, Validator};
 use serde_json::Value;
 
-use crate::json;
-use crate::violation::{MOST_VIOLATIONS, Violation};
+use crate::validation::json;
+use crate::validation::violation::{MOST_VIOLATIONS, Violation};
 
 /// Something that keeps a text from being a schema.
 #[derive(Clone, Debug, Eq, PartialEq)]
@@ -142,7 +142,7 @@ pub enum Unfit {
     #[error("it is not JSON: {0}")]
     NotJson(#[from] json::NotJson),
     /// It violates these rules: all of them, or the first thousand.
-    #[error("{}", crate::violation::told(.0))]
+    #[error("{}", crate::validation::violation::told(.0))]
     Violates(Vec<Violation>),
 }
 

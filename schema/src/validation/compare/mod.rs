@@ -37,7 +37,7 @@ mod shapes;
 use std::fmt;
 
 use crate::registration::Compatibility;
-use crate::schema::Schema;
+use crate::validation::schema::Schema;
 
 use self::accepts::Accepts;
 

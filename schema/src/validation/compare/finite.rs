@@ -3,7 +3,7 @@
 use serde_json::{Value, json};
 
 use super::dialect;
-use crate::schema::Schema;
+use crate::validation::schema::Schema;
 
 /// Values of which a schema accepts some and besides which it accepts none, if it says so.
 pub(super) fn values(schema: &Value) -> Option<Vec<Value>> {

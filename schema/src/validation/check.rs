@@ -11,8 +11,8 @@ use std::thread;
 
 use annals::{ContentType, Event, EventStore, Position, ReadError};
 
-use crate::known::Known;
-use crate::refused::Fault;
+use crate::validation::known::Known;
+use crate::validation::refused::Fault;
 
 /// So many positions a thread takes at once.
 const SPAN: u64 = 4096;

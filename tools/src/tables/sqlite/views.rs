@@ -1,0 +1,401 @@
+//! A view for each type of events whose schema is registered in the log: a row for each event of the type, and a column for each
+//! field that the schemas know.
+//!
+//! ```text
+//!  $schema ─► Columns of a type ─► CREATE VIEW "Paid" AS SELECT position, …, "amount" FROM events WHERE type = 'Paid'
+//!                   └────────────► what an event of the type is held against
+//! ```
+//!
+//! What is always true:
+//!
+//! - A column has the type of the registered schemas ([`Columns`]), and holds values of that type or NULL. A field that is of
+//!   another type is NULL there, and its event stands in `quarantine` with the reason: nothing is turned into a zero.
+//! - The views are those of the schemas that stand in `events`: both change in one transaction.
+//! - What somebody else has made in the file keeps its name.
+
+use std::collections::{BTreeMap, BTreeSet};
+use std::fmt::Write as _;
+
+use annals::Position;
+use annals_codec::ContentType;
+use annals_schema::{ColumnType, Columns, Registration};
+use rusqlite::types::ValueRef;
+use rusqlite::{Connection, OptionalExtension as _, params};
+
+use super::file::SqliteFile;
+use crate::tables::{TableError, pass};
+
+/// What stands in a view of each event, beside its fields.
+const OF_THE_EVENT: [&str; 6] = ["position", "stream", "version", "id", "recorded_at", "ts"];
+
+/// How many fields become columns; SQLite has room for 2,000 columns.
+const MOST_FIELDS: usize = 1_000;
+
+/// Where it is written down which views there are.
+pub(super) const DECLARATION: &str =
+    "CREATE TABLE annals_views(type TEXT PRIMARY KEY, view TEXT NOT NULL, columns TEXT NOT NULL)";
+
+/// The views of a file.
+#[derive(Debug, Default)]
+pub(super) struct Views {
+    of: BTreeMap<String, View>,
+    /// The types of which more is known by now than stands in the file.
+    changed: BTreeSet<String>,
+}
+
+#[derive(Debug, Default)]
+struct View {
+    /// Its name and its columns, as they stand in the file; `None` before it is made.
+    made: Option<(String, Columns)>,
+    columns: Columns,
+}
+
+impl View {
+    /// The statement that has made it.
+    fn statement(&self, event_type: &str) -> Option<String> {
+        self.made.as_ref().map(|(name, columns)| statement(name, event_type, columns))
+    }
+}
+
+impl Views {
+    /// Those that were made.
+    pub(super) fn load(file: &SqliteFile) -> Result<Views, TableError> {
+        let read = || -> rusqlite::Result<Vec<(String, String, String)>> {
+            let mut found = file.connection.prepare("SELECT type, view, columns FROM annals_views")?;
+            found.query_map([], |row| Ok((row.get(0)?, row.get(1)?, row.get(2)?)))?.collect()
+        };
+        let mut views = Views::default();
+        for (event_type, name, columns) in read().map_err(|error| file.failed("read", error))? {
+            let columns: Columns = serde_json::from_str(&columns).map_err(|error| TableError::Damaged {
+                file: file.path.clone(),
+                problem: format!("what it says of the view {name:?} cannot be read: {error}"),
+            })?;
+            views.of.insert(event_type, View { made: Some((name, columns.clone())), columns });
+        }
+        Ok(views)
+    }
+
+    /// Takes in a schema that is registered.
+    pub(super) fn learn(&mut self, registration: &Registration) {
+        // What is no JSON is no registration.
+        let Ok(columns) = Columns::of(&registration.schema) else { return };
+        let view = self.of.entry(registration.event_type.to_string()).or_default();
+        view.columns.join(&columns);
+        if view.made.as_ref().is_none_or(|(_, made)| *made != view.columns) {
+            self.changed.insert(registration.event_type.to_string());
+        }
+    }
+
+    /// What is wrong with an event of a type, by the schemas that are registered.
+    pub(super) fn misfit(&self, event_type: &str, data: &[u8]) -> Option<String> {
+        self.of.get(event_type)?.columns.misfit(data)
+    }
+
+    /// Looks once more at the events of which more is known by now: `quarantine` is brought in line, and what is new there is
+    /// given back.
+    pub(super) fn reconsider(&self, file: &SqliteFile) -> Result<Vec<(Position, String)>, TableError> {
+        let mut new = Vec::new();
+        for event_type in &self.changed {
+            self.reconsider_type(file, event_type, &mut new).map_err(|error| file.failed("read", error))?;
+        }
+        new.sort_unstable();
+        Ok(new)
+    }
+
+    fn reconsider_type(
+        &self,
+        file: &SqliteFile,
+        event_type: &str,
+        new: &mut Vec<(Position, String)>,
+    ) -> rusqlite::Result<()> {
+        let mut found = file.connection.prepare(
+            "SELECT position, content_type, data, reason FROM events LEFT JOIN quarantine USING (position)
+             WHERE type = ?1 AND (data IS NOT NULL OR reason IS NOT NULL) ORDER BY position",
+        )?;
+        let mut rows = found.query([event_type])?;
+        // What stands there already and is no longer true; without a reason it is no longer bad.
+        let mut changed: Vec<(i64, Option<String>)> = Vec::new();
+        while let Some(row) = rows.next()? {
+            let position: i64 = row.get(0)?;
+            let data = match row.get_ref(2)? {
+                ValueRef::Text(data) | ValueRef::Blob(data) => data,
+                _ => &[],
+            };
+            let reason = pass::no_json(ContentType::new(row.get(1)?), data);
+            match (reason.or_else(|| self.misfit(event_type, data)), row.get_ref(3)?) {
+                (Some(reason), ValueRef::Null) => new.push((Position::new(position.cast_unsigned()), reason)),
+                (reason, ValueRef::Text(there)) if reason.as_deref().map(str::as_bytes) != Some(there) => {
+                    changed.push((position, reason));
+                }
+                _ => {}
+            }
+        }
+        for (position, reason) in changed {
+            file.connection.execute("DELETE FROM quarantine WHERE position = ?1", [position])?;
+            if let Some(reason) = reason {
+                file.connection.execute("INSERT INTO quarantine VALUES (?1, ?2)", params![position, reason])?;
+            }
+        }
+        Ok(())
+    }
+
+    /// Makes the views of which more is known by now than stands in the file, in the transaction at hand.
+    pub(super) fn carry_out(&mut self, file: &SqliteFile) -> Result<(), TableError> {
+        for event_type in std::mem::take(&mut self.changed) {
+            let view = self.of.entry(event_type.clone()).or_default();
+            make(&file.connection, &event_type, view).map_err(|error| file.failed("write", error))?;
+        }
+        Ok(())
+    }
+
+    /// The statements that have made them.
+    pub(super) fn statements(&self) -> BTreeSet<String> {
+        self.of.iter().filter_map(|(event_type, view)| view.statement(event_type)).collect()
+    }
+
+    /// Gives a name back, to be taken by somebody else before the next [`carry_out`](Views::carry_out).
+    pub(super) fn give_up(&mut self, file: &SqliteFile, name: &str) -> Result<(), TableError> {
+        let has_it = |view: &View| view.made.as_ref().is_some_and(|(made, _)| made.eq_ignore_ascii_case(name));
+        if let Some((event_type, _)) = self.of.iter().find(|(_, view)| has_it(view)) {
+            file.run(&format!("DROP VIEW {}", quoted(name)))?;
+            self.changed.insert(event_type.clone());
+        }
+        Ok(())
+    }
+}
+
+/// Makes a view, in the place of the one that is there.
+fn make(connection: &Connection, event_type: &str, view: &mut View) -> rusqlite::Result<()> {
+    let mut kept = None;
+    if let (Some(statement), Some((name, _))) = (view.statement(event_type), view.made.take()) {
+        let sql = "SELECT sql FROM sqlite_schema WHERE type = 'view' AND name = ?1";
+        let there: Option<String> = connection.query_row(sql, [&name], |row| row.get(0)).optional()?;
+        // Only what this program has made.
+        if there.is_some_and(|there| there == statement) {
+            connection.execute_batch(&format!("DROP VIEW {}", quoted(&name)))?;
+            kept = Some(name);
+        }
+    }
+    let name = match kept {
+        Some(name) => name,
+        None => free_name(connection, event_type)?,
+    };
+    connection.execute_batch(&statement(&name, event_type, &view.columns))?;
+    let columns =
+        serde_json::to_string(&view.columns).map_err(|error| rusqlite::Error::ToSqlConversionFailure(error.into()))?;
+    connection
+        .execute("INSERT OR REPLACE INTO annals_views VALUES (?1, ?2, ?3)", params![event_type, name, columns])?;
+    view.made = Some((name, view.columns.clone()));
+    Ok(())
+}
+
+/// The name of the type, behind as many underscores as it takes to be of nobody else.
+fn free_name(connection: &Connection, event_type: &str) -> rusqlite::Result<String> {
+    let mut name = event_type.to_owned();
+    loop {
+        let sql = "SELECT EXISTS (SELECT 1 FROM sqlite_schema WHERE name = ?1 COLLATE NOCASE)";
+        let is_taken: bool = connection.query_row(sql, [&name], |row| row.get(0))?;
+        let is_reserved = name.get(..7).is_some_and(|start| start.eq_ignore_ascii_case("sqlite_"));
+        if !is_taken && !is_reserved {
+            return Ok(name);
+        }
+        name.insert(0, '_');
+    }
+}
+
+/// The statement that makes a view.
+fn statement(name: &str, event_type: &str, columns: &Columns) -> String {
+    let mut select = OF_THE_EVENT.join(", ");
+    let mut taken: BTreeSet<String> = OF_THE_EVENT.into_iter().map(str::to_owned).collect();
+    for (field, column) in columns.iter().filter(|(field, _)| has_path(field)).take(MOST_FIELDS) {
+        let mut column_name = field.to_owned();
+        while !taken.insert(column_name.to_ascii_lowercase()) {
+            column_name.insert_str(0, "data_");
+        }
+        write!(select, ",\n  {} AS {}", expression(field, column), quoted(&column_name))
+            .expect("a string takes everything");
+    }
+    // What is no JSON would end the statement.
+    format!(
+        "CREATE VIEW {} AS SELECT {select}\nFROM (SELECT *, iif(json_valid(data), data, NULL) AS payload FROM events WHERE type = {})",
+        quoted(name),
+        text(event_type)
+    )
+}
+
+/// Whether a path leads to a field of this name: SQLite knows no escapes in them.
+fn has_path(field: &str) -> bool {
+    field.len() <= 256 && !field.chars().any(|sign| sign == '"' || sign == '\\' || sign.is_control())
+}
+
+/// The value of a field, if it is of this type.
+fn expression(field: &str, column: ColumnType) -> String {
+    let path = text(&format!("$.\"{field}\""));
+    let (kind, value) = (format!("json_type(payload, {path})"), format!("payload->>{path}"));
+    match column {
+        // An integer that 64 bits have no room for comes as a real one, and to a JSON Schema 1.0 is an integer.
+        ColumnType::Integer => format!(
+            "CAST(CASE WHEN {kind} IN ('integer', 'real') AND CAST({value} AS INTEGER) = {value} THEN {value} END AS INTEGER)"
+        ),
+        ColumnType::Number => format!("CAST(CASE WHEN {kind} IN ('integer', 'real') THEN {value} END AS REAL)"),
+        ColumnType::Text => format!("CAST(CASE {kind} WHEN 'text' THEN {value} END AS TEXT)"),
+        ColumnType::Boolean => format!("CAST(CASE {kind} WHEN 'true' THEN 1 WHEN 'false' THEN 0 END AS INTEGER)"),
+        _ => format!("CAST(CASE WHEN {kind} <> 'null' THEN payload->{path} END AS TEXT)"),
+    }
+}
+
+/// A name in a statement.
+fn quoted(name: &str) -> String {
+    format!("\"{}\"", name.replace('"', "\"\""))
+}
+
+/// A text in a statement.
+fn text(text: &str) -> String {
+    format!("'{}'", text.replace('\'', "''"))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn database() -> Connection {
+        let connection = Connection::open_in_memory().unwrap();
+        let columns = "position INTEGER PRIMARY KEY, stream, version, type, id, recorded_at, ts, data";
+        connection.execute_batch(&format!("CREATE TABLE events({columns}); {DECLARATION}")).unwrap();
+        connection
+    }
+
+    fn view_of(schema: &str) -> View {
+        View { made: None, columns: Columns::of(schema).unwrap() }
+    }
+
+    fn column_names(connection: &Connection, view: &str) -> Vec<(String, String)> {
+        let mut found = connection.prepare("SELECT name, type FROM pragma_table_info(?1)").unwrap();
+        let rows = found.query_map([view], |row| Ok((row.get(0)?, row.get(1)?))).unwrap();
+        rows.map(Result::unwrap).skip(OF_THE_EVENT.len()).collect()
+    }
+
+    #[test]
+    fn a_column_holds_values_of_its_type_and_null_for_all_others() {
+        let connection = database();
+        let types = ["integer", "number", "string", "boolean", "array"];
+        let properties = types.map(|name| format!(r#""{name}": {{"type": "{name}"}}"#)).join(", ");
+        let mut view = view_of(&format!(r#"{{"properties": {{{properties}}}}}"#));
+        make(&connection, "T", &mut view).unwrap();
+        let ask = |value: &str| -> [String; 5] {
+            let data = format!("{{{}}}", types.map(|name| format!(r#""{name}": {value}"#)).join(", "));
+            connection
+                .execute("INSERT OR REPLACE INTO events(position, type, data) VALUES (1, 'T', ?1)", [data])
+                .unwrap();
+            types.map(|name| {
+                let sql = format!("SELECT typeof(\"{name}\") || ' ' || coalesce(\"{name}\", '') FROM T");
+                connection.query_row(&sql, [], |row| row.get(0)).unwrap()
+            })
+        };
+        let null = "null ";
+        for (value, expected) in [
+            ("null", [null; 5]),
+            ("7", ["integer 7", "real 7.0", null, null, "text 7"]),
+            ("7.0", ["integer 7", "real 7.0", null, null, "text 7.0"]),
+            ("7.5", [null, "real 7.5", null, null, "text 7.5"]),
+            (
+                "9223372036854775807",
+                ["integer 9223372036854775807", "real 9.2233720368547758e+18", null, null, "text 9223372036854775807"],
+            ),
+            ("9223372036854775808", [null, "real 9.2233720368547758e+18", null, null, "text 9223372036854775808"]),
+            ("\"7\"", [null, null, "text 7", null, "text \"7\""]),
+            ("true", [null, null, null, "integer 1", "text true"]),
+            ("false", [null, null, null, "integer 0", "text false"]),
+            ("[1, 2]", [null, null, null, null, "text [1,2]"]),
+        ] {
+            let found = ask(value);
+            let is_expected = found.iter().zip(expected).all(|(found, expected)| found == expected);
+            assert!(is_expected, "{value}: {found:?}");
+        }
+        connection.execute("UPDATE events SET data = '{'", []).unwrap();
+        let fields: Option<i64> = connection.query_row("SELECT \"integer\" FROM T", [], |row| row.get(0)).unwrap();
+        assert_eq!(fields, None, "what is no JSON ends no statement");
+        let declared =
+            [("array", "TEXT"), ("boolean", "INT"), ("integer", "INT"), ("number", "REAL"), ("string", "TEXT")];
+        assert_eq!(column_names(&connection, "T"), declared.map(|(name, kind)| (name.to_owned(), kind.to_owned())));
+    }
+
+    #[test]
+    fn what_a_column_has_no_room_for_is_what_is_told_to_be_a_misfit() {
+        let connection = database();
+        let mut view = view_of(r#"{"properties": {"x": {"type": "integer"}}}"#);
+        make(&connection, "T", &mut view).unwrap();
+        for value in [
+            "1",
+            "1.0",
+            "-0.0",
+            "1.5",
+            "1e18",
+            "1e19",
+            "-9223372036854775808",
+            "9223372036854775808",
+            "9223372036854775807.0",
+            "\"1\"",
+            "[]",
+            "true",
+        ] {
+            let data = format!(r#"{{"x": {value}}}"#);
+            connection
+                .execute("INSERT OR REPLACE INTO events(position, type, data) VALUES (1, 'T', ?1)", [&data])
+                .unwrap();
+            let has_room: bool = connection.query_row("SELECT x IS NOT NULL FROM T", [], |row| row.get(0)).unwrap();
+            assert_eq!(view.columns.misfit(data.as_bytes()).is_none(), has_room, "{value}");
+        }
+    }
+
+    #[test]
+    fn names_of_types_and_fields_are_names_whatever_is_in_them() {
+        let connection = database();
+        let fields = [r"it's", "a b", "x.y", "position", "Stream", "größe", "[0]", "STREAM"];
+        let properties = fields.map(|field| format!(r#""{field}": {{"type": "string"}}"#)).join(", ");
+        let mut view = view_of(&format!(r#"{{"properties": {{{properties}, "no \" path": {{}}, "back\\": {{}}}}}}"#));
+        let event_type = r#"x" AS SELECT 1; DROP TABLE events; --'"#;
+        make(&connection, event_type, &mut view).unwrap();
+        let data = format!("{{{}}}", fields.map(|field| format!(r#""{field}": "is {field}""#)).join(", "));
+        connection
+            .execute("INSERT INTO events(position, type, data) VALUES (1, ?1, ?2)", [event_type, &*data])
+            .unwrap();
+        let columns = column_names(&connection, event_type);
+        assert_eq!(columns.len(), fields.len(), "{columns:?}");
+        for (column, _) in columns {
+            let sql = format!("SELECT {} FROM {}", quoted(&column), quoted(event_type));
+            let value: String = connection.query_row(&sql, [], |row| row.get(0)).unwrap();
+            assert_eq!(value, format!("is {}", column.trim_start_matches("data_")));
+        }
+    }
+
+    #[test]
+    fn a_name_that_is_taken_stays_with_who_has_it() {
+        let connection = database();
+        connection.execute_batch("CREATE VIEW paid AS SELECT 1 AS mine; CREATE TABLE \"_Paid\"(x)").unwrap();
+        let mut names = Vec::new();
+        for event_type in ["Paid", "PAID", "events", "sqlite_x", "annals_views"] {
+            let mut view = view_of("{}");
+            make(&connection, event_type, &mut view).unwrap();
+            names.push(view.made.unwrap().0);
+        }
+        assert_eq!(names, ["__Paid", "___PAID", "_events", "_sqlite_x", "_annals_views"]);
+        assert_eq!(connection.query_row("SELECT mine FROM paid", [], |row| row.get(0)), Ok(1));
+    }
+
+    #[test]
+    fn a_view_that_somebody_has_made_anew_is_not_touched() {
+        let connection = database();
+        let mut view = view_of(r#"{"properties": {"x": {"type": "integer"}}}"#);
+        make(&connection, "Paid", &mut view).unwrap();
+        view.columns.join(&Columns::of(r#"{"properties": {"y": {"type": "string"}}}"#).unwrap());
+        make(&connection, "Paid", &mut view).unwrap();
+        assert_eq!(column_names(&connection, "Paid").len(), 2, "it keeps its name");
+
+        connection.execute_batch("DROP VIEW Paid; CREATE VIEW Paid AS SELECT 1 AS mine").unwrap();
+        view.columns.join(&Columns::of(r#"{"properties": {"z": {"type": "string"}}}"#).unwrap());
+        make(&connection, "Paid", &mut view).unwrap();
+        assert_eq!(view.made.unwrap().0, "_Paid");
+        assert_eq!(connection.query_row("SELECT mine FROM Paid", [], |row| row.get(0)), Ok(1));
+    }
+}
