@@ -153,3 +153,42 @@ impl Table for Rows<'_> {
         Ok(())
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use annals::{EventStore, ExpectedVersion, NewEvent, Options};
+    use std::time::Duration;
+
+    #[test]
+    fn a_schema_whose_row_is_cut_off_before_the_commit_leaves_no_view() {
+        let dir = tempfile::tempdir().unwrap();
+        let store = EventStore::in_memory(&Options::new()).unwrap();
+        store.append("order-7", ExpectedVersion::Any, NewEvent::new("Paid", "{}")).unwrap();
+        let said = r#"{"event_type": "Paid", "version": 1, "compatibility": "none", "schema": {}}"#;
+        let event = NewEvent::new("$schema", said).schema_version(1);
+        store.append_own(OwnStream::Schemas, ExpectedVersion::Any, event).unwrap();
+        let (first, second) = (Position::new(1), Position::new(2));
+
+        let file = SqliteFile::open(&dir.path().join("t.db"), Duration::ZERO).unwrap();
+        let file = file.or_made(|| Ok(store.mark(Position::START).unwrap())).unwrap();
+        let mut rows = Rows::new(&file).unwrap();
+        let put = |rows: &mut Rows<'_>, position| {
+            let event = store.get(position).unwrap().unwrap();
+            rows.put(&event.as_event()).unwrap();
+        };
+        let views = || -> i64 {
+            let sql = "SELECT count(*) FROM sqlite_schema WHERE type = 'view'";
+            file.connection.query_row(sql, [], |row| row.get(0)).unwrap()
+        };
+        put(&mut rows, first);
+        put(&mut rows, second);
+        rows.cut(first).unwrap();
+        rows.commit(store.mark(first).unwrap()).unwrap();
+        assert_eq!(views(), 0);
+        put(&mut rows, second);
+        rows.cut(second).unwrap();
+        rows.commit(store.mark(second).unwrap()).unwrap();
+        assert_eq!(views(), 1);
+    }
+}
