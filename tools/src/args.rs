@@ -6,6 +6,8 @@ pub(crate) mod index;
 #[cfg(feature = "schema")]
 pub(crate) mod schema;
 pub(crate) mod sql;
+#[cfg(feature = "tui")]
+pub(crate) mod top;
 
 use std::path::PathBuf;
 
@@ -152,6 +154,11 @@ pub(crate) enum Command {
         #[arg(long, conflicts_with = "json")]
         prometheus: bool,
     },
+
+    /// Watch a store on a screen: rates, latencies, segments, lags, streams and events
+    #[cfg(feature = "tui")]
+    #[command(after_help = top::TOP_HELP)]
+    Top(top::TopArgs),
 
     /// List the consumers: how far each has come, how far it is behind, and what is wrong with its checkpoint
     #[command(after_help = CONSUMERS_HELP)]

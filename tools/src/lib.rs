@@ -8,6 +8,7 @@
 //!                        cmd::projections, cmd::snapshot ─► annals-projection, annals-codec
 //!                        cmd::schema ─► annals-schema (feature `schema`)
 //!                        cmd::archive ─► archived ─► annals-archive (feature `archive`)
+//!                        cmd::top ─► top ─► a terminal (feature `tui`)
 //!                        cmd::sql ─► sql ─► SQLite ─► the engine
 //!                        cmd::index ─► tables ─► a file of SQLite
 //!                        cmd::torture ─► torture ─► the engine, on disks that fail
@@ -30,6 +31,7 @@
 mod archived;
 mod args;
 mod cmd;
+mod derived;
 mod exit;
 mod human;
 mod input;
@@ -45,6 +47,8 @@ mod signing;
 pub mod sql;
 pub mod tables;
 mod time;
+#[cfg(feature = "tui")]
+pub mod top;
 pub mod torture;
 mod witness;
 

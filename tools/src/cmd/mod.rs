@@ -28,6 +28,8 @@ mod stats;
 mod streams;
 mod tail;
 mod tip;
+#[cfg(feature = "tui")]
+mod top;
 mod torture;
 mod truncate;
 mod verify;
@@ -83,6 +85,8 @@ fn dispatch(command: Command, out: &mut Out) -> Ended {
         Command::Index(args) => index::run(&args, out),
         Command::Streams { store, prefix } => streams::run(&store, &prefix, out),
         Command::Stats { store, prometheus } => stats::run(&store, prometheus, out),
+        #[cfg(feature = "tui")]
+        Command::Top(args) => top::run(&args, out),
         Command::Consumers { store } => consumers::run(&store, out),
         Command::Projections { store } => projections::run(&store, out),
         Command::Snapshot(SnapshotCommand::Show { file }) => snapshot::show(&file, out),

@@ -2,14 +2,13 @@
 
 mod prometheus;
 
-use std::collections::BTreeMap;
-use std::fs;
 use std::path::Path;
 
 use annals::{LossRecord, Position, SegmentNumber};
 use serde::Serialize;
 
 use super::{consumers, projections, repair};
+use crate::derived;
 use crate::exit::{Ended, Exit};
 use crate::human::{bytes, count, counted, printable};
 use crate::open;
@@ -77,14 +76,6 @@ struct Row {
     index_bytes: Option<u64>,
 }
 
-/// The sizes of the files in `idx/`, by name. They come and go: one that cannot be seen is not there.
-fn derived_files(store: &Path) -> BTreeMap<String, u64> {
-    let is_derived = |path: &Path| path.extension().is_some_and(|extension| extension == "idx" || extension == "flt");
-    let entries = fs::read_dir(store.join("idx")).into_iter().flatten().flatten();
-    let files = entries.filter(|entry| is_derived(&entry.path()));
-    files.filter_map(|entry| Some((entry.file_name().into_string().ok()?, entry.metadata().ok()?.len()))).collect()
-}
-
 pub(crate) fn run(path: &Path, for_prometheus: bool, out: &mut Out) -> Ended {
     let store = open::for_reading(path)?;
     let stats = store.stats();
@@ -97,8 +88,8 @@ pub(crate) fn run(path: &Path, for_prometheus: bool, out: &mut Out) -> Ended {
         to: gap.to.map(Position::get),
         fault: gap.fault.clone(),
     });
-    let files = derived_files(path);
-    let index_of = |segment: SegmentNumber| files.get(&format!("{:020}.idx", segment.get())).copied();
+    let files = derived::files(path);
+    let index_of = |segment: SegmentNumber| files.get(&derived::index_name(segment.get())).copied();
     let segments = stats.segments.iter().map(|segment| Row {
         segment: segment.number.get(),
         base: segment.base.get(),

@@ -1,0 +1,125 @@
+//! The terminal: keys and sizes in, cells out, until somebody leaves.
+//!
+//! What is always true:
+//!
+//! - Nothing waits for the store: it is read in a thread of its own, and a key is answered at once.
+//! - However this ends, by a key, a signal, an error or a panic, the terminal is as it was before.
+
+use std::io;
+use std::path::Path;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::mpsc::{self, Receiver, RecvTimeoutError, Sender, TryRecvError};
+use std::thread;
+use std::time::{Duration, Instant};
+
+use annals::EventStore;
+use ratatui::DefaultTerminal;
+use ratatui::crossterm::event::{self, Event, KeyEventKind};
+
+use super::ask::Request;
+use super::look::Look;
+use super::model::{Input, Model};
+use crate::exit::{Ended, Exit, Failure};
+
+/// How long a look for keys waits: so much later at most is seen what the store has answered.
+const PATIENCE: Duration = Duration::from_millis(20);
+
+/// Shows the screens until somebody leaves; a look at the store every so often.
+pub(crate) fn run(store: EventStore, path: &Path, every: Duration) -> Ended {
+    let (asks, asked) = mpsc::channel();
+    let (news, told) = mpsc::channel();
+    let look = Look::new(store, path);
+    let reading = thread::spawn(move || serve(look, every, &asked, &news));
+    let ended = on_a_terminal(|terminal| show(terminal, Model::new(path.display().to_string()), &asks, &told));
+    // Nobody asks any more: the thread ends.
+    drop(asks);
+    match (reading.join(), ended) {
+        (Ok(()), ended) => ended,
+        (Err(_), _) => Err(Failure::io("the thread that reads the store has panicked")),
+    }
+}
+
+fn on_a_terminal(show: impl FnOnce(&mut DefaultTerminal) -> Ended) -> Ended {
+    // Also after a half of the beginning. A panic, of whatever thread, gives it back before it says what it is.
+    let _restored = Restored;
+    let mut terminal =
+        ratatui::try_init().map_err(|error| Failure::io("cannot take over the terminal").because(&error))?;
+    show(&mut terminal)
+}
+
+/// Gives the terminal back.
+struct Restored;
+
+impl Drop for Restored {
+    fn drop(&mut self) {
+        ratatui::restore();
+    }
+}
+
+fn show(terminal: &mut DefaultTerminal, mut model: Model, asks: &Sender<Request>, told: &Receiver<Input>) -> Ended {
+    let failed = |error: io::Error| Failure::io("cannot use the terminal").because(&error);
+    let is_to_end = told_to_end().map_err(failed)?;
+    let size = terminal.size().map_err(failed)?;
+    let mut inputs = vec![Input::Rows(size.height)];
+    loop {
+        let has_changed = !inputs.is_empty();
+        for input in inputs.drain(..) {
+            if let Some(request) = model.update(input)
+                && asks.send(request).is_err()
+            {
+                // It has panicked, and whoever joins it says so.
+                return Ok(Exit::Fine);
+            }
+        }
+        if model.is_over() || is_to_end.load(Ordering::Relaxed) {
+            return Ok(Exit::Fine);
+        }
+        if has_changed {
+            terminal.draw(|frame| super::draw::draw(&model, frame)).map_err(failed)?;
+        }
+        if event::poll(PATIENCE).map_err(failed)? {
+            match event::read().map_err(failed)? {
+                Event::Key(key) if key.kind != KeyEventKind::Release => inputs.push(Input::Key(key)),
+                Event::Resize(_, rows) => inputs.push(Input::Rows(rows)),
+                _ => {}
+            }
+        }
+        loop {
+            match told.try_recv() {
+                Ok(input) => inputs.push(input),
+                Err(TryRecvError::Empty) => break,
+                Err(TryRecvError::Disconnected) => return Ok(Exit::Fine),
+            }
+        }
+    }
+}
+
+/// What says, from now on, whether the process was told to end.
+fn told_to_end() -> io::Result<Arc<AtomicBool>> {
+    let is_to_end = Arc::new(AtomicBool::new(false));
+    #[cfg(unix)]
+    for signal in [signal_hook::consts::SIGTERM, signal_hook::consts::SIGINT, signal_hook::consts::SIGHUP] {
+        signal_hook::flag::register(signal, Arc::clone(&is_to_end))?;
+    }
+    Ok(is_to_end)
+}
+
+/// Looks at the store every so often, and answers meanwhile, until nobody asks any more.
+fn serve(mut look: Look, every: Duration, asked: &Receiver<Request>, news: &Sender<Input>) {
+    let began = Instant::now();
+    let mut next = began;
+    loop {
+        let input = match asked.recv_timeout(next.saturating_duration_since(Instant::now())) {
+            Ok(Request { number, ask }) => Input::Answer(number, look.answer(&ask)),
+            Err(RecvTimeoutError::Timeout) => {
+                next = Instant::now() + every;
+                Input::Sample(look.sample(began.elapsed()))
+            }
+            Err(RecvTimeoutError::Disconnected) => return,
+        };
+        if news.send(input).is_err() {
+            return;
+        }
+    }
+}
