@@ -36,7 +36,7 @@ pub(super) const KEYS: [(&str, &str); 12] = [
     ("r", "read the list again"),
     ("?", "this help"),
     ("q, Ctrl-C", "leave"),
-    ("", "At the first row a list is live; elsewhere it stands still."),
+    ("", "At its first row a list is live, elsewhere it stands still"),
 ];
 
 /// The action of a key, where no text is being written.

@@ -105,7 +105,11 @@ impl Look {
     ///
     /// Why it cannot be told, in a line.
     pub(super) fn sample(&mut self, at: Duration) -> Result<Sample, String> {
-        // What only says that it cannot follow the writer would show an old state as if it were the newest.
+        // Otherwise an old state would be shown as if it were the newest. A store without a watermark has nothing new, so
+        // one that was moved away would pass for one that nobody writes to.
+        if !self.path.join("seg").is_dir() {
+            return Err(format!("there is no store in {} any more", self.path.display()));
+        }
         self.store.refresh().map_err(|error| told(&error))?;
         let stats = self.store.stats();
         let files = derived::files(&self.path);

@@ -16,6 +16,7 @@ use std::time::{Duration, Instant};
 use annals::EventStore;
 use ratatui::DefaultTerminal;
 use ratatui::crossterm::event::{self, Event, KeyEventKind};
+use ratatui::crossterm::terminal::is_raw_mode_enabled;
 
 use super::ask::Request;
 use super::look::Look;
@@ -53,7 +54,10 @@ struct Restored;
 
 impl Drop for Restored {
     fn drop(&mut self) {
-        ratatui::restore();
+        // After a panic that is done already: once more, and what was said since would be written over.
+        if is_raw_mode_enabled().unwrap_or(true) {
+            ratatui::restore();
+        }
     }
 }
 

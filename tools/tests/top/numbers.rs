@@ -71,7 +71,7 @@ fn every_latency_is_told_at_most_a_sixteenth_too_large_and_never_too_small() {
         // The longest is exact, so there is a longer one.
         seen.add(Duration::ZERO, nanos);
         seen.add(Duration::ZERO, i64::MAX);
-        let (told, nanos) = (seen.summary(Duration::ZERO).p50, nanos as u64);
+        let (told, nanos) = (seen.summary(Duration::ZERO).p50, nanos.cast_unsigned());
         assert!(told >= nanos && told - nanos <= nanos / 16, "{told} for {nanos}");
     }
 }

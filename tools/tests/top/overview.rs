@@ -1,9 +1,10 @@
 //! What the overview and the tables say of stores of all kinds.
 
 use std::fs;
+use std::sync::Arc;
 use std::time::Duration;
 
-use annals::{Delivery, EventStore, Options, Query};
+use annals::{Clock, Delivery, EventStore, Options, Query, SystemClock};
 use annals_codec::{FrameHeader, FrameKind};
 use annals_projection::Projection;
 use ratatui::crossterm::event::KeyCode;
@@ -26,7 +27,7 @@ fn an_empty_store_is_one_without_events_and_with_nothing_wrong() {
 
 #[test]
 fn each_segment_stands_in_the_table_with_its_events_and_its_state() {
-    let story = Story::with(&Options::new().segment_bytes(64 * 1024));
+    let story = Story::with(&Options::new().segment_bytes(64 * 1024).background(false));
     for n in 0..400 {
         story.append("s", "Happened", &format!("{{\"n\":{n},\"filler\":\"{}\"}}", "x".repeat(500)));
     }
@@ -55,7 +56,7 @@ fn each_segment_stands_in_the_table_with_its_events_and_its_state() {
 
 #[test]
 fn a_sealed_segment_without_its_index_is_told_from_one_that_has_it() {
-    let story = Story::with(&Options::new().segment_bytes(64 * 1024));
+    let story = Story::with(&Options::new().segment_bytes(64 * 1024).background(false));
     (0..200).for_each(|_| story.append("s", "Happened", &"x".repeat(500)));
     story.writer.maintain().unwrap();
     let index = story.path().join("idx/00000000000000000000.idx");
@@ -194,14 +195,14 @@ fn new_events_are_timed_from_being_recorded_to_being_seen() {
     (0..3).for_each(|_| story.append("s", "After", "{}"));
     wait_for("three events to be timed", || {
         session.look(Duration::ZERO);
-        session.text(100, 24).contains("3 events in the last minute").then_some(())
+        session.text(100, 24).contains("3 events in 1 min").then_some(())
     });
     must_say(&mut session, &["recorded to seen", "p50", "p99", "max"]);
     assert!(!session.text(120, 24).contains("the clocks differ"));
 }
 
 #[test]
-fn a_store_that_is_gone_is_told_in_red_above_what_was_seen_last() {
+fn a_store_that_cannot_be_followed_is_told_in_red_above_what_was_seen_last() {
     let story = Story::new();
     (0..3).for_each(|_| story.append("s", "Happened", "{}"));
     let mut session = story.session();
@@ -213,6 +214,42 @@ fn a_store_that_is_gone_is_told_in_red_above_what_was_seen_last() {
     session.look(Duration::from_secs(1));
     assert!(in_red(&session).contains("cannot look"), "{}", session.text(80, 24));
     must_say(&mut session, &["positions", "1 to 3"]);
+}
+
+#[test]
+fn a_store_that_was_moved_away_does_not_pass_for_one_that_nobody_writes_to() {
+    let story = Story::new();
+    (0..3).for_each(|_| story.append("s", "Happened", "{}"));
+    let mut session = story.session();
+    let (store, elsewhere) = (story.path(), story.dir.path().join("elsewhere"));
+    fs::rename(&store, &elsewhere).unwrap();
+    session.look(Duration::from_secs(1));
+    assert!(in_red(&session).contains("cannot look: there is no store in"), "{}", in_red(&session));
+    fs::rename(&elsewhere, &store).unwrap();
+    session.look(Duration::from_secs(2));
+    assert_eq!(in_red(&session), "");
+}
+
+/// A clock that is an hour fast.
+struct Fast;
+
+impl Clock for Fast {
+    fn now(&self) -> i64 {
+        SystemClock.now() + 3_600_000_000_000
+    }
+}
+
+#[test]
+fn events_from_the_future_are_told_and_not_taken_for_fast_ones() {
+    let story = Story::with(&Options::new().clock(Arc::new(Fast)));
+    let mut session = story.session();
+    (0..3).for_each(|_| story.append("s", "After", "{}"));
+    wait_for("three events to be timed", || {
+        session.look(Duration::ZERO);
+        session.text(100, 24).contains("3 events in 1 min").then_some(())
+    });
+    let red = in_red(&session);
+    assert!(red.contains("3 events of 1 min recorded later than they were seen: the clocks differ"), "{red}");
 }
 
 #[test]

@@ -10,6 +10,9 @@ use ratatui::widgets::{Row, Table};
 use super::{BAD, BOLD, CHOSEN};
 use crate::human::printable;
 
+/// The columns between two of them.
+const SPACING: u16 = 2;
+
 /// A row: its cells, and whether something is wrong with what it shows.
 pub(super) struct Cells {
     pub(super) cells: Vec<String>,
@@ -21,12 +24,16 @@ pub(super) fn draw(titles: &[&str], rows: &[Cells], chosen: Option<usize>, frame
     let shown: Vec<Vec<Line<'_>>> =
         rows.iter().map(|row| row.cells.iter().map(|cell| Line::raw(printable(cell))).collect()).collect();
     let most = usize::from(area.width / 4).max(12);
+    // What there is no room for is cut off at the right, and no number at its left.
+    let mut left = usize::from(area.width);
     let width = |(column, title): (usize, &&str)| {
         let is_number = title.starts_with('#');
         let cells = shown.iter().filter_map(|row| row.get(column)).map(Line::width);
         let widest = cells.chain([title.trim_start_matches('#').len()]).max().unwrap_or(0);
         let widest = if is_number { widest } else { widest.min(most) };
-        if column + 1 == titles.len() { Constraint::Fill(1) } else { Constraint::Length(widest as u16) }
+        let width = if column + 1 == titles.len() { left } else { widest.min(left) };
+        left = left.saturating_sub(width + usize::from(SPACING));
+        Constraint::Length(width as u16)
     };
     let widths: Vec<Constraint> = titles.iter().enumerate().map(width).collect();
     let aligned = |line: Line<'static>, column: usize| {
@@ -42,7 +49,7 @@ pub(super) fn draw(titles: &[&str], rows: &[Cells], chosen: Option<usize>, frame
         let style = if row.is_bad { BAD } else { ratatui::style::Style::new() };
         Row::new(cells).style(if chosen == Some(number) { style.patch(CHOSEN) } else { style })
     });
-    let table = Table::new(rows, widths).header(Row::new(header)).column_spacing(2);
+    let table = Table::new(rows, widths).header(Row::new(header)).column_spacing(SPACING);
     frame.render_widget(table, area);
 }
 

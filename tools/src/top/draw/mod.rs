@@ -83,7 +83,7 @@ fn footer(model: &Model) -> Line<'static> {
         (Screen::Overview, _) => "1-5 Tab screens  / streams  g events",
         (Screen::Segments | Screen::Followers, _) => "↑↓ PgDn move",
     };
-    Line::styled(format!("{hints}  ? help  q leave"), DIM)
+    Line::styled(format!("q leave  ? help  {hints}"), DIM)
 }
 
 fn help(frame: &mut Frame<'_>, body: Rect) {

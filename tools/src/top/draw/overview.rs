@@ -5,7 +5,7 @@ use ratatui::layout::{Constraint, Layout, Rect};
 use ratatui::text::{Line, Span};
 use ratatui::widgets::{Paragraph, RenderDirection, Sparkline, Wrap};
 
-use super::{BAD, BOLD, DIM, tables};
+use super::{BAD, DIM, tables};
 use crate::human::{bytes, count, counted, printable};
 use crate::top::model::Model;
 use crate::top::sample::Sample;
@@ -56,18 +56,25 @@ fn facts(model: &Model) -> Vec<Line<'static>> {
         let show = |rate: Option<u64>| rate.map_or_else(|| "–".to_owned(), show);
         format!("{} now, {} over the last minute", show(now), show(minute))
     };
-    vec![
+    let mut lines = vec![
         fact("log", format!("{}, epoch {}", sample.log_id, sample.epoch)),
         fact("positions", positions),
         fact("size", size(sample)),
         fact("events/s", rates(model.events.now(), model.events.last_minute(), count)),
         fact("bytes/s", rates(model.bytes.now(), model.bytes.last_minute(), bytes)),
         latencies(sample),
-    ]
+    ];
+    if sample.is_behind {
+        lines.push(fact("", "more events come than are looked at as they come".to_owned()));
+    }
+    lines
 }
 
 fn troubles(sample: &Sample) -> Vec<Line<'static>> {
-    let shown = sample.troubles.iter().take(MOST_TROUBLES);
+    let ahead = sample.latencies.ahead;
+    let clocks = (ahead > 0)
+        .then(|| format!("{} of 1 min recorded later than they were seen: the clocks differ", counted(ahead, "event")));
+    let shown = clocks.iter().chain(sample.troubles.iter().take(MOST_TROUBLES));
     let mut lines: Vec<Line<'_>> = shown.map(|trouble| Line::styled(printable(trouble).into_owned(), BAD)).collect();
     if let Some(more @ 1..) = sample.troubles.len().checked_sub(MOST_TROUBLES) {
         lines.push(Line::styled(format!("and {} more: `annals verify` lists them", count(more as u64)), BAD));
@@ -87,22 +94,14 @@ fn size(sample: &Sample) -> String {
 }
 
 fn latencies(sample: &Sample) -> Line<'static> {
-    let seen = &sample.latencies;
+    let seen = sample.latencies;
     let text = if seen.events == 0 {
         "nothing came in the last minute".to_owned()
     } else {
         let [p50, p99, max] = [seen.p50, seen.p99, seen.max].map(duration);
-        format!("p50 {p50}, p99 {p99}, max {max}; {} in the last minute", counted(seen.events, "event"))
+        format!("p50 {p50}, p99 {p99}, max {max}; {} in 1 min", counted(seen.events, "event"))
     };
-    let mut line = vec![Span::styled("recorded to seen ", DIM), Span::raw(text)];
-    if sample.is_behind {
-        line.push(Span::styled("  more come than are looked at in time", BOLD));
-    }
-    if seen.ahead > 0 {
-        let ahead = counted(seen.ahead, "event");
-        line.push(Span::styled(format!("  {ahead} from the future: the clocks differ"), BAD));
-    }
-    Line::from(line)
+    fact("recorded to seen", text)
 }
 
 /// Nanoseconds in the unit that leaves one to three digits before the point.
