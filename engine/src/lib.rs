@@ -28,6 +28,14 @@
 //!   cut off: damage is reported, by [`OpenError::Corrupt`] and [`ReadError::Corrupt`].
 //! - Positions are dense and begin at 1; versions count the events of a stream.
 //!
+//! # Metrics
+//!
+//! [`EventStore::stats`] tells how a store stands. One that is opened with [`Options::metrics`] also measures how long
+//! appends, with their stages, syncs, reads, recovery and what is done beside them take, and counts conflicts, duplicates,
+//! recoveries, damage and watermarks that could not be written: [`EventStore::metrics`], or [`EventStore::prometheus`] as text for
+//! a scrape. A [`Recorder`] hears of each; there is one for the crate `metrics` (feature `metrics`). Opening,
+//! recovering, sealing and indexing are spans of `tracing`, at the level of debugging. Nothing of it is on unless it is asked for.
+//!
 //! # How it is built
 //!
 //! Bytes go down on the way in and facts come up on the way out; nothing
@@ -54,6 +62,7 @@ mod follow;
 mod index;
 pub mod inspect;
 mod log;
+mod metrics;
 mod news;
 mod options;
 mod own;
@@ -64,6 +73,7 @@ pub mod planted;
 #[allow(unreachable_pub, reason = "without the feature, what it would show is nobody's")]
 mod planted;
 mod poison;
+pub mod prometheus;
 mod query;
 mod read;
 mod redact;
@@ -89,6 +99,11 @@ pub use annals_codec::{
     SourceName, StoreName, StreamId, StreamVersion, Tag, Tags,
 };
 
+#[cfg(feature = "metrics")]
+pub use self::metrics::facade::FacadeRecorder;
+pub use self::metrics::histogram::Distribution;
+pub use self::metrics::measure::{Counter, Measure};
+pub use self::metrics::{Metrics, Recorder};
 pub use admit::{Admission, Proposed, Refusal, Seal};
 pub use append::condition::{AppendCondition, ConditionClause};
 pub use append::queue::Ticket;

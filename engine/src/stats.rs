@@ -28,6 +28,11 @@ pub struct Stats {
     pub epoch: Epoch,
     /// How many times the watermark could not be written since the store was opened.
     pub watermark_errors: u64,
+    /// How many appends are queued at this moment in this process, waiting for those before them.
+    pub queue_depth: u64,
+    /// How many mappings of segments this process still has that are not of the log any more, removed or redacted or
+    /// replaced: somebody holds a reader of them, or an event. Their space on the disk is free when the last is let go.
+    pub pinned_mappings: u64,
     /// The consumers, in the order of their names, as far as they could be read;
     /// [`EventStore::consumers`](crate::EventStore::consumers) tells why not.
     pub consumers: Vec<ConsumerInfo>,

@@ -11,6 +11,7 @@
 
 use std::ops::Range;
 use std::sync::Arc;
+use std::sync::Weak;
 
 use annals_codec::index::KeyHash;
 use annals_codec::{Epoch, FRAME_ALIGN, IdMaker, Position, SegmentNumber, StreamVersion};
@@ -22,8 +23,9 @@ use crate::index::{IndexedSegment, Span};
 use crate::log::segment::Segment;
 use crate::news::News;
 use crate::planted::{self, Bug};
-use crate::sync::RwLock;
+use crate::storage::Mapping;
 use crate::sync::atomic::{AtomicU32, AtomicU64, Ordering};
+use crate::sync::{Mutex, RwLock};
 
 /// The segments of a log, oldest first.
 #[derive(Debug, Default)]
@@ -167,6 +169,19 @@ impl View {
         self.floor.as_ref().map_or(Ok(None), |floor| floor.tracking(source))
     }
 
+    /// The mappings of this picture that another one of the same log does without.
+    fn mappings_not_in<'a>(&'a self, other: &'a View) -> impl Iterator<Item = &'a Arc<Mapping>> {
+        // Both lists are in the order of numbers.
+        let mut others = other.segments.iter().peekable();
+        self.segments.iter().filter_map(move |segment| {
+            while others.next_if(|other| other.log.number < segment.log.number).is_some() {}
+            let same = others.peek().filter(|other| other.log.number == segment.log.number);
+            let mapping = segment.log.mapping()?;
+            let is_there = same.and_then(|same| same.log.mapping()).is_some_and(|same| Arc::ptr_eq(same, mapping));
+            (!is_there).then_some(mapping)
+        })
+    }
+
     /// The position of the oldest event that can be read, were there one.
     pub(crate) fn oldest(&self) -> Position {
         self.segments.first().map_or(Position::START, |segment| segment.log.base).plus(1)
@@ -181,6 +196,8 @@ pub(crate) struct Published {
     durable: AtomicU64,
     epoch: AtomicU32,
     watermark_errors: AtomicU64,
+    /// The mappings that are in no view any more, as long as somebody still has them.
+    let_go: Mutex<Vec<Weak<Mapping>>>,
     /// Who waits for the head to move.
     pub(crate) news: News,
 }
@@ -194,6 +211,7 @@ impl Published {
             durable: position(),
             epoch: AtomicU32::new(epoch.get()),
             watermark_errors: AtomicU64::new(0),
+            let_go: Mutex::new(Vec::new()),
             news: News::default(),
         }
     }
@@ -274,6 +292,21 @@ impl Published {
     /// Replaces the list of segments.
     pub(crate) fn replace(&self, change: impl FnOnce(&View) -> View) {
         let mut view = self.view.write();
-        *view = Arc::new(change(&view));
+        let next = change(&view);
+        let gone: Vec<_> = view.mappings_not_in(&next).map(Arc::downgrade).collect();
+        *view = Arc::new(next);
+        drop(view);
+        if !gone.is_empty() {
+            let mut let_go = self.let_go.lock();
+            let_go.extend(gone);
+            let_go.retain(|mapping| mapping.strong_count() > 0);
+        }
+    }
+
+    /// How many mappings somebody still has that are in the view no more.
+    pub(crate) fn pinned_mappings(&self) -> u64 {
+        let mut let_go = self.let_go.lock();
+        let_go.retain(|mapping| mapping.strong_count() > 0);
+        let_go.len() as u64
     }
 }

@@ -32,6 +32,7 @@ use crate::index::memory::{MemoryIndex, Run};
 use crate::index::recent::Place;
 use crate::log::active::{ActiveLog, Group, LogError, room_for};
 use crate::log::segment::Segment;
+use crate::metrics::meter::{Laps, Meter};
 use crate::options::{Durability, Roll};
 use crate::planted::{self, Bug};
 use crate::poison::Poison;
@@ -69,6 +70,7 @@ pub(crate) struct CommitState {
     /// Whether the store was opened to have no thread that the bell wakes.
     pub(crate) is_alone: bool,
     pub(crate) files: Arc<IndexFiles>,
+    pub(crate) meter: Meter,
     /// Calls for who makes the indexes of sealed segments; without it the writer does.
     pub(crate) sealed: Option<Caller>,
     /// How many times something was appended to a stream of the store's own, or may have been.
@@ -103,13 +105,23 @@ impl Writer {
 impl Committer for CommitState {
     fn commit(&self, requests: &[Request], replies: &mut Few<Reply>) {
         let mut writer = self.writer.lock();
+        let queued = || requests.iter().map(|request| request.queued_at);
+        let mut laps = self.meter.group(queued());
         while replies.len() < requests.len() {
+            if !replies.is_empty() {
+                // What has made the others visible is no stage.
+                laps.begin();
+            }
             let rest = &requests[replies.len()..];
-            if let Err(error) = self.commit_some(&mut writer, rest, replies) {
+            if let Err(error) = self.commit_some(&mut writer, rest, replies, &mut laps) {
                 // Nothing of the first of them was written, and the others would fare no better.
                 replies.extend(rest.iter().map(|_| Err(error.clone())));
             }
         }
+        drop(writer);
+        laps.end(queued());
+        let is_duplicate = |done: &Appended| done.outcome == Outcome::Duplicate;
+        self.meter.answered(replies.iter().map(|reply| reply.as_ref().map(is_duplicate)));
     }
 
     fn abort(&self) -> AppendError {
@@ -172,6 +184,7 @@ impl CommitState {
         writer: &mut Writer,
         requests: &[Request],
         replies: &mut Few<Reply>,
+        laps: &mut Laps<'_>,
     ) -> Result<(), AppendError> {
         if let Some(cause) = self.poison.cause().filter(|_| !planted::has(Bug::PoisonForgotten)) {
             return Err(AppendError::Poisoned { cause: Arc::clone(cause) });
@@ -182,13 +195,15 @@ impl CommitState {
         if day.begins || !writer.log.is_ready(request.bytes, request.events.len() as u64) {
             // A request that is refused, or was made before, changes nothing on disk, not even this.
             if let Err(answer) = writer.check(request, &self.published) {
+                laps.checked();
                 let decided = self.answered(answer, request);
-                self.write(writer, requests, Few::from_buf([decided]), replies);
+                self.write(writer, requests, Few::from_buf([decided]), replies, laps);
                 return Ok(());
             }
             writer.log.begin_epoch().map_err(not_written)?;
             self.make_room(writer, request, day.begins)?;
             writer.start_group();
+            laps.begin();
         }
         let mut decided = Few::with_capacity(requests.len());
         for request in requests {
@@ -197,12 +212,18 @@ impl CommitState {
             if !decided.is_empty() && !writer.log.fits(bytes, events) {
                 break;
             }
-            decided.push(match writer.check(request, &self.published) {
-                Ok(()) => Decided::Encoded(writer.encode(request, day.now, &*self.clock)),
+            let checked = writer.check(request, &self.published);
+            laps.checked();
+            decided.push(match checked {
+                Ok(()) => {
+                    let appended = writer.encode(request, day.now, &*self.clock);
+                    laps.encoded();
+                    Decided::Encoded(appended)
+                }
                 Err(answer) => self.answered(answer, request),
             });
         }
-        self.write(writer, requests, decided, replies);
+        self.write(writer, requests, decided, replies, laps);
         Ok(())
     }
 
@@ -229,7 +250,15 @@ impl CommitState {
     }
 
     /// Writes what was decided, as durable as it has to be, and replies to everybody.
-    fn write(&self, writer: &mut Writer, requests: &[Request], decided: Few<Decided>, replies: &mut Few<Reply>) {
+    fn write(
+        &self,
+        writer: &mut Writer,
+        requests: &[Request],
+        decided: Few<Decided>,
+        replies: &mut Few<Reply>,
+        laps: &mut Laps<'_>,
+    ) {
+        laps.decided(writer.encoded.batches > 0);
         let failure = if writer.encoded.batches == 0 {
             writer.heads.keep();
             None
@@ -238,7 +267,7 @@ impl CommitState {
                 Decided::Encoded(_) => request.durability == Durability::Sync,
                 Decided::Answered { must_sync, .. } => *must_sync,
             });
-            self.append(writer, sync).err().map(in_doubt)
+            self.append(writer, sync, laps).err().map(in_doubt)
         };
         // What was in the log before is not durable with the group where there is none, or none was written.
         let rests_on_log = |decided: &Decided| {
@@ -251,7 +280,7 @@ impl CommitState {
     }
 
     /// Writes the group at hand, and publishes it.
-    fn append(&self, writer: &mut Writer, sync: bool) -> Result<(), LogError> {
+    fn append(&self, writer: &mut Writer, sync: bool, laps: &mut Laps<'_>) -> Result<(), LogError> {
         let group = Group {
             bytes: &writer.encoded.bytes,
             last: writer.encoded.last,
@@ -261,7 +290,7 @@ impl CommitState {
             recorded_at: writer.encoded.recorded_at,
         };
         let start = writer.log.written();
-        match writer.log.append(&group, sync) {
+        match writer.log.append(&group, sync, laps) {
             Ok(()) => {
                 writer.heads.keep();
                 self.publish(writer, start, sync);

@@ -184,6 +184,11 @@ impl Queue {
         Queued(seat)
     }
 
+    /// How many requests wait for a leader to take them.
+    pub(crate) fn depth(&self) -> u64 {
+        self.inner.lock().pending.len() as u64
+    }
+
     /// Waits for the reply at `seat`, leading if nobody else does.
     fn wait(&self, seat: &Arc<Seat>, committer: &dyn Committer) -> Reply {
         loop {

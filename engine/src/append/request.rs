@@ -3,6 +3,8 @@
 //! The checks of arguments and limits happen here, in the caller's own thread,
 //! before anything is queued: a bad request costs nobody else anything.
 
+use std::time::Instant;
+
 use annals_codec::{
     Commit, Digest, Epoch, IdempotencyKey, NameError, Position, SourceName, StreamId, Tracking, payload_digest,
 };
@@ -37,6 +39,8 @@ pub(crate) struct Request {
     pub(crate) payloads: Vec<Digest>,
     /// Why its events are not admitted, if they are not.
     pub(crate) refused: Option<Refusal>,
+    /// When it was queued, if it is to be measured.
+    pub(crate) queued_at: Option<Instant>,
 }
 
 impl Request {
@@ -68,6 +72,7 @@ impl Request {
             given_ids: 0,
             payloads: Vec::new(),
             refused: None,
+            queued_at: None,
         }
     }
 

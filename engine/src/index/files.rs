@@ -16,6 +16,7 @@ use annals_codec::LogId;
 
 use crate::log::names;
 use crate::log::small_files::{create_anew, write_all};
+use crate::metrics::meter::Meter;
 use crate::storage::{Access, File, Mapping, Storage};
 use crate::sync::RwLock;
 use crate::sync::atomic::{AtomicU64, Ordering};
@@ -24,6 +25,7 @@ use crate::sync::atomic::{AtomicU64, Ordering};
 pub(crate) struct IndexFiles {
     storage: Arc<dyn Storage>,
     pub(crate) log_id: LogId,
+    pub(crate) meter: Meter,
     /// Held while a file is written.
     writable: RwLock<bool>,
     /// How many were written. Two threads may come to make the same file at once, and each
@@ -34,7 +36,12 @@ pub(crate) struct IndexFiles {
 impl IndexFiles {
     /// The files of a log; they are only written by whoever holds its lock.
     pub(crate) fn new(storage: Arc<dyn Storage>, log_id: LogId, writable: bool) -> Arc<IndexFiles> {
-        Arc::new(IndexFiles { storage, log_id, writable: RwLock::new(writable), written: AtomicU64::new(0) })
+        IndexFiles::measured(storage, log_id, writable, Meter::default())
+    }
+
+    /// The same, and how long it takes to make them is measured.
+    pub(crate) fn measured(storage: Arc<dyn Storage>, log_id: LogId, writable: bool, meter: Meter) -> Arc<IndexFiles> {
+        Arc::new(IndexFiles { storage, log_id, meter, writable: RwLock::new(writable), written: AtomicU64::new(0) })
     }
 
     /// Whether they are written here at all.

@@ -25,6 +25,7 @@ use super::files::{Content, IndexFiles};
 use crate::error::{Damage, ReadError};
 use crate::log::names;
 use crate::log::segment::Segment;
+use crate::metrics::measure::Measure;
 use crate::planted::{self, Bug};
 use crate::sync::atomic::{AtomicU32, Ordering};
 use crate::sync::{Mutex, OnceLock};
@@ -260,6 +261,16 @@ fn open(files: &IndexFiles, segment: &Segment) -> Option<Image> {
 /// Makes the index of a sealed segment from its events and writes its file. The second
 /// error is the segment's own.
 fn write(files: &IndexFiles, segment: &Segment) -> Result<Result<Image, Damage>, ReadError> {
+    let _span = tracing::debug_span!("index", segment = %segment.number).entered();
+    let began = files.meter.now();
+    let made = make(files, segment)?;
+    if made.is_ok() {
+        files.meter.since(Measure::Index, began);
+    }
+    Ok(made)
+}
+
+fn make(files: &IndexFiles, segment: &Segment) -> Result<Result<Image, Damage>, ReadError> {
     let mut builder = IndexBuilder::new(segment.base);
     let failed = |error| ReadError::Io { path: segment.shown.clone(), offset: 0, source: Arc::new(error) };
     let Some(scan) = segment.scan(None, &mut builder).map_err(failed)? else {

@@ -2,11 +2,15 @@
 
 use std::ops::RangeInclusive;
 use std::path::Path;
+use std::sync::Arc;
 
 use annals_codec::Position;
 
 use super::report::VerifyReport;
 use crate::error::OpenError;
+use crate::metrics::Recorder;
+use crate::metrics::measure::{Counter, Measure};
+use crate::metrics::meter::Meter;
 use crate::storage::Storage;
 use crate::storage::disk::DiskStorage;
 use crate::store::tip::ChainTip;
@@ -77,6 +81,7 @@ pub struct Verify {
     pub(super) witnesses: Vec<ChainTip>,
     pub(super) positions: RangeInclusive<Position>,
     pub(super) threads: Option<usize>,
+    pub(super) meter: Meter,
 }
 
 impl Default for Verify {
@@ -93,7 +98,7 @@ impl Verify {
     /// Everything, on all cores.
     pub fn new() -> Verify {
         let positions = Position::START..=Position::END;
-        Verify { level: Level::All, witnesses: Vec::new(), positions, threads: None }
+        Verify { level: Level::All, witnesses: Vec::new(), positions, threads: None, meter: Meter::default() }
     }
 
     /// How much to look at. Default: [`Level::All`].
@@ -123,6 +128,25 @@ impl Verify {
         Verify { threads: Some(threads), ..self }
     }
 
+    /// Who hears how long it took ([`Measure::Verify`]) and of each finding ([`Counter::Corruptions`]). Default: nobody.
+    ///
+    /// ```
+    /// use annals::inspect::Verify;
+    /// use annals::{EventStore, Measure, Options};
+    ///
+    /// # let dir = tempfile::tempdir()?;
+    /// let store = EventStore::open(dir.path(), &Options::new().metrics(true))?;
+    /// let recorder = store.recorder().expect("it measures");
+    /// Verify::new().recorder(recorder).run(dir.path(), |_done, _all| ())?;
+    /// let metrics = store.metrics().expect("it measures");
+    /// assert_eq!(metrics.distribution(Measure::Verify).count(), 1);
+    /// # Ok::<(), Box<dyn std::error::Error>>(())
+    /// ```
+    #[must_use]
+    pub fn recorder(self, recorder: Arc<dyn Recorder>) -> Verify {
+        Verify { meter: Meter::new(false, Some(recorder)), ..self }
+    }
+
     /// Verifies the store in `dir`. `progress` is called now and then, from any thread, with the bytes read so far and in all.
     ///
     /// # Errors
@@ -143,6 +167,12 @@ impl Verify {
         storage: &dyn Storage,
         progress: impl FnMut(u64, u64) + Send,
     ) -> Result<VerifyReport, OpenError> {
-        super::pass::run(self, storage, progress)
+        let began = self.meter.now();
+        let report = super::pass::run(self, storage, progress)?;
+        self.meter.since(Measure::Verify, began);
+        if !report.findings.is_empty() {
+            self.meter.count(Counter::Corruptions, report.findings.len() as u64);
+        }
+        Ok(report)
     }
 }

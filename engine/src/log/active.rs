@@ -8,7 +8,7 @@
 //! - `durable <= written <= allocated`, and `[written, allocated)` is zero: room
 //!   to seal the segment is reserved before each append, so that a full disk can
 //!   always be sealed.
-//! - Every sync of a segment goes through [`ActiveLog::sync`], one door under
+//! - Every sync of a segment goes through [`ActiveLog::sync_file`], one door under
 //!   one lock: the kernel reports a failed writeback once, to whoever asks first.
 //! - A full disk met by a write is rewound (cut, synced) and the log stays
 //!   usable. Any other error of a write, and every error of a sync, a cut or a
@@ -28,6 +28,8 @@ use crate::log::names;
 use crate::log::segment::{Segment, SegmentPlace};
 use crate::log::small_files::{MetaFile, UpdateError, WatermarkFile, write_all};
 use crate::log::zero_ahead::Frontier;
+use crate::metrics::measure::{Counter, Measure};
+use crate::metrics::meter::{Laps, Meter};
 use crate::planted::{self, Bug};
 use crate::poison::Poison;
 use crate::storage::{File, Storage};
@@ -93,6 +95,7 @@ pub(crate) struct ActiveLog {
     storage: Arc<dyn Storage>,
     poison: Arc<Poison>,
     prepared: PreparedSlot,
+    meter: Meter,
     segment: Arc<Segment>,
     /// The segment's file; readers have its mapping.
     file: Arc<dyn File>,
@@ -145,9 +148,14 @@ impl ActiveLog {
         poison: Arc<Poison>,
         prepared: PreparedSlot,
         (segment_bytes, hash_chain): (u64, bool),
+        meter: Meter,
         state: LogState,
     ) -> ActiveLog {
         let frontier = Frontier::new(Arc::clone(&state.file), state.written, state.capacity);
+        if state.watermark.errors() > 0 {
+            // Of the recovery.
+            meter.count(Counter::WatermarkErrors, state.watermark.errors());
+        }
         if state.sealed_len.is_some() {
             frontier.close();
         }
@@ -155,6 +163,7 @@ impl ActiveLog {
             storage,
             poison,
             prepared,
+            meter,
             frontier: Arc::new(frontier),
             segment: state.segment,
             file: state.file,
@@ -302,12 +311,14 @@ impl ActiveLog {
     /// Appends a group that [fits](ActiveLog::fits): one write, and one sync if asked for.
     ///
     /// Nothing of it is visible to readers before [`publish`](ActiveLog::publish).
-    pub(crate) fn append(&mut self, group: &Group<'_>, sync: bool) -> Result<(), LogError> {
+    pub(crate) fn append(&mut self, group: &Group<'_>, sync: bool, laps: &mut Laps<'_>) -> Result<(), LogError> {
         let events = group.last.get() - self.position.get();
         let end = self.written + group.bytes.len() as u64;
         self.reserve(end + seal_room(self.totals.events + events))?;
         self.frontier.pass(end);
-        if let Err(error) = write_all(&*self.file, self.written, group.bytes) {
+        let written = write_all(&*self.file, self.written, group.bytes);
+        laps.lap(Measure::Write);
+        if let Err(error) = written {
             return Err(if is_full(&error) { self.rewind() } else { self.poisoned(error) });
         }
         self.written = end;
@@ -321,7 +332,9 @@ impl ActiveLog {
             (before, new) => before.or(new),
         };
         if sync && !planted::has(Bug::AcknowledgedBeforeSync) {
-            return self.sync();
+            let synced = self.sync_file();
+            laps.lap(Measure::Sync);
+            return synced;
         }
         Ok(())
     }
@@ -344,8 +357,16 @@ impl ActiveLog {
         (Arc::clone(&self.file), range)
     }
 
-    /// Makes everything written durable. The one door for syncs.
+    /// Makes everything written durable.
     pub(crate) fn sync(&mut self) -> Result<(), LogError> {
+        let began = self.meter.now();
+        let synced = self.sync_file();
+        self.meter.since(Measure::Sync, began);
+        synced
+    }
+
+    /// The one door for syncs.
+    fn sync_file(&mut self) -> Result<(), LogError> {
         if let Some(cause) = self.poison.cause() {
             return Err(LogError::Poisoned(Arc::clone(cause)));
         }
@@ -387,7 +408,9 @@ impl ActiveLog {
             position: self.position,
             floor: self.meta.meta().floor,
         };
-        self.watermark.advance(watermark);
+        if !self.watermark.advance(watermark) {
+            self.meter.count(Counter::WatermarkErrors, 1);
+        }
     }
 
     /// Says, durably, that the log begins with this segment.
@@ -452,6 +475,8 @@ impl ActiveLog {
     /// Seals the segment: SEAL, dense index and trailer, trimmed and durable.
     /// Returns it as readers see it from now on.
     pub(crate) fn seal(&mut self) -> Result<Arc<Segment>, LogError> {
+        let _span = tracing::debug_span!("seal", segment = %self.segment.number).entered();
+        let began = self.meter.now();
         let seal = self.totals.seal(self.epoch, self.position, self.chain);
         let mut bytes = Vec::new();
         let offsets = self.segment.growing_offsets(self.totals.events);
@@ -469,6 +494,7 @@ impl ActiveLog {
         }
         self.sealed_len = Some(trailer.file_len);
         self.segment = Arc::new(self.segment.as_sealed(&seal, &trailer));
+        self.meter.since(Measure::Seal, began);
         tracing::info!(segment = %self.segment.number, events = self.totals.events, bytes = trailer.file_len, "sealed");
         Ok(Arc::clone(&self.segment))
     }

@@ -177,6 +177,14 @@ impl Segment {
         self.last.fetch_max(last.get(), Ordering::Release);
     }
 
+    /// The mapping, if there is one.
+    pub(crate) fn mapping(&self) -> Option<&Arc<Mapping>> {
+        match &self.access {
+            Access::Mapped(mapping) => Some(mapping),
+            Access::Read(_) => None,
+        }
+    }
+
     /// The end of what is final.
     pub(crate) fn committed(&self) -> u64 {
         self.committed.load(Ordering::Acquire)

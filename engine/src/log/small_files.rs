@@ -214,16 +214,18 @@ impl WatermarkFile {
 
     /// Says how far the log is durable now. Not synced: the log already is, and
     /// a watermark that is lost or torn only leaves an older one. So an error
-    /// here endangers nothing that was acknowledged; it is counted.
-    pub(crate) fn advance(&mut self, mut watermark: Watermark) {
+    /// here endangers nothing that was acknowledged; it is counted. Whether it went well.
+    pub(crate) fn advance(&mut self, mut watermark: Watermark) -> bool {
         self.sequence += 1;
         watermark.sequence = self.sequence;
-        if let Err(error) = write_all(&*self.file, watermark.slot_offset(), &watermark.encode()) {
+        let written = write_all(&*self.file, watermark.slot_offset(), &watermark.encode());
+        if let Err(error) = &written {
             // Said once: on a disk that stays full it would be said at every append.
             if self.errors.fetch_add(1, Ordering::Relaxed) == 0 {
                 tracing::warn!(%error, "the watermark could not be written");
             }
         }
+        written.is_ok()
     }
 
     /// How many times it could not be written since the store was opened.

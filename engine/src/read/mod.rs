@@ -30,6 +30,8 @@ use self::stream::StreamCursor;
 use self::window::Window;
 use crate::error::ReadError;
 use crate::event::RecordedEvent;
+use crate::metrics::measure::Measure;
+use crate::metrics::meter::Meter;
 use crate::query::Query;
 use crate::view::View;
 
@@ -72,6 +74,7 @@ pub struct Reader {
     failed: Option<ReadError>,
     /// The segment whose committed bytes owned events share, and those bytes.
     pinned: Option<(usize, Bytes)>,
+    meter: Meter,
 }
 
 impl fmt::Debug for Reader {
@@ -130,7 +133,14 @@ impl Reader {
             at,
             failed: None,
             pinned: None,
+            meter: Meter::default(),
         }
+    }
+
+    /// Has what this reader takes measured.
+    pub(crate) fn measured_by(mut self, meter: &Meter) -> Reader {
+        self.meter = meter.clone();
+        self
     }
 
     /// Tells this error before anything else.
@@ -241,14 +251,30 @@ impl Reader {
             return Ok(None);
         }
         if !self.is_bounded {
-            self.bound();
-            if let Some(error) = self.failed.take() {
-                return Err(error);
-            }
-            if self.frames.view.floor.is_some() {
-                self.removed_before()?;
-            }
+            return self.begin();
         }
+        self.step()
+    }
+
+    /// Finds the first event, within bounds that are new.
+    #[cold]
+    fn begin(&mut self) -> Result<Option<Place>, ReadError> {
+        let began = self.meter.now();
+        self.bound();
+        if let Some(error) = self.failed.take() {
+            self.meter.met(&error);
+            return Err(error);
+        }
+        if self.frames.view.floor.is_some() {
+            self.removed_before()?;
+        }
+        let first = self.step();
+        self.meter.since(Measure::Read, began);
+        first
+    }
+
+    #[inline]
+    fn step(&mut self) -> Result<Option<Place>, ReadError> {
         let next = match &mut self.cursor {
             Cursor::All(cursor) => cursor.next(&mut self.frames, self.direction),
             Cursor::Stream(cursor) => cursor.next(&mut self.frames, self.direction),
@@ -263,8 +289,12 @@ impl Reader {
                     self.removed_behind()?;
                 }
             }
-            Err(_) if self.skip_damaged => {}
-            Err(_) => self.cursor = Cursor::Stopped,
+            Err(error) => {
+                self.meter.met(error);
+                if !self.skip_damaged {
+                    self.cursor = Cursor::Stopped;
+                }
+            }
         }
         next
     }

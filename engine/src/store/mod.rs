@@ -6,6 +6,7 @@ pub(crate) mod consumer;
 mod decide;
 pub(crate) mod folder;
 mod history;
+mod measured;
 mod open;
 mod own;
 mod query;
@@ -38,6 +39,7 @@ use crate::event::{NewEvent, RecordedEvent};
 use crate::follow::Follower;
 use crate::index::indexer::Indexer;
 use crate::log::names;
+use crate::metrics::meter::Meter;
 use crate::options::Options;
 use crate::read::Reader;
 use crate::read::point::event_at;
@@ -91,6 +93,7 @@ struct Inner {
     options: Options,
     report: RecoveryReport,
     published: Arc<Published>,
+    meter: Meter,
     storage: Arc<dyn Storage>,
     consumers: Consumers,
     folders: Folders,
@@ -438,7 +441,7 @@ impl EventStore {
     pub fn read_all(&self, after: Position) -> Reader {
         let followed = self.follow();
         let (head, view) = self.inner.published.pin();
-        Reader::all(view, head, after).failing_first(followed.err())
+        Reader::all(view, head, after).measured_by(&self.inner.meter).failing_first(followed.err())
     }
 
     /// Reads the events of a stream after a version, in order. An unknown stream has none.
@@ -474,7 +477,8 @@ impl EventStore {
         let stream = stream.into_name()?;
         let followed = self.follow();
         let (head, view) = self.inner.published.pin();
-        Ok(Reader::stream(view, head, stream, after).failing_first(followed.err()))
+        let reader = Reader::stream(view, head, stream, after).measured_by(&self.inner.meter);
+        Ok(reader.failing_first(followed.err()))
     }
 
     /// The event at a position; `None` when there is none.
@@ -483,9 +487,11 @@ impl EventStore {
     ///
     /// As [`Reader::next_event`].
     pub fn get(&self, position: Position) -> Result<Option<RecordedEvent>, ReadError> {
-        self.follow()?;
-        let (head, view) = self.inner.published.pin();
-        event_at(&view, head, position)
+        self.measure_get(|| {
+            self.follow()?;
+            let (head, view) = self.inner.published.pin();
+            event_at(&view, head, position)
+        })
     }
 
     /// The position of the last event that can be read; [`Position::START`] when there is none.
@@ -633,6 +639,8 @@ impl EventStore {
             floor: view.floor.as_ref().and_then(|floor| floor.info()),
             epoch,
             watermark_errors,
+            queue_depth: self.writer().map_or(0, |side| side.queue.depth()),
+            pinned_mappings: self.inner.published.pinned_mappings(),
             consumers: self.consumers().unwrap_or_default(),
         }
     }
@@ -677,7 +685,7 @@ impl EventStore {
             Role::Writer(_) => None,
             Role::Follower(follower) => Some(Arc::clone(follower)),
         };
-        Source { published: Arc::clone(&self.inner.published), follower }
+        Source { published: Arc::clone(&self.inner.published), follower, meter: self.inner.meter.clone() }
     }
 
     /// The same for every kind of name, so that it is compiled here and once.
@@ -691,16 +699,19 @@ impl EventStore {
         let mut request = Request::single(stream, expected, event, self.inner.options.durability);
         request.check(&self.inner.options)?;
         self.ask(&mut request);
+        request.queued_at = self.queued_at(request.durability);
         side.queue.commit(request, &*side.commit)
     }
 
-    pub(crate) fn commit(&self, request: Request) -> Result<Appended, AppendError> {
+    pub(crate) fn commit(&self, mut request: Request) -> Result<Appended, AppendError> {
         let side = self.writer()?;
+        request.queued_at = self.queued_at(request.durability);
         side.queue.commit(request, &*side.commit)
     }
 
-    pub(crate) fn submit(&self, request: Request) -> Result<Ticket, AppendError> {
+    pub(crate) fn submit(&self, mut request: Request) -> Result<Ticket, AppendError> {
         let side = self.writer()?;
+        request.queued_at = self.queued_at(request.durability);
         let queued = side.queue.submit(request);
         side.beside.bell.tickets();
         Ok(Ticket::new(queued, Arc::clone(&side.queue), Arc::clone(&side.commit) as Arc<dyn Committer>))

@@ -30,6 +30,8 @@ use crate::log::names;
 use crate::log::recover::carry_out;
 use crate::log::recover::decide::{Mode, Plan, decide};
 use crate::log::recover::survey::{Purpose, survey};
+use crate::metrics::measure::{Counter, Measure};
+use crate::metrics::meter::Meter;
 use crate::options::Options;
 use crate::poison::Poison;
 use crate::report::RecoveryReport;
@@ -55,7 +57,13 @@ struct Recovered {
 }
 
 /// One recovery. `None` when it has to begin anew, each time with one file less.
-fn recover(storage: &Arc<dyn Storage>, options: &Options, now: i64) -> Result<Option<Recovered>, OpenError> {
+fn recover(
+    storage: &Arc<dyn Storage>,
+    options: &Options,
+    meter: &Meter,
+    now: i64,
+) -> Result<Option<Recovered>, OpenError> {
+    let _span = tracing::debug_span!("recover").entered();
     let segment_bytes = options.segment_bytes;
     let mut loader = Loader::default();
     let (last, mut offsets) = (Arc::new(MemoryIndex::default()), Vec::new());
@@ -67,12 +75,12 @@ fn recover(storage: &Arc<dyn Storage>, options: &Options, now: i64) -> Result<Op
         Plan::Create => {
             let (state, report) =
                 carry_out::create(storage, &facts, (segment_bytes, options.hash_chain == Some(true)), now)?;
-            let files = IndexFiles::new(Arc::clone(storage), state.meta.meta().log_id, true);
+            let files = IndexFiles::measured(Arc::clone(storage), state.meta.meta().log_id, true, meter.clone());
             let (index, segments) = (Arc::default(), Vec::new());
             Ok(Some(Recovered { state, report, index, files, loader, segments, floor: None, has_unfinished_redaction }))
         }
         Plan::Use(plan) => {
-            let files = IndexFiles::new(Arc::clone(storage), plan.log_id, true);
+            let files = IndexFiles::measured(Arc::clone(storage), plan.log_id, true, meter.clone());
             let segments = load_older(&**storage, &mut loader, &files, &facts, &plan)?;
             let Some((state, report)) = carry_out::carry_out(storage, &facts, &plan, segment_bytes, now)? else {
                 return Ok(None);
@@ -98,6 +106,8 @@ fn recover(storage: &Arc<dyn Storage>, options: &Options, now: i64) -> Result<Op
 impl Inner {
     /// Opens a store for writing; the options were checked.
     pub(super) fn open_writer(storage: Arc<dyn Storage>, options: &Options) -> Result<Inner, OpenError> {
+        let _span = tracing::debug_span!("open").entered();
+        let meter = options.meter();
         if !options.create {
             refuse_missing(&*storage)?;
         }
@@ -105,9 +115,15 @@ impl Inner {
             LockError::Held { pid } => OpenError::AlreadyOpen { pid },
             LockError::Io(source) => OpenError::Io { action: "lock", path: storage.describe(""), source },
         })?;
+        let began = meter.now();
         let now = options.clock.now();
         let recovered = loop {
-            if let Some(recovered) = recover(&storage, options, now)? {
+            let recovered = recover(&storage, options, &meter, now).inspect_err(|error| {
+                if matches!(error, OpenError::Corrupt(_)) {
+                    meter.count(Counter::Corruptions, 1);
+                }
+            });
+            if let Some(recovered) = recovered? {
                 break recovered;
             }
         };
@@ -132,6 +148,7 @@ impl Inner {
             Arc::clone(&poison),
             Arc::clone(&prepared),
             (options.segment_bytes, keeps_hashes),
+            meter.clone(),
             state,
         );
         let writer = Writer::new(log, Heads::new(Arc::clone(&published)), index, loader.recorded_at, u64_at(&salt, 0));
@@ -147,6 +164,7 @@ impl Inner {
             roll: options.roll,
             bell: Arc::clone(&bell),
             files,
+            meter: meter.clone(),
             is_alone: !options.background,
             sealed: indexer.as_ref().map(Indexer::caller),
             own_appends: AtomicU64::new(0),
@@ -173,14 +191,19 @@ impl Inner {
                 Err(error) => format!("a redaction had been interrupted, and could not be finished: {error}"),
             });
         }
+        meter.since(Measure::Recovery, began);
+        if !report.is_clean() {
+            meter.count(Counter::Recoveries, 1);
+        }
         let background = workers.as_ref().map(|workers| Background::start(&beside, workers));
         let side = WriterSide { queue, commit, beside, background, indexer };
         let role = Role::Writer(side);
-        Ok(Inner::new(log_id, options.clone().hash_chain(keeps_hashes), report, published, storage, role))
+        Ok(Inner::new(log_id, options.clone().hash_chain(keeps_hashes), report, published, meter, storage, role))
     }
 
     /// Opens a store for reading.
     pub(super) fn open_follower(storage: Arc<dyn Storage>) -> Result<Inner, OpenError> {
+        let _span = tracing::debug_span!("open").entered();
         refuse_missing(&*storage)?;
         let Shown { plan, files, loader, newest, view } = load_to_read(&storage)?;
         let tail = newest.tail;
@@ -195,7 +218,7 @@ impl Inner {
         let seen = plan.watermark.map_or(0, |watermark| watermark.sequence);
         let follower = Follower::new(Arc::clone(&storage), files, loader, newest, seen);
         let role = Role::Follower(Arc::new(Mutex::new(follower)));
-        Ok(Inner::new(plan.log_id, Options::new(), report, published, storage, role))
+        Ok(Inner::new(plan.log_id, Options::new(), report, published, Meter::default(), storage, role))
     }
 
     fn new(
@@ -203,12 +226,13 @@ impl Inner {
         options: Options,
         report: RecoveryReport,
         published: Arc<Published>,
+        meter: Meter,
         storage: Arc<dyn Storage>,
         role: Role,
     ) -> Inner {
         let (consumers, folders) = (Consumers::default(), Folders::default());
         let open = OpenWhile(Arc::clone(&published));
-        Inner { log_id, options, report, published, storage, consumers, folders, role, _open: open }
+        Inner { log_id, options, report, published, meter, storage, consumers, folders, role, _open: open }
     }
 }
 

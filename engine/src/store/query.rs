@@ -66,7 +66,8 @@ impl EventStore {
         query.check()?;
         let followed = self.follow();
         let (head, view) = self.inner.published.pin();
-        Ok(Reader::query(view, head, query, after).failing_first(followed.err()))
+        let reader = Reader::query(view, head, query, after).measured_by(&self.inner.meter);
+        Ok(reader.failing_first(followed.err()))
     }
 
     /// The position of the last event recorded at or before a time, in nanoseconds since 1970 UTC;

@@ -30,10 +30,12 @@ impl EventStore {
     /// # Ok::<(), Box<dyn std::error::Error>>(())
     /// ```
     pub fn get_event(&self, id: EventId) -> Result<Option<RecordedEvent>, ReadError> {
-        self.follow()?;
-        let (head, view) = self.inner.published.pin();
-        let Some((_, position)) = find::find_id(&view, head, id)? else { return Ok(None) };
-        event_at(&view, head, position)
+        self.measure_get(|| {
+            self.follow()?;
+            let (head, view) = self.inner.published.pin();
+            let Some((_, position)) = find::find_id(&view, head, id)? else { return Ok(None) };
+            event_at(&view, head, position)
+        })
     }
 
     /// What was answered to the request with this [idempotency key](crate::BatchBuilder::idempotency_key);

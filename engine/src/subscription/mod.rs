@@ -29,6 +29,7 @@ use annals_codec::{Event, Position};
 use crate::error::{ReadError, SubscribeError};
 use crate::event::RecordedEvent;
 use crate::follow::Follower;
+use crate::metrics::meter::Meter;
 use crate::query::Query;
 use crate::read::Reader;
 use crate::read::frames::Place;
@@ -57,6 +58,7 @@ pub(crate) struct Source {
     pub(crate) published: Arc<Published>,
     /// In a store that is only read: who looks for the writer's progress.
     pub(crate) follower: Option<Arc<Mutex<Follower>>>,
+    pub(crate) meter: Meter,
 }
 
 impl Source {
@@ -292,11 +294,10 @@ impl Subscription {
             return Ok(Found::Nothing);
         }
         let found = self.look();
-        // What was removed is gone for good, and nothing stands in its place.
-        if let Err(error) = &found
-            && (!self.skip_damaged || matches!(error, ReadError::Truncated { .. }))
-        {
-            self.ended = true;
+        if let Err(error) = &found {
+            self.source.meter.met(error);
+            // What was removed is gone for good, and nothing stands in its place.
+            self.ended |= !self.skip_damaged || matches!(error, ReadError::Truncated { .. });
         }
         found
     }

@@ -13,6 +13,7 @@
 //! - [`indexes`]: the derived files: that without them, and with any others, every answer is the same.
 //! - [`limits`]: limits at their exact edge, and bad input of every kind.
 //! - [`maintain`]: what a program without threads does when it is idle.
+//! - [`metrics`]: what is measured and counted, for whom, and that it changes nothing.
 //! - [`model`]: random operations, compared with a `Vec` of events.
 //! - [`parity`]: what users of the systems before rely on, and the flaws that must not come back.
 //! - [`processes`]: real processes: the lock, a live reader, SIGKILL, a failing kernel.
@@ -57,6 +58,7 @@ mod indexes;
 mod limits;
 mod long_segment;
 mod maintain;
+mod metrics;
 mod model;
 mod outrun;
 mod parity;
