@@ -59,6 +59,7 @@ mod error;
 mod fold;
 mod live;
 mod member;
+mod metrics;
 mod pass;
 mod planted;
 mod progress;
@@ -79,6 +80,7 @@ pub use definition::Projection;
 pub use error::{Fault, OnError, ProjectionError, Skipped};
 pub use fold::{Fold, HandlerError, HandlerResult, Handlers};
 pub use live::{LiveProjection, SharedPass};
+pub use metrics::add_to_prometheus;
 pub use reconstruct::{Reconstructed, UpTo, reconstruct_state};
 #[cfg(feature = "schema")]
 pub use schemas::event_schemas;

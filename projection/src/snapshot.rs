@@ -192,6 +192,7 @@ impl Snapshots {
 
     /// Keeps what was encoded; then older ones go, and those that could not be used.
     pub(crate) fn write(&self, taken: &Taken, keep: usize) -> Result<(), ProjectionError> {
+        let _span = tracing::debug_span!("snapshot", projection = %self.name, position = %taken.position).entered();
         // Also makes durable what it was folded from.
         let mark = self.folder.store().mark(taken.position)?;
         let file = Snapshot {

@@ -5,6 +5,7 @@
 //! - [`deciding`]: commands, and what they append.
 //! - [`faults`]: handlers that fail or panic, and what is done about it.
 //! - [`live`]: projections that a thread keeps up to date.
+//! - [`metrics`]: what is told of them to who watches.
 //! - [`parity`]: what users of the systems before rely on, row by row.
 //! - [`random_lives`]: random stories of crashes and restarts.
 //! - [`reconstructing`]: the state of one stream, now or as it was.
@@ -21,6 +22,7 @@ mod crashes;
 mod deciding;
 mod faults;
 mod live;
+mod metrics;
 mod parity;
 mod random_lives;
 mod reconstructing;

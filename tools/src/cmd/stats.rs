@@ -129,7 +129,7 @@ pub(crate) fn run(path: &Path, for_prometheus: bool, out: &mut Out) -> Ended {
     let is_fine = shown.gaps.is_empty() && shown.consumers.iter().all(consumers::Row::is_fine);
     let exit = if is_fine && streams.is_ok() { Exit::Fine } else { Exit::Findings };
     if for_prometheus {
-        prometheus::print(&shown, &projections::stored(&store)?, out)?;
+        prometheus::print(&stats, &shown, &projections::stored(&store)?, out)?;
         return Ok(exit);
     }
     if out.is_json() {
