@@ -9,6 +9,7 @@ pub(crate) mod growth;
 mod hash_chain;
 mod latency;
 pub(crate) mod memory;
+mod metrics;
 mod open;
 mod point;
 mod reads;
@@ -64,6 +65,7 @@ pub(crate) const ALL: &[Question] = &[
     Question::new("condition", "what does a condition cost an append?", condition::measure),
     Question::new("unique-id", "what does an id of the caller's cost an append?", unique_id::measure),
     Question::new("hash-chain", "what does the hash chain cost an append?", hash_chain::measure),
+    Question::new("metrics", "what does measuring cost an append?", metrics::measure),
     Question::new("truncate", "what does retention cost, and an append to a stream that is gone?", truncate::measure),
     Question::new("repair", "what does a repair take?", repair::measure),
     Question::new(

@@ -57,6 +57,16 @@ pub(super) fn buffered(dir: &Path, times: u64) {
     append(dir, times, Durability::Buffered, Appender::one);
 }
 
+/// To a store that measures. Which appends are drawn to be measured is the same each time.
+pub(super) fn measured(dir: &Path, times: u64) {
+    let options = Options::new().background(false).flush_interval(None).durability(Durability::Buffered).zero_ahead(0);
+    let options = options.segment_bytes(LARGE).metrics(true);
+    let mut appender = Appender::new(EventStore::open(dir, &options).expect("the store that was prepared"));
+    for _ in 0..10 + times {
+        appender.one();
+    }
+}
+
 pub(super) fn buffered_hundred_in_one(dir: &Path, times: u64) {
     append(dir, times, Durability::Buffered, Appender::hundred_in_one);
 }

@@ -78,6 +78,8 @@ pub(super) const ALL: &[HotPath] = &[
     counting(Counts::Calls, path("append-durable-beside-threads", 50, used, appends::durable_beside_threads)),
     // Its instructions are not those of a processor that has them for SHA-256: valgrind does not know these.
     path("append-hashed", 200, used_hashed, appends::buffered),
+    // What is measured is drawn by lot, the same each time.
+    path("append-measured", 1000, used, appends::measured),
     path("append-expecting-version", 500, used, appends::expecting),
     path("append-with-condition", 500, used, appends::on_condition),
     path("append-with-id", 500, used, appends::with_id),
