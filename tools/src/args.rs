@@ -2,6 +2,7 @@
 
 #[cfg(feature = "archive")]
 pub(crate) mod archive;
+pub(crate) mod export;
 pub(crate) mod index;
 #[cfg(feature = "schema")]
 pub(crate) mod schema;
@@ -77,22 +78,9 @@ pub(crate) enum Command {
         redacted: bool,
     },
 
-    /// Print all events as lines of JSON that `import` takes
-    Export {
-        /// The store
-        store: PathBuf,
-        /// Only what comes after this position
-        #[arg(long, value_name = "POSITION")]
-        after: Option<u64>,
-        /// Only what comes up to this position, with it
-        #[arg(long, value_name = "POSITION")]
-        until: Option<u64>,
-        /// Leave out what is damaged, and say so, instead of stopping there
-        #[arg(long)]
-        skip_damaged: bool,
-        #[command(flatten)]
-        through: ThroughArgs,
-    },
+    /// Print all events as lines of JSON that `import` takes, or as columns
+    #[command(after_help = export::EXPORT_HELP)]
+    Export(export::ExportArgs),
 
     /// Print one event, by its position or its id; or those of one append, by its key
     #[command(after_help = GET_HELP)]

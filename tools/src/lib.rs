@@ -9,6 +9,7 @@
 //!                        cmd::schema ─► annals-schema (feature `schema`)
 //!                        cmd::archive ─► archived ─► annals-archive (feature `archive`)
 //!                        cmd::top ─► top ─► a terminal (feature `tui`)
+//!                        cmd::export ─► ndjson, columnar (Arrow and Parquet: feature `arrow`)
 //!                        cmd::sql ─► sql ─► SQLite ─► the engine
 //!                        cmd::index ─► tables ─► a file of SQLite
 //!                        cmd::torture ─► torture ─► the engine, on disks that fail
@@ -32,11 +33,14 @@ mod archived;
 mod args;
 mod cmd;
 mod derived;
+#[cfg(feature = "arrow")]
+mod columnar;
 mod exit;
 mod human;
 mod input;
 mod lines;
 pub mod ndjson;
+mod new_file;
 mod open;
 mod out;
 mod payload;

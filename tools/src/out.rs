@@ -31,6 +31,11 @@ impl Out {
         Out { json, stdout: BufWriter::with_capacity(64 * 1024, stdout) }
     }
 
+    /// The same, but somewhere else: what is printed goes there as it is.
+    pub(crate) fn over(&self, to: Box<dyn Write>) -> Out {
+        Out { json: self.json, stdout: BufWriter::with_capacity(64 * 1024, to) }
+    }
+
     /// Whether a program reads it.
     pub(crate) fn is_json(&self) -> bool {
         self.json

@@ -1,8 +1,8 @@
-//! Data and metadata in JSON: as they are where that keeps every byte, else in base64.
+//! Data and metadata in JSON: as they are where that keeps every byte, else in base64. And in tables: as a text, or as bytes.
 
 use std::borrow::Cow;
 
-use annals_codec::Event;
+use annals_codec::{ContentType, Event};
 use base64::Engine as _;
 use base64::prelude::BASE64_STANDARD;
 use serde::Serialize;
@@ -38,6 +38,30 @@ impl<'a> Payload<'a> {
         let (data, metadata) = self.bytes;
         let fields = [("data", Some(data)), ("metadata", metadata)];
         fields.into_iter().filter_map(|(name, bytes)| bytes.map(|bytes| (name, readable(bytes))))
+    }
+}
+
+/// What stands of data or metadata in a table.
+#[derive(Clone, Copy, Debug, Eq, PartialEq)]
+pub(crate) enum Cell<'a> {
+    /// There is none: no metadata, empty data, a redacted event.
+    Nothing,
+    /// It is UTF-8, as all JSON is.
+    Text(&'a str),
+    /// It is not, or is encrypted.
+    Blob(&'a [u8]),
+}
+
+impl Cell<'_> {
+    pub(crate) fn of(bytes: &[u8], content_type: ContentType) -> Cell<'_> {
+        if bytes.is_empty() {
+            return Cell::Nothing;
+        }
+        match std::str::from_utf8(bytes) {
+            // SQLite's texts end at a NUL for many of its functions.
+            Ok(text) if content_type != ContentType::ENCRYPTED && !bytes.contains(&0) => Cell::Text(text),
+            _ => Cell::Blob(bytes),
+        }
     }
 }
 

@@ -1,34 +1,132 @@
-//! `annals export`: all events as lines that `import` takes.
+//! `annals export`: all events as lines that `import` takes, or as columns for programs that read tables.
 //!
 //! Another log is made of what it prints, so it stops at damage unless told
 //! otherwise: an export that leaves something out must not look like a whole one.
 
+#[cfg(feature = "arrow")]
+mod columns;
+
+use std::io::{self, Write};
+use std::path::Path;
+
 use annals::{EventStore, Position};
+use serde::Serialize;
 
 use super::events::Printing;
-use crate::exit::{Ended, Failure};
-use crate::out::Out;
+use crate::args::export::{ExportArgs, Format};
+use crate::exit::{Ended, Exit, Failure};
+use crate::human::counted;
+use crate::new_file::NewFile;
+use crate::open::Reading;
+use crate::out::{GOOD, Out};
 use crate::progress::Progress;
 
-pub(crate) fn run(
-    store: &EventStore,
-    after: Option<u64>,
-    until: Option<u64>,
-    skip_damaged: bool,
-    out: &mut Out,
-) -> Ended {
-    let after = after.map_or(store.oldest().before(), Position::new);
-    let until = Position::new(until.unwrap_or(u64::MAX)).min(store.head());
-    let total = until.get().saturating_sub(after.get());
-    let progress = Progress::events("exporting", total);
-    let mut printing = Printing::new(store, out, skip_damaged);
-    printing.as_lines = true;
-    let exported = printing.all(store.read_all(after), |event| {
-        if event.position.get().is_multiple_of(4096) {
-            progress.set(event.position.get() - after.get(), total);
+/// What to do where an export ends at damage.
+const REST: &str = "--skip-damaged exports the rest";
+
+#[derive(Serialize)]
+struct Shown<'a> {
+    file: &'a str,
+    /// How many events are in it.
+    events: u64,
+}
+
+pub(crate) fn run(args: &ExportArgs, out: &mut Out) -> Ended {
+    let reading = Reading::of(&args.store, &args.through)?;
+    let store = reading.open()?;
+    let mut exporting = Exporting::new(&store, args, out);
+    if args.output == Path::new("-") {
+        return match args.format {
+            Format::Ndjson => exporting.lines(out),
+            #[cfg(feature = "arrow")]
+            Format::Arrow | Format::Parquet if io::IsTerminal::is_terminal(&io::stdout()) => {
+                Err(Failure::usage("a terminal shows no columns").next("name a file with -o, or use a pipe"))
+            }
+            #[cfg(feature = "arrow")]
+            Format::Arrow => exporting.arrow(Box::new(io::stdout())),
+            #[cfg(feature = "arrow")]
+            Format::Parquet => exporting.parquet(Box::new(io::stdout())),
+        };
+    }
+    let file = args.output.display().to_string();
+    let failed = |error: &io::Error| Failure::io(format!("cannot write {file}")).because(error);
+    if args.output.exists() && !args.output.is_file() {
+        return Err(Failure::usage(format!("{file} is there, and is no file")).next("name a new one, or use a pipe"));
+    }
+    let new = NewFile::at(&args.output).map_err(|error| failed(&error))?;
+    let to = || -> Result<Box<dyn Write + Send>, Failure> {
+        Ok(Box::new(new.file().try_clone().map_err(|error| failed(&error))?))
+    };
+    let exit = match args.format {
+        Format::Ndjson => {
+            let mut lines = out.over(to()?);
+            exporting.lines(&mut lines).and_then(|exit| lines.flush().map(|()| exit))?
         }
-        event.position <= until
-    });
-    exported.map_err(|failure: Failure| failure.next("--skip-damaged exports the rest"))?;
-    Ok(printing.exit())
+        #[cfg(feature = "arrow")]
+        Format::Arrow => exporting.arrow(to()?)?,
+        #[cfg(feature = "arrow")]
+        Format::Parquet => exporting.parquet(to()?)?,
+    };
+    new.put().map_err(|error| failed(&error))?;
+    let events = exporting.events;
+    drop(exporting);
+    if out.is_json() {
+        out.object(&Shown { file: &file, events })?;
+    } else {
+        out.say(format_args!("{GOOD}exported{GOOD:#}: {} to {file}.", counted(events, "event")))?;
+    }
+    Ok(exit)
+}
+
+/// The events that are exported.
+struct Exporting<'a> {
+    store: &'a EventStore,
+    after: Position,
+    until: Position,
+    skip_damaged: bool,
+    #[cfg_attr(not(feature = "arrow"), allow(dead_code, reason = "lines ask who reads them"))]
+    json: bool,
+    progress: Progress,
+    /// How many there were until now.
+    events: u64,
+}
+
+impl<'a> Exporting<'a> {
+    fn new(store: &'a EventStore, args: &ExportArgs, out: &Out) -> Exporting<'a> {
+        let after = args.after.map_or(store.oldest().before(), Position::new);
+        let until = Position::new(args.until.unwrap_or(u64::MAX)).min(store.head());
+        let total = until.get().saturating_sub(after.get());
+        // Where events scroll over the terminal there is none.
+        let scrolls = args.format == Format::Ndjson && args.output == Path::new("-");
+        let progress = if scrolls {
+            Progress::events("exporting", total)
+        } else {
+            Progress::count(out.is_json(), "exporting", total)
+        };
+        Exporting { store, after, until, skip_damaged: args.skip_damaged, json: out.is_json(), progress, events: 0 }
+    }
+
+    /// An event is exported.
+    fn count(&mut self, position: Position) {
+        self.events += 1;
+        if position.get().is_multiple_of(4096) {
+            let (after, until) = (self.after.get(), self.until.get());
+            self.progress.set(position.get() - after, until.saturating_sub(after));
+        }
+    }
+
+    fn lines(&mut self, out: &mut Out) -> Ended {
+        let (store, until) = (self.store, self.until);
+        let mut printing = Printing::new(store, out, self.skip_damaged);
+        printing.as_lines = true;
+        let exported = printing.all(store.read_all(self.after), |event| {
+            let is_wanted = event.position <= until;
+            if is_wanted {
+                self.count(event.position);
+            }
+            is_wanted
+        });
+        exported.map_err(|failure: Failure| failure.next(REST))?;
+        Ok::<Exit, Failure>(printing.exit())
+    }
 }

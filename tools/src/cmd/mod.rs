@@ -70,10 +70,7 @@ fn dispatch(command: Command, out: &mut Out) -> Ended {
         Command::Archive(command) => archive::run(command, out),
         #[cfg(feature = "schema")]
         Command::Schema(command) => schema::run(command, out),
-        Command::Export { store, after, until, skip_damaged, through } => {
-            let store = Reading::of(&store, &through)?;
-            export::run(&store.open()?, after, until, skip_damaged, out)
-        }
+        Command::Export(args) => export::run(&args, out),
         Command::Get { store, place, key, keys, through } => {
             let store = Reading::of(&store, &through)?;
             get::run(&store, place, key.as_deref(), keys.as_deref(), out)

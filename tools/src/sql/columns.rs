@@ -14,6 +14,7 @@ use std::ffi::{CStr, c_int};
 use annals_codec::{ContentType, Event, EventId};
 use rusqlite::types::{ToSqlOutput, Value, ValueRef};
 
+use crate::payload::Cell;
 use crate::time;
 
 /// The table, as SQLite is told of it. The hidden columns are not in `SELECT *`.
@@ -147,12 +148,10 @@ fn id(id: Option<EventId>) -> ToSqlOutput<'static> {
 }
 
 fn payload(bytes: &[u8], content_type: ContentType) -> ToSqlOutput<'_> {
-    // SQLite's texts end at a NUL for many of its functions.
-    let is_text = content_type != ContentType::ENCRYPTED && std::str::from_utf8(bytes).is_ok() && !bytes.contains(&0);
-    match bytes {
-        [] => NULL,
-        text if is_text => ToSqlOutput::Borrowed(ValueRef::Text(text)),
-        bytes => ToSqlOutput::Borrowed(ValueRef::Blob(bytes)),
+    match Cell::of(bytes, content_type) {
+        Cell::Nothing => NULL,
+        Cell::Text(text) => self::text(text),
+        Cell::Blob(bytes) => ToSqlOutput::Borrowed(ValueRef::Blob(bytes)),
     }
 }
 

@@ -17,6 +17,7 @@ use annals::EventStore;
 use super::PATIENCE;
 use super::file::{Found, SqliteFile};
 use super::views::Views;
+use crate::new_file::sync_folder_of;
 use crate::tables::TableError;
 
 /// Where a table is built that is to take the place of another.
@@ -135,16 +136,4 @@ fn copy_objects(from: &SqliteFile, to: &SqliteFile) -> Result<(), TableError> {
     }
     views.carry_out(to)?;
     to.run("COMMIT")
-}
-
-#[cfg(unix)]
-fn sync_folder_of(file: &Path) -> io::Result<()> {
-    let folder = file.parent().filter(|folder| !folder.as_os_str().is_empty()).unwrap_or(Path::new("."));
-    std::fs::File::open(folder)?.sync_all()
-}
-
-/// Folders cannot be synced there.
-#[cfg(not(unix))]
-fn sync_folder_of(_: &Path) -> io::Result<()> {
-    Ok(())
 }
