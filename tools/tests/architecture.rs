@@ -336,6 +336,17 @@ fn only_the_command_knows_sqlite() {
 }
 
 #[test]
+fn only_one_folder_of_the_command_knows_arrow_and_parquet() {
+    let mut found = Vec::new();
+    for folder in ["codec/src", "engine/src", "projection/src", "schema/src", "archive/src", "tools/src"] {
+        found.extend(uses(&sources(folder), &["arrow_array", "arrow_ipc", "arrow_schema", "parquet::arrow"]));
+    }
+    assert!(!found.is_empty(), "nobody knows it: has it moved?");
+    found.retain(|place| !place.starts_with("tools/src/columnar/"));
+    must_not_be_there(&found, "files and folders are made of batches that one place makes");
+}
+
+#[test]
 fn only_the_package_of_schemas_knows_json_schema_and_it_names_no_file() {
     let mut found = Vec::new();
     for folder in ["codec/src", "engine/src", "projection/src", "archive/src", "tools/src"] {

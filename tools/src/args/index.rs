@@ -1,6 +1,6 @@
 //! What `annals index` takes, and its help.
 
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 
 use super::ThroughArgs;
 use crate::tables::OnBad;
@@ -11,7 +11,7 @@ pub(crate) struct IndexArgs {
     /// The store
     pub(crate) store: PathBuf,
     /// The table; made when it does not exist
-    #[arg(long, value_name = "sqlite:FILE", value_parser = parse_target)]
+    #[arg(long, value_name = TARGETS, value_parser = parse_target)]
     pub(crate) to: Target,
     /// Go on with the events that a running writer appends, until interrupted
     #[arg(short, long)]
@@ -22,24 +22,50 @@ pub(crate) struct IndexArgs {
     /// What becomes of an event that cannot be read, or is said to be JSON and is not
     #[arg(long, value_enum, default_value_t)]
     pub(crate) on_bad: OnBad,
-    /// How many events become rows in one transaction, at most
+    /// How many events become rows in one step, at most
     #[arg(long, value_name = "EVENTS", default_value_t = 50_000, value_parser = clap::value_parser!(u64).range(1..))]
     pub(crate) batch: u64,
     #[command(flatten)]
     pub(crate) through: ThroughArgs,
 }
 
+#[cfg(feature = "arrow")]
+const TARGETS: &str = "sqlite:FILE|parquet:DIR";
+#[cfg(not(feature = "arrow"))]
+const TARGETS: &str = "sqlite:FILE";
+
 /// Where a table is.
 #[derive(Clone, Debug, Eq, PartialEq)]
 pub(crate) enum Target {
     /// In a file of `SQLite`.
     Sqlite(PathBuf),
+    /// In a folder of Parquet files.
+    #[cfg(feature = "arrow")]
+    Parquet(PathBuf),
+}
+
+impl Target {
+    /// The file, or the folder.
+    pub(crate) fn path(&self) -> &Path {
+        match self {
+            Target::Sqlite(file) => file,
+            #[cfg(feature = "arrow")]
+            Target::Parquet(folder) => folder,
+        }
+    }
 }
 
 fn parse_target(text: &str) -> Result<Target, String> {
     match text.split_once(':') {
         Some(("sqlite", file)) if !file.is_empty() => Ok(Target::Sqlite(PathBuf::from(file))),
-        _ => Err("it is sqlite: and the name of a file, as in sqlite:orders.db".to_owned()),
+        #[cfg(feature = "arrow")]
+        Some(("parquet", folder)) if !folder.is_empty() => Ok(Target::Parquet(PathBuf::from(folder))),
+        #[cfg(not(feature = "arrow"))]
+        Some(("parquet", _)) => Err("this `annals` was built without the feature `arrow`".to_owned()),
+        _ => {
+            Err("it is sqlite: and the name of a file, as in sqlite:orders.db, or parquet: and that of a folder"
+                .to_owned())
+        }
     }
 }
 
@@ -68,7 +94,11 @@ mod tests {
     #[test]
     fn a_target_says_of_what_kind_it_is() {
         assert_eq!(parse_target("sqlite:a:b.db"), Ok(Target::Sqlite(PathBuf::from("a:b.db"))));
-        for text in ["", "orders.db", "sqlite:", "sqlite", "parquet:dir", "SQLITE:x"] {
+        #[cfg(feature = "arrow")]
+        assert_eq!(parse_target("parquet:dir"), Ok(Target::Parquet(PathBuf::from("dir"))));
+        #[cfg(not(feature = "arrow"))]
+        assert_eq!(parse_target("parquet:dir"), Err("this `annals` was built without the feature `arrow`".to_owned()));
+        for text in ["", "orders.db", "sqlite:", "sqlite", "parquet:", "SQLITE:x"] {
             assert!(parse_target(text).is_err(), "{text}");
         }
     }

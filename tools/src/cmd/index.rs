@@ -2,6 +2,7 @@
 
 use std::path::Path;
 
+use annals::EventStore;
 use serde::Serialize;
 
 use crate::args::index::{IndexArgs, Target};
@@ -11,6 +12,9 @@ use crate::open::{self, Reading};
 use crate::out::{GOOD, Out};
 use crate::progress::Progress;
 use crate::tables::{self, IndexOptions, Indexed, News, TableError};
+
+/// What makes a table, or brings it up to date.
+type Work = fn(&EventStore, &Path, &IndexOptions, &mut dyn FnMut(News<'_>) -> bool) -> Result<Indexed, TableError>;
 
 /// How many bad events a person is told of, one by one.
 const MOST_TOLD: u64 = 10;
@@ -28,7 +32,12 @@ struct Shown<'a> {
 pub(crate) fn run(args: &IndexArgs, out: &mut Out) -> Ended {
     let reading = Reading::of(&args.store, &args.through)?;
     let store = reading.open()?;
-    let Target::Sqlite(file) = &args.to;
+    let file = args.to.path();
+    let (index, rebuild): (Work, Work) = match &args.to {
+        Target::Sqlite(_) => (tables::index_sqlite, tables::rebuild_sqlite),
+        #[cfg(feature = "arrow")]
+        Target::Parquet(_) => (tables::index_parquet, tables::rebuild_parquet),
+    };
     let options = IndexOptions::new().follow(args.follow).on_bad(args.on_bad).batch(args.batch);
     let mut telling = Telling {
         file,
@@ -42,11 +51,11 @@ pub(crate) fn run(args: &IndexArgs, out: &mut Out) -> Ended {
     };
     let mut quarantined = 0;
     if args.rebuild_beside {
-        let rebuilt = tables::rebuild_sqlite(&store, file, &options, &mut |news| telling.hear(&news));
+        let rebuilt = rebuild(&store, file, &options, &mut |news| telling.hear(&news));
         quarantined = telling.ended(rebuilt, args)?.quarantined;
     }
     if !args.rebuild_beside || args.follow {
-        let indexed = tables::index_sqlite(&store, file, &options, &mut |news| telling.hear(&news));
+        let indexed = index(&store, file, &options, &mut |news| telling.hear(&news));
         quarantined += telling.ended(indexed, args)?.quarantined;
     }
     Ok(if quarantined > 0 { Exit::Findings } else { Exit::Fine })
@@ -129,15 +138,14 @@ impl Telling<'_> {
 
 fn explain(error: &TableError, args: &IndexArgs) -> Failure {
     const ANEW: &str = "--rebuild-beside makes it anew of what the log has";
-    let Target::Sqlite(file) = &args.to;
-    let what = format!("cannot bring {} up to date", file.display());
+    let what = format!("cannot bring {} up to date", args.to.path().display());
     let finding = || Failure::findings(&*what).because(error);
     match error {
         TableError::Read(error) => open::unread(error),
         TableError::Bad { .. } => Failure::findings(error.to_string()).next("--on-bad quarantine goes on behind it"),
         TableError::History(error) => open::unkept(&what, error).next(ANEW),
         TableError::Gap { .. } | TableError::Damaged { .. } | TableError::Version { .. } => finding().next(ANEW),
-        TableError::Foreign { .. } => finding().next("it is not touched: name another file, or move it away"),
+        TableError::Foreign { .. } => finding().next("it is not touched: name another one, or move it away"),
         TableError::Busy { .. } | TableError::Changed { .. } => {
             Failure::io(what).because(error).next("try again later")
         }

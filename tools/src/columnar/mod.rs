@@ -10,9 +10,10 @@
 //! - The columns are those of `annals sql`, in their order, with what stands in them there; behind them stand the bytes of
 //!   what is no text, because a column has one type here ([`schema`]).
 //! - Memory is bounded by rows and by bytes, however long the log is.
-//! - Nothing else of the command knows Arrow or Parquet.
+//! - Nothing else of the command knows Arrow or Parquet but the tables that are made of such files.
 
-mod parquet;
+pub(crate) mod change;
+pub(crate) mod parquet;
 mod rows;
 mod schema;
 mod stream;
@@ -22,6 +23,7 @@ use std::io;
 use arrow_schema::ArrowError;
 
 pub(crate) use self::parquet::ParquetFile;
+pub(crate) use arrow_array::RecordBatch;
 pub(crate) use rows::Rows;
 pub(crate) use schema::About;
 pub(crate) use stream::ArrowStream;

@@ -1,18 +1,22 @@
-//! Parquet files: row groups of a size that readers share between their threads, compressed with Zstandard.
+//! Parquet files: row groups of a size that readers share between their threads, compressed with Zstandard. Only files that
+//! were written here are read.
 
+use std::fs::File;
 use std::io::{self, Write};
 use std::sync::Arc;
 
+use annals::Position;
 use arrow_array::RecordBatch;
 use arrow_schema::SchemaRef;
 use parquet::arrow::ArrowWriter;
+use parquet::arrow::arrow_reader::{ArrowReaderMetadata, ArrowReaderOptions, ParquetRecordBatchReaderBuilder};
 use parquet::basic::{Compression, Encoding, ZstdLevel};
 use parquet::errors::ParquetError;
 use parquet::file::metadata::{KeyValue, SortingColumn};
 use parquet::file::properties::WriterProperties;
 use parquet::schema::types::ColumnPath;
 
-use super::schema::schema;
+use super::schema::{LAST, PLAIN, schema};
 use super::{About, said};
 
 /// How many rows a row group has at most: what `DuckDB` gives to one thread.
@@ -77,6 +81,28 @@ fn properties(about: &About) -> io::Result<WriterProperties> {
         properties = properties.set_column_dictionary_enabled(ColumnPath::from(name), false);
     }
     Ok(properties.build())
+}
+
+/// The position of the last event of a file, as it says itself.
+pub(crate) fn last_position(file: &File) -> io::Result<Option<Position>> {
+    let metadata = ArrowReaderMetadata::load(file, ArrowReaderOptions::new()).map_err(unwritten)?;
+    let said = metadata.metadata().file_metadata().key_value_metadata();
+    let last = said.and_then(|said| said.iter().find(|entry| entry.key == LAST)?.value.as_deref()?.parse().ok());
+    Ok(last.map(Position::new))
+}
+
+/// Hands over the batches of a file, in their order. One that has other columns is invalid.
+pub(crate) fn read(file: &File, each: &mut dyn FnMut(RecordBatch) -> io::Result<()>) -> io::Result<()> {
+    let metadata = ArrowReaderMetadata::load(file, ArrowReaderOptions::new()).map_err(unwritten)?;
+    // Each row group by itself: a batch of two could have more text than 32 bits can count.
+    for group in 0..metadata.metadata().num_row_groups() {
+        let builder = ParquetRecordBatchReaderBuilder::new_with_metadata(file.try_clone()?, metadata.clone());
+        for batch in builder.with_row_groups(vec![group]).build().map_err(unwritten)? {
+            let columns = batch.map_err(said)?.columns().to_vec();
+            each(RecordBatch::try_new(Arc::clone(&PLAIN), columns).map_err(said)?)?;
+        }
+    }
+    Ok(())
 }
 
 /// What the operating system said, where it was that.

@@ -26,12 +26,15 @@ pub(crate) struct About {
     pub(crate) positions: Option<(Position, Position)>,
 }
 
+/// The position of the last event, in the metadata.
+pub(crate) const LAST: &str = "annals.last_position";
+
 impl About {
     pub(super) fn entries(&self) -> HashMap<String, String> {
         let mut entries = HashMap::from([("annals.log_id".to_owned(), self.log_id.to_string())]);
         if let Some((first, last)) = self.positions {
             entries.insert("annals.first_position".to_owned(), first.to_string());
-            entries.insert("annals.last_position".to_owned(), last.to_string());
+            entries.insert(LAST.to_owned(), last.to_string());
         }
         entries
     }

@@ -3,6 +3,7 @@
 //! ```text
 //!  the engine ─► pass: one subscription ─► a Table: rows, and the position that they reach, in one step
 //!                                          sqlite: the table `events` of a database file
+//!                                          parquet: a folder of Parquet files (feature `arrow`)
 //! ```
 //!
 //! What is always true:
@@ -16,7 +17,10 @@
 
 #![allow(clippy::doc_markdown, reason = "SQLite is a name and no code")]
 
+#[cfg(feature = "arrow")]
+mod parquet;
 mod pass;
+mod place;
 mod sqlite;
 
 use std::fmt;
@@ -25,6 +29,8 @@ use std::path::PathBuf;
 
 use annals::{KeepError, Position, ReadError};
 
+#[cfg(feature = "arrow")]
+pub use parquet::{index_parquet, rebuild_parquet};
 pub use sqlite::{index_sqlite, rebuild_sqlite};
 
 /// How a table is brought up to date.
@@ -38,7 +44,7 @@ pub struct IndexOptions {
 /// What becomes of an event that cannot be read, or is not what it says that it is.
 #[derive(Clone, Copy, Debug, Default, Eq, PartialEq, clap::ValueEnum)]
 pub enum OnBad {
-    /// Its position and what is wrong go into the table `quarantine`, and the run goes on behind it
+    /// Its position and what is wrong go into quarantine, and the run goes on behind it
     #[default]
     Quarantine,
     /// The run ends before it

@@ -1,9 +1,12 @@
 //! Events as columns, read back by the readers of Arrow and Parquet, and, where `ANNALS_PYTHON` names an interpreter that has
 //! them, by pyarrow and `DuckDB`.
 
+mod answers;
+mod bad;
 #[path = "../common/mod.rs"]
 mod common;
 mod export;
+mod table;
 
 use std::fs;
 use std::path::{Path, PathBuf};

@@ -12,6 +12,7 @@ use rusqlite::{Connection, ErrorCode, OpenFlags, OptionalExtension as _, params}
 
 use crate::sql::Column;
 use crate::tables::TableError;
+use crate::tables::place::{Identity, identity};
 
 /// Says in the header of the file who has made it: ANNL.
 const APPLICATION: i64 = 0x414E_4E4C;
@@ -34,9 +35,6 @@ pub(super) enum Found {
     /// A table of this version.
     Table,
 }
-
-/// What tells a file from another of the same name.
-type Identity = (u64, u64);
 
 impl SqliteFile {
     /// Opens it; makes an empty file where there is none. Waits so long for whoever keeps it locked.
@@ -198,18 +196,6 @@ fn failed(action: &'static str, path: &Path, error: rusqlite::Error) -> TableErr
         }
         _ => TableError::Io { action, file, source: io::Error::other(error) },
     }
-}
-
-#[cfg(unix)]
-fn identity(path: &Path) -> Option<Identity> {
-    use std::os::unix::fs::MetadataExt as _;
-    std::fs::metadata(path).ok().map(|found| (found.dev(), found.ino()))
-}
-
-/// A file that is open is not replaced there.
-#[cfg(not(unix))]
-fn identity(path: &Path) -> Option<Identity> {
-    path.exists().then_some((0, 0))
 }
 
 #[cfg(test)]

@@ -1,0 +1,236 @@
+//! A step: events in memory, until they become files.
+
+use std::collections::{BTreeMap, BTreeSet};
+
+use annals::{Event, Mark, Position};
+
+use super::folder::Folder;
+use super::manifest::{Bad, Manifest, RowFile};
+use super::write::{self, Plan, Written};
+use crate::columnar::{RecordBatch, Rows, change};
+use crate::tables::TableError;
+use crate::tables::pass::Table;
+use crate::time;
+
+/// The last file of a day takes in what comes while it has fewer rows and fewer bytes than this: a step of a follower
+/// writes no more than that once more, and a day has few files that are smaller.
+const SMALL_ROWS: u64 = 32_768;
+const SMALL_BYTES: u64 = 8 << 20;
+
+const NANOSECONDS_OF_A_DAY: i64 = 86_400 * 1_000_000_000;
+
+/// The rows of a day, one after the other.
+struct Chunk {
+    day: String,
+    first: Position,
+    last: Position,
+    batches: Vec<RecordBatch>,
+}
+
+/// A table that is written to.
+pub(super) struct Step<'folder> {
+    folder: &'folder Folder,
+    /// What it is, without the step.
+    manifest: Manifest,
+    quarantine: BTreeMap<Position, Bad>,
+    /// What is new, and the last of it that is no batch yet.
+    chunks: Vec<Chunk>,
+    rows: Rows,
+    /// On which day that was recorded.
+    day: i64,
+    /// Rows of positions that could not be read before, with their days.
+    mended: BTreeMap<Position, (String, RecordBatch)>,
+    redacted: BTreeSet<Position>,
+    is_open: bool,
+}
+
+impl<'folder> Step<'folder> {
+    pub(super) fn new(folder: &'folder Folder, manifest: Manifest) -> Step<'folder> {
+        Step {
+            folder,
+            quarantine: manifest.quarantine.clone(),
+            manifest,
+            chunks: Vec::new(),
+            rows: Rows::new(),
+            day: 0,
+            mended: BTreeMap::new(),
+            redacted: BTreeSet::new(),
+            is_open: false,
+        }
+    }
+
+    fn begin(&mut self) -> Result<(), TableError> {
+        if !self.is_open {
+            self.folder.begin_step(&self.manifest)?;
+            self.is_open = true;
+        }
+        Ok(())
+    }
+
+    /// Makes a batch of what is none yet.
+    fn batch(&mut self) -> Result<(), TableError> {
+        if let Some(chunk) = self.chunks.last_mut().filter(|_| !self.rows.is_empty()) {
+            chunk.batches.push(self.rows.finish().map_err(|error| self.folder.failed("write", error))?);
+        }
+        Ok(())
+    }
+
+    /// Which files are to be written, by their first positions.
+    fn plans(&mut self) -> BTreeMap<Position, Plan> {
+        let mut plans: BTreeMap<Position, Plan> = BTreeMap::new();
+        let change = |file: &RowFile| Plan {
+            source: Some(file.clone()),
+            last: file.last(),
+            day: file.day.clone(),
+            ..Plan::default()
+        };
+        for (position, (day, row)) in std::mem::take(&mut self.mended) {
+            let listed = self.manifest.file_before(position).filter(|file| file.day == day);
+            let new = plans.range_mut(..=position).next_back().filter(|(_, plan)| plan.source.is_none());
+            match (listed, new) {
+                (Some(file), new) if new.as_ref().is_none_or(|(first, _)| **first < file.first()) => {
+                    let plan = plans.entry(file.first()).or_insert_with(|| change(file));
+                    plan.last = plan.last.max(position);
+                    plan.inserted.push((position, row));
+                }
+                (_, Some((_, plan))) if plan.day == day => {
+                    plan.appended.push(row);
+                    plan.last = position;
+                }
+                // Before all files of its day.
+                _ => {
+                    plans.insert(position, Plan { appended: vec![row], last: position, day, ..Plan::default() });
+                }
+            }
+        }
+        for file in self.redacted.iter().filter_map(|position| self.manifest.file_of(*position)) {
+            plans.entry(file.first()).or_insert_with(|| change(file));
+        }
+        for (number, chunk) in std::mem::take(&mut self.chunks).into_iter().enumerate() {
+            let newest = self.manifest.files.last().filter(|newest| number == 0 && self.takes_in(newest, &chunk));
+            let plan = match newest {
+                Some(newest) => plans.entry(newest.first()).or_insert_with(|| change(newest)),
+                None => plans.entry(chunk.first).or_insert(Plan { day: chunk.day, ..Plan::default() }),
+            };
+            plan.appended.extend(chunk.batches);
+            plan.last = chunk.last;
+        }
+        plans
+    }
+
+    /// Whether the last file grows by these rows.
+    fn takes_in(&self, newest: &RowFile, chunk: &Chunk) -> bool {
+        let bytes = || std::fs::metadata(self.folder.path.join(newest.path())).map_or(u64::MAX, |found| found.len());
+        newest.day == chunk.day && newest.rows < SMALL_ROWS && bytes() < SMALL_BYTES
+    }
+}
+
+/// The day of a time, as it is called.
+fn day_of(recorded_at: i64) -> String {
+    time::show_all_digits(recorded_at)[.."2026-11-22".len()].to_owned()
+}
+
+impl Table for Step<'_> {
+    fn mark(&self) -> Mark {
+        self.manifest.mark
+    }
+
+    fn put(&mut self, event: &Event<'_>) -> Result<(), TableError> {
+        self.begin()?;
+        let day = event.recorded_at.div_euclid(NANOSECONDS_OF_A_DAY);
+        let is_new_day = self.chunks.is_empty() || self.day != day;
+        if is_new_day || self.rows.is_full() {
+            self.batch()?;
+        }
+        if is_new_day {
+            self.day = day;
+            let (day, first) = (day_of(event.recorded_at), event.position);
+            self.chunks.push(Chunk { day, first, last: first, batches: Vec::new() });
+        }
+        self.rows.push(event);
+        if let Some(chunk) = self.chunks.last_mut() {
+            chunk.last = event.position;
+        }
+        if let Some(bad) = self.quarantine.get_mut(&event.position) {
+            bad.has_row = true;
+        }
+        Ok(())
+    }
+
+    fn redact(&mut self, positions: &[Position]) -> Result<(), TableError> {
+        self.begin()?;
+        for position in positions {
+            self.redacted.insert(*position);
+            // There is nothing left of it that could be wrong.
+            if self.quarantine.get(position).is_some_and(|bad| bad.has_row) {
+                self.quarantine.remove(position);
+            }
+        }
+        Ok(())
+    }
+
+    fn quarantine(&mut self, position: Position, reason: &str) -> Result<(), TableError> {
+        self.begin()?;
+        self.quarantine.insert(position, Bad { reason: reason.to_owned(), has_row: false });
+        Ok(())
+    }
+
+    fn unread(&self) -> Result<Vec<Position>, TableError> {
+        Ok(self.quarantine.iter().filter(|(_, bad)| !bad.has_row).map(|(position, _)| *position).collect())
+    }
+
+    fn mend(&mut self, event: &Event<'_>) -> Result<(), TableError> {
+        self.begin()?;
+        let mut rows = Rows::new();
+        rows.push(event);
+        let row = rows.finish().map_err(|error| self.folder.failed("write", error))?;
+        self.mended.insert(event.position, (day_of(event.recorded_at), row));
+        self.quarantine.remove(&event.position);
+        Ok(())
+    }
+
+    fn forget_beyond(&mut self) -> Result<bool, TableError> {
+        let beyond = self.manifest.mark.position.plus(1);
+        let is_there = self.quarantine.range(beyond..).next().is_some();
+        if is_there {
+            self.begin()?;
+            self.quarantine.split_off(&beyond);
+        }
+        Ok(is_there)
+    }
+
+    fn cut(&mut self, after: Position) -> Result<u64, TableError> {
+        self.begin()?;
+        self.quarantine.split_off(&after.plus(1));
+        self.batch()?;
+        let rows = |chunks: &[Chunk]| -> usize {
+            chunks.iter().flat_map(|chunk| &chunk.batches).map(RecordBatch::num_rows).sum()
+        };
+        let before = rows(&self.chunks);
+        self.chunks.retain(|chunk| chunk.first <= after);
+        if let Some(chunk) = self.chunks.last_mut() {
+            chunk.last = chunk.last.min(after);
+            for batch in &mut chunk.batches {
+                *batch = batch.slice(0, change::rows_before(batch, after.plus(1)));
+            }
+        }
+        Ok((before - rows(&self.chunks)) as u64)
+    }
+
+    fn commit(&mut self, mark: Mark) -> Result<(), TableError> {
+        self.begin()?;
+        self.batch()?;
+        let mut next = Manifest { mark, quarantine: self.quarantine.clone(), ..self.manifest.clone() };
+        let mut written: Vec<Written> = Vec::new();
+        for (first, plan) in self.plans() {
+            written.push(write::file(self.folder, &next, first, &plan, &self.redacted)?);
+        }
+        for file in written {
+            next.put(file.put(self.folder)?);
+        }
+        self.folder.end_step(&next)?;
+        (self.manifest, self.is_open) = (next, false);
+        self.redacted.clear();
+        Ok(())
+    }
+}
