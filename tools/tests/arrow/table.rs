@@ -325,19 +325,26 @@ fn a_step_that_is_killed_behind_any_of_its_files_shows_the_beginning_of_the_log_
 
 #[test]
 fn a_run_that_is_killed_at_any_moment_loses_and_doubles_nothing() {
-    const EVENTS: usize = 3000;
-    let (dir, store) = filled(EVENTS as u64);
-    let table = dir.path().join("table");
+    // A step has the files of several days.
+    const EVENTS: usize = 2000;
+    let dir = TempDir::new().unwrap();
+    let (store, table) = (dir.path().join("store"), dir.path().join("table"));
+    let (writer, clock) = clocked(&store);
+    for number in 0..EVENTS {
+        clock.to_hour(i64::try_from(number).unwrap());
+        writer.append("s", ExpectedVersion::Any, NewEvent::new("T", format!(r#"{{"n":{number}}}"#))).unwrap();
+    }
+    writer.close().unwrap();
     let expected = said_by_sql(&store, 1);
     let began = std::time::Instant::now();
-    index(&store, &table, &["--batch", "25"]).exits(0);
+    index(&store, &table, &["--batch", "100"]).exits(0);
     let whole = began.elapsed();
     let mut rng = Rng::new(20_261_122);
     let (mut kills, mut between) = (0, 0);
     for round in 0..3 {
         fs::remove_dir_all(&table).unwrap();
         loop {
-            let mut child = common::command(&[&"index", &store, &"--to", &to(&table), &"--batch", &"25"])
+            let mut child = common::command(&[&"index", &store, &"--to", &to(&table), &"--batch", &"100"])
                 .stdout(Stdio::null())
                 .stderr(Stdio::null())
                 .spawn()
