@@ -11,7 +11,7 @@
 //!                        cmd::top ─► top ─► a terminal (feature `tui`)
 //!                        cmd::export ─► ndjson, columnar (Arrow and Parquet: feature `arrow`)
 //!                        cmd::sql ─► sql ─► SQLite ─► the engine
-//!                        cmd::index ─► tables ─► a file of SQLite
+//!                        cmd::index ─► tables ─► a file of SQLite, or a folder of Parquet files (feature `arrow`)
 //!                        cmd::torture ─► torture ─► the engine, on disks that fail
 //!                        cmd::dump ─► segment_file ─► annals-codec: raw bytes, no engine
 //!  out, progress ◄─ what a person or a program sees       exit ◄─ how it ends

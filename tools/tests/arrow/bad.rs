@@ -112,13 +112,14 @@ fn what_somebody_has_put_into_the_folder_is_left_alone() {
 }
 
 /// A store of 60 events in batches of 5 on three days, of which two batches are damaged; its segment, and its bytes when it was whole.
-fn damaged(batches: &[usize]) -> (TempDir, PathBuf, PathBuf, Vec<u8>) {
+fn damaged(batches: &[usize], data: &str) -> (TempDir, PathBuf, PathBuf, Vec<u8>) {
     let dir = TempDir::new().unwrap();
     let path = dir.path().join("store");
     let (store, clock) = clocked(&path);
     for batch in 0..12 {
         clock.to_hour(batch * 6);
-        let events = (0..5).map(|number| NewEvent::new("T", format!(r#"{{"n":{number}}}"#)));
+        let event = || NewEvent::new("T", data).content_type(ContentType::JSON);
+        let events = (0..5).map(|_| event());
         store.append_batch("s", ExpectedVersion::Any, events).unwrap();
     }
     store.close().unwrap();
@@ -143,7 +144,7 @@ fn damaged(batches: &[usize]) -> (TempDir, PathBuf, PathBuf, Vec<u8>) {
 fn damage_in_the_log_goes_into_quarantine_and_is_mended_in_its_place() {
     // In the middle of a day; the end of one and the beginning of the next; a whole day; the first.
     for batches in [&[1][..], &[3, 4], &[4, 5, 6, 7], &[0], &[0, 1, 2, 3, 5, 8, 10]] {
-        let (dir, store, segment, whole) = damaged(batches);
+        let (dir, store, segment, whole) = damaged(batches, "{}");
         let table = dir.path().join("table");
         let bad = batches.len() * 5;
         let row = index(&store, &table, &[]).exits(1).row();
@@ -166,6 +167,26 @@ fn damage_in_the_log_goes_into_quarantine_and_is_mended_in_its_place() {
         index(&store, &table, &[]).exits(0);
         assert_eq!(check_rows(&store, &table), 60, "{batches:?}");
     }
+}
+
+#[test]
+fn what_is_mended_and_is_no_json_stays_in_quarantine_with_its_row() {
+    let (dir, store, segment, whole) = damaged(&[1], "{");
+    let table = dir.path().join("table");
+    let row = index(&store, &table, &[]).exits(1).row();
+    assert_eq!((&row["events"], &row["quarantined"]), (&json!(55), &json!(60)));
+    fs::write(&segment, whole).unwrap();
+    assert_eq!(index(&store, &table, &[]).exits(1).row()["events"], 5);
+    let said = manifest(&table)["quarantine"].clone();
+    assert_eq!(
+        (&said[0]["from"], &said[0]["to"], &said[0]["has_row"]),
+        (&json!(1), &json!(60), &json!(true)),
+        "{said}"
+    );
+    check_rows(&store, &table);
+    let before = snapshot(&table);
+    assert_eq!(index(&store, &table, &[]).exits(0).row()["events"], 0);
+    assert_eq!(snapshot(&table), before);
 }
 
 #[test]

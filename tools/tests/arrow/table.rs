@@ -324,6 +324,23 @@ fn a_step_that_is_killed_behind_any_of_its_files_shows_the_beginning_of_the_log_
 }
 
 #[test]
+fn a_step_that_was_not_finished_is_taken_back_also_where_the_log_ends_before_it() {
+    let (dir, store) = filled(50);
+    let (table, backup, restored) = (dir.path().join("table"), dir.path().join("backup"), dir.path().join("restored"));
+    index(&store, &table, &[]).exits(0);
+    let before = fs::read(table.join("_annals_index.json")).unwrap();
+    annals(&[&"backup", &store, &backup]).exits(0);
+    annals(&[&"import", &"--source", &"2", &store, &file(dir.path(), "more", lines(10))]).exits(0);
+    index(&store, &table, &[]).exits(0);
+    fs::write(table.join("_annals_index.json"), before).unwrap();
+    assert_eq!(rows(&table).len(), 60, "the file has grown, and that was not said");
+    // The machine is gone, and the log is that of the backup.
+    annals(&[&"restore", &backup, &restored]).exits(0);
+    assert_eq!(index(&restored, &table, &[]).exits(0).row()["events"], 0);
+    assert_eq!(check_rows(&restored, &table), 50);
+}
+
+#[test]
 fn a_run_that_is_killed_at_any_moment_loses_and_doubles_nothing() {
     // A step has the files of several days.
     const EVENTS: usize = 2000;

@@ -6,6 +6,7 @@
 //! - A step is made by one run at a time ([`Folder::lock`]); a step that did not come to its end has left something in the lock, and
 //!   is taken back by whoever gets the lock next.
 
+use std::collections::BTreeSet;
 use std::fs::{self, File, OpenOptions, TryLockError};
 use std::io;
 use std::path::{Path, PathBuf};
@@ -186,12 +187,13 @@ impl Folder {
 
     /// Removes what does not belong to the table, the last file first, and takes out what its last file has behind its end.
     fn tidy(&self, manifest: &Manifest) -> Result<(), TableError> {
-        let mut rest = self.files()?;
-        let mut missing = manifest.files.iter();
-        rest.retain(|path| !manifest.files.iter().any(|file| self.path.join(file.path()) == *path));
-        if let Some(file) = missing.find(|file| !self.path.join(file.path()).is_file()) {
-            return Err(self.damaged(format!("{} is missing", file.path().display())));
+        let listed: BTreeSet<PathBuf> = manifest.files.iter().map(|file| self.path.join(file.path())).collect();
+        if let Some(path) = listed.iter().find(|path| !path.is_file()) {
+            let path = path.strip_prefix(&self.path).unwrap_or(path);
+            return Err(self.damaged(format!("{} is missing", path.display())));
         }
+        let mut rest = self.files()?;
+        rest.retain(|path| !listed.contains(path));
         rest.sort();
         for path in rest.iter().rev() {
             let removed = fs::remove_file(path).and_then(|()| sync_folder_of(path));

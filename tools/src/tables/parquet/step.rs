@@ -171,7 +171,8 @@ impl Table for Step<'_> {
 
     fn quarantine(&mut self, position: Position, reason: &str) -> Result<(), TableError> {
         self.begin()?;
-        self.quarantine.insert(position, Bad { reason: reason.to_owned(), has_row: false });
+        let has_row = self.mended.contains_key(&position);
+        self.quarantine.insert(position, Bad { reason: reason.to_owned(), has_row });
         Ok(())
     }
 
