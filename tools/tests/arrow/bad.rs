@@ -112,7 +112,7 @@ fn what_somebody_has_put_into_the_folder_is_left_alone() {
 }
 
 /// A store of 60 events in batches of 5 on three days, of which two batches are damaged; its segment, and its bytes when it was whole.
-fn damaged(batches: &[usize], data: &str) -> (TempDir, PathBuf, PathBuf, Vec<u8>) {
+fn damaged(batches: &[usize], data: &'static str) -> (TempDir, PathBuf, PathBuf, Vec<u8>) {
     let dir = TempDir::new().unwrap();
     let path = dir.path().join("store");
     let (store, clock) = clocked(&path);
