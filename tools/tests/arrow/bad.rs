@@ -91,6 +91,9 @@ fn a_damaged_table_is_refused_and_made_anew() {
         index(&store, &table, &["--rebuild-beside"]).exits(0);
         check_rows(&store, &table);
     }
+    let with_slash = dir.path().join("table/");
+    index(&store, &with_slash, &["--rebuild-beside"]).exits(0);
+    check_rows(&store, &table);
     assert!(!dir.path().join("table.new").exists());
 }
 

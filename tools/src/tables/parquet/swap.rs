@@ -20,6 +20,8 @@ use crate::tables::TableError;
 
 /// Where a table is built that is to take the place of another.
 pub(super) fn beside(folder: &Path) -> PathBuf {
+    // `orders/` is `orders`, and what is beside it is not in it.
+    let folder: PathBuf = folder.components().collect();
     let mut name = OsString::from(folder);
     name.push(".new");
     PathBuf::from(name)
