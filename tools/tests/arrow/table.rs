@@ -287,12 +287,13 @@ fn a_step_that_is_killed_behind_any_of_its_files_shows_the_beginning_of_the_log_
     // Steps of more than a day, so that they have several files.
     let states = states(&store, &table, 37);
     assert!(states.len() > 3, "{}", states.len());
-    let mut moments = 0;
+    let (mut moments, mut several) = (0, 0);
     for pair in states.windows(2) {
         let (before, after) = (&pair[0], &pair[1]);
         let is_rows = |path: &&PathBuf| path.extension().is_some_and(|end| end == "parquet");
         let changed: Vec<&PathBuf> =
             after.keys().filter(is_rows).filter(|path| before.get(*path) != after.get(*path)).collect();
+        several += u32::from(changed.len() > 1);
         for renamed in 0..=changed.len() {
             let mut now = before.clone();
             for (number, path) in changed.iter().enumerate() {
@@ -319,8 +320,9 @@ fn a_step_that_is_killed_behind_any_of_its_files_shows_the_beginning_of_the_log_
             moments += 1;
         }
     }
-    println!("{moments} moments");
-    assert!(moments > 10, "{moments}");
+    println!("{moments} moments, {several} steps of several files");
+    // How much is in a step is also a matter of time.
+    assert!(several >= 2, "{several} steps of several files, {moments} moments");
 }
 
 #[test]
