@@ -62,7 +62,9 @@ impl<W: Write + Send> ParquetFile<W> {
 }
 
 fn properties(about: &About) -> io::Result<WriterProperties> {
-    let entries = about.entries().into_iter().map(|(key, value)| KeyValue::new(key, value)).collect();
+    let mut entries: Vec<_> = about.entries().into_iter().map(|(key, value)| KeyValue::new(key, value)).collect();
+    // The same rows are the same bytes.
+    entries.sort_by(|one, other| one.key.cmp(&other.key));
     let sorting = SortingColumn { column_idx: 0, descending: false, nulls_first: false };
     let mut properties = WriterProperties::builder()
         .set_created_by(concat!("annals ", env!("CARGO_PKG_VERSION")).to_owned())
