@@ -32,9 +32,9 @@
 mod archived;
 mod args;
 mod cmd;
-mod derived;
 #[cfg(feature = "arrow")]
 mod columnar;
+mod derived;
 mod exit;
 mod human;
 mod input;
