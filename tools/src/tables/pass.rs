@@ -37,7 +37,7 @@ pub(super) trait Table {
     /// Notes that a position is bad.
     fn quarantine(&mut self, position: Position, reason: &str) -> Result<(), TableError>;
     /// The positions up to where it has come that have no row, because they could not be read.
-    fn unread(&self) -> Result<Vec<Position>, TableError>;
+    fn unread(&mut self) -> Result<Vec<Position>, TableError>;
     /// Adds the row of one of them.
     fn mend(&mut self, event: &Event<'_>) -> Result<(), TableError>;
     /// Forgets what is in quarantine behind where it has come; whether there was anything.

@@ -17,10 +17,13 @@
 //!   runs at once do everything once.
 //! - What this program has not made is not written to, and not replaced.
 
+mod encoded;
 mod file;
 mod rows;
 mod swap;
+mod types;
 mod views;
+mod writer;
 
 use std::path::Path;
 use std::time::Duration;
@@ -29,7 +32,7 @@ use annals::EventStore;
 
 use super::{IndexOptions, Indexed, News, TableError, pass};
 use file::SqliteFile;
-use rows::Rows;
+use writer::with_writer;
 
 /// How long it waits for whoever keeps the file locked: readers, or another run.
 const PATIENCE: Duration = Duration::from_secs(60);
@@ -85,7 +88,7 @@ fn index_once(
     // Who follows a log has nothing else to do than to wait.
     let patience = if options.follow { Duration::from_secs(1 << 20) } else { PATIENCE };
     let file = SqliteFile::open(file, patience)?.or_made(|| pass::beginning(store))?;
-    pass::run(store, &mut Rows::new(&file)?, options, done, told)
+    with_writer(file, |table| pass::run(store, table, options, done, told)).map(drop)
 }
 
 /// Makes the table anew beside the one that is there, and puts it in its place when it is done: until then programs read the old
@@ -106,7 +109,8 @@ pub fn rebuild_sqlite(
     let beside = swap::beside(file);
     swap::clear_unusable(store, &beside)?;
     let new = SqliteFile::open(&beside, PATIENCE)?.or_made(|| pass::beginning(store))?;
-    pass::run(store, &mut Rows::new(&new)?, &options.follow(false), &mut done, told)?;
+    let run = |table: &mut _| pass::run(store, table, &options.follow(false), &mut done, told);
+    let (new, ()) = with_writer(new, run)?;
     swap::put_in_place(&new, file)?;
     Ok(done)
 }

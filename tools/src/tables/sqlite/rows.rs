@@ -1,16 +1,18 @@
 //! Writing rows: a transaction from the first change after a commit to the next.
 
-use annals::{Event, Mark, OwnStream, Position};
+use annals::{Mark, Position};
 use annals_schema::Registration;
+use rusqlite::types::ToSqlOutput;
 use rusqlite::{Statement, params};
 
+use super::encoded::EncodedRows;
 use super::file::SqliteFile;
+use super::types::Types;
 use super::views::Views;
 use crate::sql::Column;
 use crate::tables::TableError;
-use crate::tables::pass::Table;
 
-/// The tables of a file, to be written.
+/// The tables of a file, to be written. Everything between two [`commit`](Rows::commit)s happens as a whole or not at all.
 pub(super) struct Rows<'file> {
     file: &'file SqliteFile,
     insert: Statement<'file>,
@@ -57,43 +59,47 @@ fn number(position: Position) -> i64 {
     position.get().cast_signed()
 }
 
-impl Table for Rows<'_> {
-    fn mark(&self) -> Mark {
+impl Rows<'_> {
+    pub(super) fn mark(&self) -> Mark {
         self.mark
     }
 
-    fn put(&mut self, event: &Event<'_>) -> Result<(), TableError> {
+    /// What is known of types by now.
+    pub(super) fn types(&self) -> &Types {
+        &self.views.types
+    }
+
+    pub(super) fn put(&mut self, rows: &EncodedRows) -> Result<(), TableError> {
+        if rows.is_empty() {
+            return Ok(());
+        }
         self.begin()?;
         let mut put = || -> rusqlite::Result<()> {
-            for (number, column) in Column::ALL.into_iter().enumerate() {
-                self.insert.raw_bind_parameter(number + 1, column.of(event))?;
+            let columns = (1..=Column::ALL.len()).cycle();
+            for (column, value) in columns.zip(rows.values()) {
+                self.insert.raw_bind_parameter(column, ToSqlOutput::Borrowed(value))?;
+                if column == Column::ALL.len() {
+                    self.insert.raw_execute()?;
+                }
             }
-            self.insert.raw_execute().map(drop)
+            Ok(())
         };
-        put().map_err(|error| self.file.failed("write", error))?;
-        if event.stream == OwnStream::Schemas.name()
-            && let Ok(registration) = Registration::of_event(event)
-        {
-            self.views.learn(&registration);
-            self.learned.push((event.position, registration));
-        }
-        Ok(())
+        put().map_err(|error| self.file.failed("write", error))
     }
 
-    fn misfit(&self, event: &Event<'_>) -> Option<String> {
-        if event.stream == OwnStream::Schemas.name() && !event.data.is_empty() {
-            let said = Registration::of_event(event);
-            return said.err().map(|error| format!("it registers no schema that this program knows: {error}"));
-        }
-        self.views.misfit(event.event_type, event.data)
+    /// Takes in a schema that is registered at a position.
+    pub(super) fn learn(&mut self, position: Position, registration: Registration) {
+        self.views.types.learn(&registration);
+        self.learned.push((position, registration));
     }
 
-    fn reconsider(&mut self) -> Result<Vec<(Position, String)>, TableError> {
+    /// The events that have a row, and are bad by what was learned since they got it.
+    pub(super) fn reconsider(&mut self) -> Result<Vec<(Position, String)>, TableError> {
         self.begin()?;
         self.views.reconsider(self.file)
     }
 
-    fn redact(&mut self, positions: &[Position]) -> Result<(), TableError> {
+    pub(super) fn redact(&mut self, positions: &[Position]) -> Result<(), TableError> {
         for &position in positions {
             let sql = "UPDATE events SET data = NULL, metadata = NULL, redacted = 1 WHERE position = ?1";
             if self.execute(sql, [number(position)])? > 0 {
@@ -104,11 +110,11 @@ impl Table for Rows<'_> {
         Ok(())
     }
 
-    fn quarantine(&mut self, position: Position, reason: &str) -> Result<(), TableError> {
+    pub(super) fn quarantine(&mut self, position: Position, reason: &str) -> Result<(), TableError> {
         self.execute("INSERT OR REPLACE INTO quarantine VALUES (?1, ?2)", params![number(position), reason]).map(drop)
     }
 
-    fn unread(&self) -> Result<Vec<Position>, TableError> {
+    pub(super) fn unread(&self) -> Result<Vec<Position>, TableError> {
         let read = || -> rusqlite::Result<Vec<Position>> {
             let sql = "SELECT position FROM quarantine WHERE position NOT IN (SELECT position FROM events) ORDER BY 1";
             let mut found = self.file.connection.prepare(sql)?;
@@ -118,12 +124,13 @@ impl Table for Rows<'_> {
         read().map_err(|error| self.file.failed("read", error))
     }
 
-    fn mend(&mut self, event: &Event<'_>) -> Result<(), TableError> {
-        self.put(event)?;
-        self.execute("DELETE FROM quarantine WHERE position = ?1", [number(event.position)]).map(drop)
+    /// Adds the row of a position that could not be read before.
+    pub(super) fn mend(&mut self, position: Position, row: &EncodedRows) -> Result<(), TableError> {
+        self.put(row)?;
+        self.execute("DELETE FROM quarantine WHERE position = ?1", [number(position)]).map(drop)
     }
 
-    fn forget_beyond(&mut self) -> Result<bool, TableError> {
+    pub(super) fn forget_beyond(&mut self) -> Result<bool, TableError> {
         let reached = number(self.mark.position);
         let sql = "SELECT EXISTS (SELECT 1 FROM quarantine WHERE position > ?1)";
         let is_there = self.file.connection.query_row(sql, [reached], |row| row.get(0));
@@ -134,16 +141,16 @@ impl Table for Rows<'_> {
         Ok(is_there)
     }
 
-    fn cut(&mut self, after: Position) -> Result<u64, TableError> {
+    pub(super) fn cut(&mut self, after: Position) -> Result<u64, TableError> {
         self.execute("DELETE FROM quarantine WHERE position > ?1", [number(after)])?;
         let cut = self.execute("DELETE FROM events WHERE position > ?1", [number(after)])?;
         self.learned.retain(|(position, _)| *position <= after);
         self.views = Views::load(self.file)?;
-        self.learned.iter().for_each(|(_, registration)| self.views.learn(registration));
+        self.learned.iter().for_each(|(_, registration)| self.views.types.learn(registration));
         Ok(cut)
     }
 
-    fn commit(&mut self, mark: Mark) -> Result<(), TableError> {
+    pub(super) fn commit(&mut self, mark: Mark) -> Result<(), TableError> {
         let sql = "UPDATE annals_index SET log_id = ?1, position = ?2, mark = ?3";
         self.execute(sql, params![mark.log_id.to_string(), number(mark.position), mark.encode()])?;
         self.views.carry_out(self.file)?;
@@ -151,44 +158,5 @@ impl Table for Rows<'_> {
         (self.mark, self.is_open) = (mark, false);
         self.learned.clear();
         Ok(())
-    }
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-    use annals::{EventStore, ExpectedVersion, NewEvent, Options};
-    use std::time::Duration;
-
-    #[test]
-    fn a_schema_whose_row_is_cut_off_before_the_commit_leaves_no_view() {
-        let dir = tempfile::tempdir().unwrap();
-        let store = EventStore::in_memory(&Options::new()).unwrap();
-        store.append("order-7", ExpectedVersion::Any, NewEvent::new("Paid", "{}")).unwrap();
-        let said = r#"{"event_type": "Paid", "version": 1, "compatibility": "none", "schema": {}}"#;
-        let event = NewEvent::new("$schema", said).schema_version(1);
-        store.append_own(OwnStream::Schemas, ExpectedVersion::Any, event).unwrap();
-        let (first, second) = (Position::new(1), Position::new(2));
-
-        let file = SqliteFile::open(&dir.path().join("t.db"), Duration::ZERO).unwrap();
-        let file = file.or_made(|| Ok(store.mark(Position::START).unwrap())).unwrap();
-        let mut rows = Rows::new(&file).unwrap();
-        let put = |rows: &mut Rows<'_>, position| {
-            let event = store.get(position).unwrap().unwrap();
-            rows.put(&event.as_event()).unwrap();
-        };
-        let views = || -> i64 {
-            let sql = "SELECT count(*) FROM sqlite_schema WHERE type = 'view'";
-            file.connection.query_row(sql, [], |row| row.get(0)).unwrap()
-        };
-        put(&mut rows, first);
-        put(&mut rows, second);
-        rows.cut(first).unwrap();
-        rows.commit(store.mark(first).unwrap()).unwrap();
-        assert_eq!(views(), 0);
-        put(&mut rows, second);
-        rows.cut(second).unwrap();
-        rows.commit(store.mark(second).unwrap()).unwrap();
-        assert_eq!(views(), 1);
     }
 }

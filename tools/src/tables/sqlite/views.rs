@@ -18,11 +18,12 @@ use std::fmt::Write as _;
 
 use annals::Position;
 use annals_codec::ContentType;
-use annals_schema::{ColumnType, Columns, Registration};
+use annals_schema::{ColumnType, Columns};
 use rusqlite::types::ValueRef;
 use rusqlite::{Connection, OptionalExtension as _, params};
 
 use super::file::SqliteFile;
+use super::types::Types;
 use crate::tables::{TableError, pass};
 
 /// What stands in a view of each event, beside its fields.
@@ -35,26 +36,19 @@ const MOST_FIELDS: usize = 1_000;
 pub(super) const DECLARATION: &str =
     "CREATE TABLE annals_views(type TEXT PRIMARY KEY, view TEXT NOT NULL, columns TEXT NOT NULL)";
 
-/// The views of a file.
+/// The views of a file, and what is known of their types by now.
 #[derive(Debug, Default)]
 pub(super) struct Views {
-    of: BTreeMap<String, View>,
-    /// The types of which more is known by now than stands in the file.
-    changed: BTreeSet<String>,
+    pub(super) types: Types,
+    /// By type.
+    made: BTreeMap<String, View>,
 }
 
-#[derive(Debug, Default)]
+/// A view as it stands in the file.
+#[derive(Debug)]
 struct View {
-    /// Its name and its columns, as they stand in the file; `None` before it is made.
-    made: Option<(String, Columns)>,
+    name: String,
     columns: Columns,
-}
-
-impl View {
-    /// The statement that has made it.
-    fn statement(&self, event_type: &str) -> Option<String> {
-        self.made.as_ref().map(|(name, columns)| statement(name, event_type, columns))
-    }
 }
 
 impl Views {
@@ -70,123 +64,126 @@ impl Views {
                 file: file.path.clone(),
                 problem: format!("what it says of the view {name:?} cannot be read: {error}"),
             })?;
-            views.of.insert(event_type, View { made: Some((name, columns.clone())), columns });
+            views.types.join(&event_type, &columns);
+            views.made.insert(event_type, View { name, columns });
         }
         Ok(views)
     }
 
-    /// Takes in a schema that is registered.
-    pub(super) fn learn(&mut self, registration: &Registration) {
-        // What is no JSON is no registration.
-        let Ok(columns) = Columns::of(&registration.schema) else { return };
-        let view = self.of.entry(registration.event_type.to_string()).or_default();
-        view.columns.join(&columns);
-        if view.made.as_ref().is_none_or(|(_, made)| *made != view.columns) {
-            self.changed.insert(registration.event_type.to_string());
-        }
-    }
-
-    /// What is wrong with an event of a type, by the schemas that are registered.
-    pub(super) fn misfit(&self, event_type: &str, data: &[u8]) -> Option<String> {
-        self.of.get(event_type)?.columns.misfit(data)
+    /// The types of which more is known by now than stands in the file.
+    fn changed(&self) -> Vec<(String, Columns)> {
+        let is_made = |event_type: &str, columns: &Columns| {
+            self.made.get(event_type).is_some_and(|view| view.columns == *columns)
+        };
+        let changed = self.types.iter().filter(|(event_type, columns)| !is_made(event_type, columns));
+        changed.map(|(event_type, columns)| (event_type.to_owned(), columns.clone())).collect()
     }
 
     /// Looks once more at the events of which more is known by now: `quarantine` is brought in line, and what is new there is
     /// given back.
     pub(super) fn reconsider(&self, file: &SqliteFile) -> Result<Vec<(Position, String)>, TableError> {
         let mut new = Vec::new();
-        for event_type in &self.changed {
-            self.reconsider_type(file, event_type, &mut new).map_err(|error| file.failed("read", error))?;
+        for (event_type, columns) in self.changed() {
+            reconsider_type(file, &event_type, &columns, &mut new).map_err(|error| file.failed("read", error))?;
         }
         new.sort_unstable();
         Ok(new)
     }
 
-    fn reconsider_type(
-        &self,
-        file: &SqliteFile,
-        event_type: &str,
-        new: &mut Vec<(Position, String)>,
-    ) -> rusqlite::Result<()> {
-        let mut found = file.connection.prepare(
-            "SELECT position, content_type, data, reason FROM events LEFT JOIN quarantine USING (position)
-             WHERE type = ?1 AND (data IS NOT NULL OR reason IS NOT NULL) ORDER BY position",
-        )?;
-        let mut rows = found.query([event_type])?;
-        // What stands there already and is no longer true; without a reason it is no longer bad.
-        let mut changed: Vec<(i64, Option<String>)> = Vec::new();
-        while let Some(row) = rows.next()? {
-            let position: i64 = row.get(0)?;
-            let data = match row.get_ref(2)? {
-                ValueRef::Text(data) | ValueRef::Blob(data) => data,
-                _ => &[],
-            };
-            let reason = pass::no_json(ContentType::new(row.get(1)?), data);
-            match (reason.or_else(|| self.misfit(event_type, data)), row.get_ref(3)?) {
-                (Some(reason), ValueRef::Null) => new.push((Position::new(position.cast_unsigned()), reason)),
-                (reason, ValueRef::Text(there)) if reason.as_deref().map(str::as_bytes) != Some(there) => {
-                    changed.push((position, reason));
-                }
-                _ => {}
-            }
-        }
-        for (position, reason) in changed {
-            file.connection.execute("DELETE FROM quarantine WHERE position = ?1", [position])?;
-            if let Some(reason) = reason {
-                file.connection.execute("INSERT INTO quarantine VALUES (?1, ?2)", params![position, reason])?;
-            }
-        }
-        Ok(())
-    }
-
     /// Makes the views of which more is known by now than stands in the file, in the transaction at hand.
     pub(super) fn carry_out(&mut self, file: &SqliteFile) -> Result<(), TableError> {
-        for event_type in std::mem::take(&mut self.changed) {
-            let view = self.of.entry(event_type.clone()).or_default();
-            make(&file.connection, &event_type, view).map_err(|error| file.failed("write", error))?;
+        for (event_type, columns) in self.changed() {
+            let old = self.made.remove(&event_type);
+            let made = make(&file.connection, &event_type, columns, old);
+            self.made.insert(event_type, made.map_err(|error| file.failed("write", error))?);
         }
         Ok(())
     }
 
     /// The statements that have made them.
     pub(super) fn statements(&self) -> BTreeSet<String> {
-        self.of.iter().filter_map(|(event_type, view)| view.statement(event_type)).collect()
+        self.made.iter().map(|(event_type, view)| view.statement(event_type)).collect()
     }
 
     /// Gives a name back, to be taken by somebody else before the next [`carry_out`](Views::carry_out).
     pub(super) fn give_up(&mut self, file: &SqliteFile, name: &str) -> Result<(), TableError> {
-        let has_it = |view: &View| view.made.as_ref().is_some_and(|(made, _)| made.eq_ignore_ascii_case(name));
-        if let Some((event_type, _)) = self.of.iter().find(|(_, view)| has_it(view)) {
+        let has_it = |(_, view): &(&String, &View)| view.name.eq_ignore_ascii_case(name);
+        if let Some((event_type, _)) = self.made.iter().find(has_it) {
             file.run(&format!("DROP VIEW {}", quoted(name)))?;
-            self.changed.insert(event_type.clone());
+            self.made.remove(&event_type.clone());
         }
         Ok(())
     }
 }
 
+impl View {
+    /// The statement that has made it.
+    fn statement(&self, event_type: &str) -> String {
+        statement(&self.name, event_type, &self.columns)
+    }
+}
+
+/// Brings `quarantine` in line with what is known of a type.
+fn reconsider_type(
+    file: &SqliteFile,
+    event_type: &str,
+    columns: &Columns,
+    new: &mut Vec<(Position, String)>,
+) -> rusqlite::Result<()> {
+    let mut found = file.connection.prepare(
+        "SELECT position, content_type, data, reason FROM events LEFT JOIN quarantine USING (position)
+         WHERE type = ?1 AND (data IS NOT NULL OR reason IS NOT NULL) ORDER BY position",
+    )?;
+    let mut rows = found.query([event_type])?;
+    // What stands there already and is no longer true; without a reason it is no longer bad.
+    let mut changed: Vec<(i64, Option<String>)> = Vec::new();
+    while let Some(row) = rows.next()? {
+        let position: i64 = row.get(0)?;
+        let data = match row.get_ref(2)? {
+            ValueRef::Text(data) | ValueRef::Blob(data) => data,
+            _ => &[],
+        };
+        let reason = pass::no_json(ContentType::new(row.get(1)?), data);
+        match (reason.or_else(|| columns.misfit(data)), row.get_ref(3)?) {
+            (Some(reason), ValueRef::Null) => new.push((Position::new(position.cast_unsigned()), reason)),
+            (reason, ValueRef::Text(there)) if reason.as_deref().map(str::as_bytes) != Some(there) => {
+                changed.push((position, reason));
+            }
+            _ => {}
+        }
+    }
+    for (position, reason) in changed {
+        file.connection.execute("DELETE FROM quarantine WHERE position = ?1", [position])?;
+        if let Some(reason) = reason {
+            file.connection.execute("INSERT INTO quarantine VALUES (?1, ?2)", params![position, reason])?;
+        }
+    }
+    Ok(())
+}
+
 /// Makes a view, in the place of the one that is there.
-fn make(connection: &Connection, event_type: &str, view: &mut View) -> rusqlite::Result<()> {
+fn make(connection: &Connection, event_type: &str, columns: Columns, old: Option<View>) -> rusqlite::Result<View> {
     let mut kept = None;
-    if let (Some(statement), Some((name, _))) = (view.statement(event_type), view.made.take()) {
+    if let Some(old) = old {
         let sql = "SELECT sql FROM sqlite_schema WHERE type = 'view' AND name = ?1";
-        let there: Option<String> = connection.query_row(sql, [&name], |row| row.get(0)).optional()?;
+        let there: Option<String> = connection.query_row(sql, [&old.name], |row| row.get(0)).optional()?;
         // Only what this program has made.
-        if there.is_some_and(|there| there == statement) {
-            connection.execute_batch(&format!("DROP VIEW {}", quoted(&name)))?;
-            kept = Some(name);
+        if there.is_some_and(|there| there == old.statement(event_type)) {
+            connection.execute_batch(&format!("DROP VIEW {}", quoted(&old.name)))?;
+            kept = Some(old.name);
         }
     }
     let name = match kept {
         Some(name) => name,
         None => free_name(connection, event_type)?,
     };
-    connection.execute_batch(&statement(&name, event_type, &view.columns))?;
+    let view = View { name, columns };
+    connection.execute_batch(&view.statement(event_type))?;
     let columns =
         serde_json::to_string(&view.columns).map_err(|error| rusqlite::Error::ToSqlConversionFailure(error.into()))?;
     connection
-        .execute("INSERT OR REPLACE INTO annals_views VALUES (?1, ?2, ?3)", params![event_type, name, columns])?;
-    view.made = Some((name, view.columns.clone()));
-    Ok(())
+        .execute("INSERT OR REPLACE INTO annals_views VALUES (?1, ?2, ?3)", params![event_type, view.name, columns])?;
+    Ok(view)
 }
 
 /// The name of the type, behind as many underscores as it takes to be of nobody else.
@@ -265,8 +262,15 @@ mod tests {
         connection
     }
 
-    fn view_of(schema: &str) -> View {
-        View { made: None, columns: Columns::of(schema).unwrap() }
+    fn made(connection: &Connection, event_type: &str, schema: &str) -> View {
+        make(connection, event_type, Columns::of(schema).unwrap(), None).unwrap()
+    }
+
+    /// The same view, of which more is known.
+    fn widened(connection: &Connection, event_type: &str, view: View, schema: &str) -> View {
+        let mut columns = view.columns.clone();
+        columns.join(&Columns::of(schema).unwrap());
+        make(connection, event_type, columns, Some(view)).unwrap()
     }
 
     fn column_names(connection: &Connection, view: &str) -> Vec<(String, String)> {
@@ -280,8 +284,7 @@ mod tests {
         let connection = database();
         let types = ["integer", "number", "string", "boolean", "array"];
         let properties = types.map(|name| format!(r#""{name}": {{"type": "{name}"}}"#)).join(", ");
-        let mut view = view_of(&format!(r#"{{"properties": {{{properties}}}}}"#));
-        make(&connection, "T", &mut view).unwrap();
+        made(&connection, "T", &format!(r#"{{"properties": {{{properties}}}}}"#));
         let ask = |value: &str| -> [String; 5] {
             let data = format!("{{{}}}", types.map(|name| format!(r#""{name}": {value}"#)).join(", "));
             connection
@@ -323,8 +326,7 @@ mod tests {
     #[test]
     fn what_a_column_has_no_room_for_is_what_is_told_to_be_a_misfit() {
         let connection = database();
-        let mut view = view_of(r#"{"properties": {"x": {"type": "integer"}}}"#);
-        make(&connection, "T", &mut view).unwrap();
+        let view = made(&connection, "T", r#"{"properties": {"x": {"type": "integer"}}}"#);
         for value in [
             "1",
             "1.0",
@@ -353,9 +355,9 @@ mod tests {
         let connection = database();
         let fields = [r"it's", "a b", "x.y", "position", "Stream", "größe", "[0]", "STREAM"];
         let properties = fields.map(|field| format!(r#""{field}": {{"type": "string"}}"#)).join(", ");
-        let mut view = view_of(&format!(r#"{{"properties": {{{properties}, "no \" path": {{}}, "back\\": {{}}}}}}"#));
+        let schema = format!(r#"{{"properties": {{{properties}, "no \" path": {{}}, "back\\": {{}}}}}}"#);
         let event_type = r#"x" AS SELECT 1; DROP TABLE events; --'"#;
-        make(&connection, event_type, &mut view).unwrap();
+        made(&connection, event_type, &schema);
         let data = format!("{{{}}}", fields.map(|field| format!(r#""{field}": "is {field}""#)).join(", "));
         connection
             .execute("INSERT INTO events(position, type, data) VALUES (1, ?1, ?2)", [event_type, &*data])
@@ -375,9 +377,7 @@ mod tests {
         connection.execute_batch("CREATE VIEW paid AS SELECT 1 AS mine; CREATE TABLE \"_Paid\"(x)").unwrap();
         let mut names = Vec::new();
         for event_type in ["Paid", "PAID", "events", "sqlite_x", "annals_views"] {
-            let mut view = view_of("{}");
-            make(&connection, event_type, &mut view).unwrap();
-            names.push(view.made.unwrap().0);
+            names.push(made(&connection, event_type, "{}").name);
         }
         assert_eq!(names, ["__Paid", "___PAID", "_events", "_sqlite_x", "_annals_views"]);
         assert_eq!(connection.query_row("SELECT mine FROM paid", [], |row| row.get(0)), Ok(1));
@@ -386,16 +386,13 @@ mod tests {
     #[test]
     fn a_view_that_somebody_has_made_anew_is_not_touched() {
         let connection = database();
-        let mut view = view_of(r#"{"properties": {"x": {"type": "integer"}}}"#);
-        make(&connection, "Paid", &mut view).unwrap();
-        view.columns.join(&Columns::of(r#"{"properties": {"y": {"type": "string"}}}"#).unwrap());
-        make(&connection, "Paid", &mut view).unwrap();
+        let view = made(&connection, "Paid", r#"{"properties": {"x": {"type": "integer"}}}"#);
+        let view = widened(&connection, "Paid", view, r#"{"properties": {"y": {"type": "string"}}}"#);
         assert_eq!(column_names(&connection, "Paid").len(), 2, "it keeps its name");
 
         connection.execute_batch("DROP VIEW Paid; CREATE VIEW Paid AS SELECT 1 AS mine").unwrap();
-        view.columns.join(&Columns::of(r#"{"properties": {"z": {"type": "string"}}}"#).unwrap());
-        make(&connection, "Paid", &mut view).unwrap();
-        assert_eq!(view.made.unwrap().0, "_Paid");
+        let view = widened(&connection, "Paid", view, r#"{"properties": {"z": {"type": "string"}}}"#);
+        assert_eq!(view.name, "_Paid");
         assert_eq!(connection.query_row("SELECT mine FROM Paid", [], |row| row.get(0)), Ok(1));
     }
 }
