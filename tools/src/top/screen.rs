@@ -2,14 +2,15 @@
 //!
 //! What is always true:
 //!
-//! - Nothing waits for the store: it is read in a thread of its own, and a key is answered at once.
+//! - Nothing waits for the store or for a key: each has a thread of its own, and what comes first is answered at once.
 //! - However this ends, by a key, a signal, an error or a panic, the terminal is as it was before.
 
-use std::io;
+use std::io::{self, IsTerminal as _};
+use std::iter;
 use std::path::Path;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
-use std::sync::mpsc::{self, Receiver, RecvTimeoutError, Sender, TryRecvError};
+use std::sync::mpsc::{self, Receiver, RecvTimeoutError, Sender};
 use std::thread;
 use std::time::{Duration, Instant};
 
@@ -23,16 +24,23 @@ use super::look::Look;
 use super::model::{Input, Model};
 use crate::exit::{Ended, Exit, Failure};
 
-/// How long a look for keys waits: so much later at most is seen what the store has answered.
-const PATIENCE: Duration = Duration::from_millis(20);
+/// How late a signal, or a terminal that is gone, is noticed at most.
+const PATIENCE: Duration = Duration::from_millis(100);
 
 /// Shows the screens until somebody leaves; a look at the store every so often.
 pub(crate) fn run(store: EventStore, path: &Path, every: Duration) -> Ended {
     let (asks, asked) = mpsc::channel();
     let (news, told) = mpsc::channel();
     let look = Look::new(store, path);
+    let keys = news.clone();
     let reading = thread::spawn(move || serve(look, every, &asked, &news));
-    let ended = on_a_terminal(|terminal| show(terminal, Model::new(path.display().to_string()), &asks, &told));
+    // It waits for a key when all others have ended, and ends with the process.
+    let listen = move || thread::spawn(move || listen(&keys));
+    let ended = on_a_terminal(|terminal| {
+        listen();
+        let is_read = || !reading.is_finished();
+        show(terminal, Model::new(path.display().to_string()), &asks, &told, &is_read)
+    });
     // Nobody asks any more: the thread ends.
     drop(asks);
     match (reading.join(), ended) {
@@ -61,7 +69,13 @@ impl Drop for Restored {
     }
 }
 
-fn show(terminal: &mut DefaultTerminal, mut model: Model, asks: &Sender<Request>, told: &Receiver<Input>) -> Ended {
+fn show(
+    terminal: &mut DefaultTerminal,
+    mut model: Model,
+    asks: &Sender<Request>,
+    told: &Receiver<Input>,
+    is_read: &dyn Fn() -> bool,
+) -> Ended {
     let failed = |error: io::Error| Failure::io("cannot use the terminal").because(&error);
     let is_to_end = told_to_end().map_err(failed)?;
     let size = terminal.size().map_err(failed)?;
@@ -82,19 +96,27 @@ fn show(terminal: &mut DefaultTerminal, mut model: Model, asks: &Sender<Request>
         if has_changed {
             terminal.draw(|frame| super::draw::draw(&model, frame)).map_err(failed)?;
         }
-        if event::poll(PATIENCE).map_err(failed)? {
-            match event::read().map_err(failed)? {
-                Event::Key(key) if key.kind != KeyEventKind::Release => inputs.push(Input::Key(key)),
-                Event::Resize(_, rows) => inputs.push(Input::Rows(rows)),
-                _ => {}
-            }
+        match told.recv_timeout(PATIENCE) {
+            Ok(input) => inputs.extend(iter::once(input).chain(told.try_iter())),
+            // Of a terminal that is gone the keys' thread hears nothing, and signals may be ignored (nohup).
+            Err(RecvTimeoutError::Timeout) if io::stdin().is_terminal() && is_read() => {}
+            Err(_) => return Ok(Exit::Fine),
         }
-        loop {
-            match told.try_recv() {
-                Ok(input) => inputs.push(input),
-                Err(TryRecvError::Empty) => break,
-                Err(TryRecvError::Disconnected) => return Ok(Exit::Fine),
-            }
+    }
+}
+
+/// Tells of keys and sizes, as long as somebody listens.
+fn listen(keys: &Sender<Input>) {
+    loop {
+        let input = match event::read() {
+            Ok(Event::Key(key)) if key.kind != KeyEventKind::Release => Input::Key(key),
+            Ok(Event::Resize(_, rows)) => Input::Rows(rows),
+            Ok(_) => continue,
+            // The terminal is gone, which is noticed by others.
+            Err(_) => return,
+        };
+        if keys.send(input).is_err() {
+            return;
         }
     }
 }

@@ -1,7 +1,7 @@
 //! The command itself: one screen in a pipe, and what it says where it cannot be used.
 
 use crate::Story;
-use crate::common::annals;
+use crate::common::{annals, command, wait_for};
 
 #[test]
 fn once_prints_one_screen_as_text() {
@@ -49,4 +49,36 @@ fn the_help_of_the_command_lists_the_keys_that_the_screen_lists() {
         let is_there = |help: &str| help.trim_start().starts_with(key) && help.trim_end().ends_with(does.trim());
         assert!(help.lines().any(is_there), "{line:?} is not in:\n{help}");
     }
+}
+
+/// With signals that nobody hears, as under nohup: only the terminal itself tells that it is gone.
+#[cfg(target_os = "linux")]
+#[test]
+fn when_the_terminal_is_gone_it_ends() {
+    use std::fs::{File, OpenOptions};
+    use std::io::Read as _;
+
+    use rustix::pty::{OpenptFlags, grantpt, openpt, ptsname, unlockpt};
+    use rustix::termios::{Winsize, tcsetwinsize};
+
+    let story = Story::new();
+    story.append("s", "Happened", "{}");
+    let master = openpt(OpenptFlags::RDWR | OpenptFlags::NOCTTY).unwrap();
+    grantpt(&master).unwrap();
+    unlockpt(&master).unwrap();
+    tcsetwinsize(&master, Winsize { ws_row: 24, ws_col: 80, ws_xpixel: 0, ws_ypixel: 0 }).unwrap();
+    let name = ptsname(&master, Vec::new()).unwrap().into_string().unwrap();
+    let terminal = || OpenOptions::new().read(true).write(true).open(&name).unwrap();
+    let mut child =
+        command(&[&"top", &story.path()]).stdin(terminal()).stdout(terminal()).stderr(terminal()).spawn().unwrap();
+    // Word by word: between them the cursor moves.
+    let (mut seen, mut master) = (Vec::new(), File::from(master));
+    while !String::from_utf8_lossy(&seen).contains("durable") {
+        let mut some = [0; 4096];
+        let read = master.read(&mut some).unwrap();
+        seen.extend_from_slice(&some[..read]);
+    }
+    assert!(child.try_wait().unwrap().is_none());
+    drop(master);
+    wait_for("its end", || child.try_wait().unwrap());
 }
