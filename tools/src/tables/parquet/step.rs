@@ -176,7 +176,7 @@ impl Table for Step<'_> {
         Ok(())
     }
 
-    fn unread(&self) -> Result<Vec<Position>, TableError> {
+    fn unread(&mut self) -> Result<Vec<Position>, TableError> {
         Ok(self.quarantine.iter().filter(|(_, bad)| !bad.has_row).map(|(position, _)| *position).collect())
     }
 
