@@ -69,8 +69,12 @@ fn when_the_terminal_is_gone_it_ends() {
     tcsetwinsize(&master, Winsize { ws_row: 24, ws_col: 80, ws_xpixel: 0, ws_ypixel: 0 }).unwrap();
     let name = ptsname(&master, Vec::new()).unwrap().into_string().unwrap();
     let terminal = || OpenOptions::new().read(true).write(true).open(&name).unwrap();
-    let mut child =
-        command(&[&"top", &story.path()]).stdin(terminal()).stdout(terminal()).stderr(terminal()).spawn().unwrap();
+    let mut child = command(&[&"top", &"--every", &"60000", &story.path()])
+        .stdin(terminal())
+        .stdout(terminal())
+        .stderr(terminal())
+        .spawn()
+        .unwrap();
     // Word by word: between them the cursor moves.
     let (mut seen, mut master) = (Vec::new(), File::from(master));
     while !String::from_utf8_lossy(&seen).contains("durable") {
@@ -80,5 +84,6 @@ fn when_the_terminal_is_gone_it_ends() {
     }
     assert!(child.try_wait().unwrap().is_none());
     drop(master);
+    // Long before anything is drawn again.
     wait_for("its end", || child.try_wait().unwrap());
 }
