@@ -262,7 +262,7 @@ impl Options {
     /// [`EventStore::metrics`](crate::EventStore::metrics) gives what was measured, and
     /// [`EventStore::prometheus`](crate::EventStore::prometheus) the same as text. Takes 60 KB for a store, and
     /// aims at less than 2 % of an append: an append that waits for its sync is always measured, and of the others
-    /// one in sixteen, drawn by lot. Each is counted where something is counted.
+    /// one in 64, drawn by lot. Each is counted where something is counted.
     ///
     /// ```
     /// use annals::{EventStore, ExpectedVersion, Measure, NewEvent, Options};

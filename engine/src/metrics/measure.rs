@@ -7,7 +7,7 @@
 ///
 /// An append is measured as a whole and in its stages. Callers that wait together are committed as one group: the
 /// first two are measured for each of them, the stages once for the group. Of appends that are not synced
-/// ([`Durability::Buffered`](crate::Durability::Buffered)) one in sixteen is measured, drawn by lot: reading the
+/// ([`Durability::Buffered`](crate::Durability::Buffered)) one in 64 is measured, drawn by lot: reading the
 /// clock at each of their boundaries would be some 7 % of them.
 #[derive(Clone, Copy, Debug, Eq, Hash, PartialEq)]
 #[non_exhaustive]

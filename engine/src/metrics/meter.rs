@@ -5,7 +5,7 @@
 //! - An empty handle reads no clock, and costs one branch.
 //! - Neighbouring stages share the moment between them: the clock is read once for it.
 //! - Where it would cost too much to measure each, who is measured is drawn by lot. What they do cannot follow the
-//!   beat of what is measured, as every sixteenth could.
+//!   beat of what is measured, as every sixty-fourth could.
 
 use std::sync::Arc;
 use std::time::{Duration, Instant};
@@ -221,7 +221,7 @@ impl Laps<'_> {
     }
 }
 
-/// Draws one in sixteen.
+/// Draws one in 64.
 #[derive(Debug, Default)]
 struct Lot(AtomicU64);
 
@@ -236,7 +236,7 @@ impl Lot {
             .wrapping_mul(6_364_136_223_846_793_005)
             .wrapping_add(1_442_695_040_888_963_407);
         self.0.store(next, Ordering::Relaxed);
-        next >> 60 == 0
+        next >> 58 == 0
     }
 }
 
@@ -245,17 +245,17 @@ mod tests {
     use super::*;
 
     #[test]
-    fn one_lot_in_sixteen_wins_and_no_stretch_is_without() {
+    fn one_lot_in_64_wins_and_no_long_stretch_is_without() {
         let lot = Lot::default();
-        let drawn: Vec<bool> = (0..16_000).map(|_| lot.draw()).collect();
+        let drawn: Vec<bool> = (0..64_000).map(|_| lot.draw()).collect();
         let won = drawn.iter().filter(|won| **won).count();
         assert!((900..=1100).contains(&won), "{won}");
-        assert!(drawn.chunks(500).all(|stretch| stretch.contains(&true)));
-        // Not every sixteenth either.
+        assert!(drawn.chunks(1_000).all(|stretch| stretch.contains(&true)));
+        // Not every sixty-fourth either.
         let mut distances: Vec<usize> = drawn.split(|won| *won).map(<[bool]>::len).collect();
         distances.sort_unstable();
         distances.dedup();
-        assert!(distances.len() > 30, "{distances:?}");
+        assert!(distances.len() > 100, "{distances:?}");
     }
 
     #[test]
