@@ -12,7 +12,7 @@
 //!                        cmd::export ─► ndjson, columnar (Arrow and Parquet: feature `arrow`)
 //!                        cmd::sql ─► sql ─► SQLite ─► the engine
 //!                        cmd::index ─► tables ─► a file of SQLite, or a folder of Parquet files (feature `arrow`)
-//!                        cmd::torture ─► torture ─► the engine, on disks that fail
+//!                        cmd::torture ─► torture ─► the engine, on disks that fail (feature `torture`)
 //!                        cmd::dump ─► segment_file ─► annals-codec: raw bytes, no engine
 //!  out, progress ◄─ what a person or a program sees       exit ◄─ how it ends
 //! ```
@@ -26,7 +26,7 @@
 //! - It ends with one of the four [`Exit`] codes, and never with a panic.
 //!
 //! It is a library too, so that tests and fuzzers reach the parsers that take bytes
-//! from strangers, [`ndjson`], and the crash-injection harness, [`torture`].
+//! from strangers, [`ndjson`], and the crash-injection harness, `torture`.
 
 #[cfg(feature = "archive")]
 mod archived;
@@ -53,6 +53,7 @@ pub mod tables;
 mod time;
 #[cfg(feature = "tui")]
 pub mod top;
+#[cfg(feature = "torture")]
 pub mod torture;
 mod witness;
 
@@ -69,7 +70,7 @@ use exit::Failure;
 /// Runs the command with these arguments, the program's name first, and says how it ended.
 pub fn run(args: impl IntoIterator<Item = OsString>) -> ExitCode {
     let args: Vec<OsString> = args.into_iter().collect();
-    let (json, ended) = match Args::try_parse_from(&args) {
+    let (json, ended) = match Args::try_parse_from(&args).map_err(args::explained) {
         Ok(args) => (args.json, cmd::run(args)),
         Err(error) if error.use_stderr() => {
             let json = args.iter().any(|arg| arg == "--json");

@@ -30,6 +30,7 @@ mod tail;
 mod tip;
 #[cfg(feature = "tui")]
 mod top;
+#[cfg(feature = "torture")]
 mod torture;
 mod truncate;
 mod verify;
@@ -55,8 +56,11 @@ fn dispatch(command: Command, out: &mut Out) -> Ended {
     match command {
         Command::Demo { dir } => demo::run(dir.as_deref(), out),
         Command::DemoWriter { store } => demo::write_until_killed(&store),
+        #[cfg(feature = "torture")]
         Command::Torture(args) => torture::run(&args, out),
+        #[cfg(feature = "torture")]
         Command::TortureDisk => torture::serve_disk(),
+        #[cfg(feature = "torture")]
         Command::TortureWriter { store, seed, life, batches } => {
             crate::torture::process::append_until_killed(&store, seed, life, batches)
         }

@@ -9,7 +9,7 @@ mod story;
 
 pub(crate) use power::serve_disk;
 
-use crate::args::TortureArgs;
+use crate::args::torture::TortureArgs;
 use crate::exit::{Ended, Failure};
 use crate::out::Out;
 use crate::torture::{Story, Violation};

@@ -2,7 +2,7 @@
 
 use serde::Serialize;
 
-use crate::args::TortureArgs;
+use crate::args::torture::TortureArgs;
 use crate::exit::{Ended, Exit, Failure};
 use crate::out::Out;
 use crate::torture::power;
@@ -43,7 +43,7 @@ mod linux {
 
     use serde::Serialize;
 
-    use crate::args::TortureArgs;
+    use crate::args::torture::TortureArgs;
     use crate::exit::{Ended, Exit, Failure};
     use crate::human::{bytes, count, counted};
     use crate::out::{BOLD, GOOD, Out};

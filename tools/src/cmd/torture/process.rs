@@ -5,7 +5,7 @@ use std::time::{Duration, Instant};
 
 use serde::Serialize;
 
-use crate::args::TortureArgs;
+use crate::args::torture::TortureArgs;
 use crate::exit::{Ended, Exit, Failure, note};
 use crate::human::{count, counted};
 use crate::out::{BOLD, GOOD, Out};

@@ -5,7 +5,7 @@ use std::time::Instant;
 use serde::Serialize;
 
 use super::broken;
-use crate::args::TortureArgs;
+use crate::args::torture::TortureArgs;
 use crate::exit::{Ended, Exit, Failure};
 use crate::human::{count, counted};
 use crate::out::{BOLD, GOOD, Out};
