@@ -1,8 +1,12 @@
 //! One test for each sentence of the fault model.
 
 use std::collections::BTreeSet;
+use std::io;
+
+use rustix::io::Errno;
 
 use super::*;
+use crate::storage::{Access, File, Storage};
 
 const SEEDS: u64 = 300;
 
