@@ -24,6 +24,7 @@ use crate::log::names;
 use crate::log::segment::{Segment, SegmentPlace};
 use crate::log::small_files::read_whole;
 use crate::log::source::FileSource;
+use crate::metrics::measure::{Counter, Measure};
 use crate::shown::{Shown, load_to_read};
 use crate::storage::{Access, File, Storage};
 use crate::view::Published;
@@ -83,6 +84,7 @@ impl Follower {
         else {
             return Ok(());
         };
+        let began = self.files.meter.now();
         // What the index took in already would be taken in a second time.
         let followed = if self.torn { self.start_over(published) } else { self.follow_to(&watermark, published) };
         if followed.as_ref().is_err_and(is_not_found) {
@@ -94,6 +96,7 @@ impl Follower {
         }
         published.set_facts(watermark.epoch, 0);
         self.seen = watermark.sequence;
+        self.files.meter.since(Measure::Follow, began);
         Ok(())
     }
 
@@ -114,7 +117,7 @@ impl Follower {
 
     /// Looks at the store as if it were opened now.
     fn start_over(&mut self, published: &Published) -> Result<(), ReadError> {
-        let shown = load_to_read(&self.storage).map_err(|error| {
+        let shown = load_to_read(&self.storage, &self.files.meter).map_err(|error| {
             let path = self.storage.describe("");
             read_error(path, 0, io::Error::other(error))
         })?;
@@ -188,6 +191,7 @@ impl Follower {
                     to: Some(next.position),
                     fault: format!("{fault}; WATERMARK says that it was durable"),
                 });
+                self.files.meter.count(Counter::Corruptions, 1);
             }
             self.tail = next;
             if resume.is_none() {

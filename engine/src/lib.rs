@@ -33,7 +33,8 @@
 //! [`EventStore::stats`] tells how a store stands. One that is opened with [`Options::metrics`] also measures how long
 //! appends, with their stages, syncs, reads, recovery and what is done beside them take, and counts conflicts, duplicates,
 //! recoveries, damage and watermarks that could not be written: [`EventStore::metrics`], or [`EventStore::prometheus`] as text for
-//! a scrape. A [`Recorder`] hears of each; there is one for the crate `metrics` (feature `metrics`). Opening,
+//! a scrape. A reader in another process measures its reads and how it follows the writer
+//! ([`EventStore::open_read_only_with`]). A [`Recorder`] hears of each; there is one for the crate `metrics` (feature `metrics`). Opening,
 //! recovering, sealing and indexing are spans of `tracing`, at the level of debugging. Nothing of it is on unless it is asked for.
 //!
 //! # How it is built

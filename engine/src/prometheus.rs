@@ -198,9 +198,9 @@ impl Text {
         );
     }
 
-    /// What only the process that has the store open knows.
-    pub(crate) fn of_process(&mut self, stats: &Stats) {
-        self.gauge("queue_depth", "Appends that wait for a group.", stats.queue_depth);
+    /// What only the process that has the store open knows: for writing, or to read it.
+    pub(crate) fn of_process(&mut self, stats: &Stats, writes: bool) {
+        self.gauge("queue_depth", "Appends that wait for a group.", writes.then_some(stats.queue_depth));
         self.gauge(
             "pinned_mappings",
             "Mappings of segments that are not of the log any more, which somebody still reads.",
@@ -208,13 +208,13 @@ impl Text {
         );
     }
 
-    /// What was measured.
-    pub(crate) fn measured(&mut self, metrics: &Metrics) {
+    /// What was measured by a store that is open for writing, or to be read.
+    pub(crate) fn measured(&mut self, metrics: &Metrics, writes: bool) {
         let bare = |metric: &'static str| metric.strip_prefix("annals_").expect("each begins so");
-        for &counter in Counter::ALL {
+        for &counter in Counter::ALL.iter().filter(|counter| counter.is_of(writes)) {
             self.counter(bare(counter.metric()), counter.help(), metrics.counter(counter));
         }
-        for &measure in Measure::ALL {
+        for &measure in Measure::ALL.iter().filter(|measure| measure.is_of(writes)) {
             self.histogram(bare(measure.metric()), measure.help(), metrics.distribution(measure));
         }
     }

@@ -21,6 +21,7 @@ use crate::log::recover::decide::{Plan, Usable};
 use crate::log::recover::survey::{Content, Facts, LastFacts, SegmentFacts};
 use crate::log::recover::survey_beside_writer;
 use crate::log::segment::Segment;
+use crate::metrics::meter::Meter;
 use crate::storage::Storage;
 use crate::sync::thread;
 use crate::view::View;
@@ -35,13 +36,13 @@ pub(crate) struct Shown {
 }
 
 /// Loads a store that is only to be read, perhaps beside a writer.
-pub(crate) fn load_to_read(storage: &Arc<dyn Storage>) -> Result<Shown, OpenError> {
+pub(crate) fn load_to_read(storage: &Arc<dyn Storage>, meter: &Meter) -> Result<Shown, OpenError> {
     /// More than any retention can outrun.
     const TRIES: u32 = 20;
     const PAUSE: Duration = Duration::from_millis(2);
     let mut tries = 1;
     loop {
-        match load_once(storage) {
+        match load_once(storage, meter) {
             Err(error) if error.is_not_found() && tries < TRIES => tries += 1,
             done => return done,
         }
@@ -49,10 +50,10 @@ pub(crate) fn load_to_read(storage: &Arc<dyn Storage>) -> Result<Shown, OpenErro
     }
 }
 
-fn load_once(storage: &Arc<dyn Storage>) -> Result<Shown, OpenError> {
+fn load_once(storage: &Arc<dyn Storage>, meter: &Meter) -> Result<Shown, OpenError> {
     let (facts, plan) = survey_to_read(&**storage)?;
     let mut loader = Loader::default();
-    let files = IndexFiles::new(Arc::clone(storage), plan.log_id, false);
+    let files = IndexFiles::measured(Arc::clone(storage), plan.log_id, false, meter.clone());
     let floor = open_floor(&**storage, &plan);
     let mut segments = load_older(&**storage, &mut loader, &files, &facts, &plan)?;
     let newest = load_shown(&mut loader, &facts, &plan)?;

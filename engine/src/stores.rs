@@ -76,7 +76,7 @@ enum Access {
         /// `None` when the system had no threads to give: then each log asks for its own.
         workers: Option<Workers>,
     },
-    Read,
+    Read(Box<Options>),
 }
 
 /// The place of one log. Who opens it holds nobody up but those who want the same one.
@@ -152,7 +152,12 @@ impl Stores {
 
     /// The logs below `root`, to be read only, also while other processes write to them.
     pub fn open_read_only(root: impl Into<PathBuf>) -> Stores {
-        Stores::with(root.into(), Access::Read)
+        Stores::open_read_only_with(root, &Options::new())
+    }
+
+    /// The same, with options, as [`EventStore::open_read_only_with`] has them.
+    pub fn open_read_only_with(root: impl Into<PathBuf>, options: &Options) -> Stores {
+        Stores::with(root.into(), Access::Read(Box::new(options.clone())))
     }
 
     fn with(root: PathBuf, access: Access) -> Stores {
@@ -189,7 +194,7 @@ impl Stores {
     fn open_at(&self, name: &StoreName) -> Result<EventStore, OpenError> {
         let path = self.inner.root.join(name.as_str());
         match &self.inner.access {
-            Access::Read => EventStore::open_read_only(path),
+            Access::Read(options) => EventStore::open_read_only_with(path, options),
             Access::Write { options, workers } => {
                 let mut options = options(name);
                 options.workers = options.workers.or_else(|| workers.clone());

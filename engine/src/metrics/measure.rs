@@ -31,12 +31,16 @@ pub enum Measure {
     Get,
     /// A verification with this [recorder](crate::inspect::Verify::recorder).
     Verify,
-    /// The recovery when the store was opened, from its lock to the first append that it could take.
+    /// The recovery when the store was opened, from its lock to the first append that it could take; of one that was
+    /// opened read-only, from the first look at its files to the first read.
     Recovery,
     /// The sealing of a segment, its sync included.
     Seal,
     /// The making of a sealed segment's index.
     Index,
+    /// What a store that was opened read-only takes to take in what the writer in another process has added since,
+    /// which is done before a read. A look that finds nothing new is not measured.
+    Follow,
 }
 
 impl Measure {
@@ -54,6 +58,7 @@ impl Measure {
         Measure::Recovery,
         Measure::Seal,
         Measure::Index,
+        Measure::Follow,
     ];
 
     /// The name of its metric in Prometheus and elsewhere, `annals_append_seconds` for instance.
@@ -71,6 +76,7 @@ impl Measure {
             Measure::Recovery => "annals_recovery_seconds",
             Measure::Seal => "annals_seal_seconds",
             Measure::Index => "annals_index_seconds",
+            Measure::Follow => "annals_follow_seconds",
         }
     }
 
@@ -89,6 +95,22 @@ impl Measure {
             Measure::Recovery => "The recovery when the store was opened.",
             Measure::Seal => "The sealing of a segment.",
             Measure::Index => "The making of an index of a sealed segment.",
+            Measure::Follow => "What a reader takes to take in what the writer has added.",
+        }
+    }
+
+    /// Whether a store can come to measure it: one that is opened for writing, or one that is only read.
+    pub(crate) fn is_of(self, writes: bool) -> bool {
+        match self {
+            Measure::Append
+            | Measure::Queue
+            | Measure::Checks
+            | Measure::Encode
+            | Measure::Write
+            | Measure::Sync
+            | Measure::Seal => writes,
+            Measure::Follow => !writes,
+            Measure::Read | Measure::Get | Measure::Verify | Measure::Recovery | Measure::Index => true,
         }
     }
 }
@@ -109,7 +131,8 @@ pub enum Counter {
     /// Openings at which there was something to put right: 1 or 0 for one store, more for a recorder of many.
     Recoveries,
     /// How often damage was met: by a read, by an append that could not be checked for it, by an opening that it has
-    /// ended; and each finding of a verification with this [recorder](crate::inspect::Verify::recorder).
+    /// ended; each region that a store opened read-only leaves out; and each finding of a verification with this
+    /// [recorder](crate::inspect::Verify::recorder).
     Corruptions,
     /// How often the watermark could not be written.
     WatermarkErrors,
@@ -139,6 +162,14 @@ impl Counter {
             Counter::Recoveries => "Openings at which there was something to put right.",
             Counter::Corruptions => "How often damage was met.",
             Counter::WatermarkErrors => "How often the watermark could not be written.",
+        }
+    }
+
+    /// Whether a store can come to count it: one that is opened for writing, or one that is only read.
+    pub(crate) fn is_of(self, writes: bool) -> bool {
+        match self {
+            Counter::Conflicts | Counter::Duplicates | Counter::Recoveries | Counter::WatermarkErrors => writes,
+            Counter::Corruptions => true,
         }
     }
 }

@@ -3,7 +3,7 @@
 use std::sync::Arc;
 use std::time::Instant;
 
-use super::EventStore;
+use super::{EventStore, Role};
 use crate::error::ReadError;
 use crate::metrics::measure::Measure;
 use crate::metrics::{Metrics, Recorder};
@@ -16,6 +16,10 @@ impl EventStore {
     ///
     /// Others go on meanwhile, so the numbers are of about one moment. [`stats`](EventStore::stats), which are part
     /// of it, read the file of each consumer.
+    ///
+    /// A store that is [opened read-only](EventStore::open_read_only_with) measures its own reads ([`Measure::Read`],
+    /// [`Measure::Get`]), how it follows the writer ([`Measure::Follow`]) and its opening ([`Measure::Recovery`]), and
+    /// counts the damage that it meets. What the writer does, the writer measures.
     ///
     /// ```
     /// use annals::{Counter, EventStore, ExpectedVersion, Measure, NewEvent, Options};
@@ -42,7 +46,8 @@ impl EventStore {
     /// format of Prometheus (version 0.0.4): what a scrape of this store is answered.
     ///
     /// Metrics have the names that `annals stats --prometheus` gives them, where it knows them; durations are histograms in
-    /// seconds. One scrape is answered for several stores by [`Text::extend`].
+    /// seconds. One scrape is answered for several stores by [`Text::extend`]. What a store that is opened read-only
+    /// cannot come to measure, as appends, is left out.
     ///
     /// ```
     /// use annals::{EventStore, ExpectedVersion, NewEvent, Options};
@@ -55,11 +60,11 @@ impl EventStore {
     /// ```
     pub fn prometheus(&self) -> Text {
         let mut text = Text::new(self.log_id());
-        let stats = self.stats();
+        let (stats, writes) = (self.stats(), matches!(self.inner.role, Role::Writer(_)));
         text.stats(&stats);
-        text.of_process(&stats);
+        text.of_process(&stats, writes);
         if let Some(metrics) = self.inner.meter.look(|| stats) {
-            text.measured(&metrics);
+            text.measured(&metrics, writes);
         }
         text
     }

@@ -199,7 +199,37 @@ impl EventStore {
     /// # Ok::<(), Box<dyn std::error::Error>>(())
     /// ```
     pub fn open_read_only(dir: impl AsRef<Path>) -> Result<EventStore, OpenError> {
-        EventStore::open_read_only_on(Arc::new(disk(dir.as_ref(), false)))
+        EventStore::open_read_only_with(dir, &Options::new())
+    }
+
+    /// The same, and `options` say how: whether segments are [mapped](Options::pread), who is told what is
+    /// [measured](Options::metrics), and what [time](EventStore::now) it is. The others are of writing; they are not
+    /// looked at, and not refused.
+    ///
+    /// # Errors
+    ///
+    /// As [`EventStore::open_read_only`].
+    ///
+    /// # Example
+    ///
+    /// ```
+    /// use annals::{EventStore, ExpectedVersion, Measure, NewEvent, Options, Position};
+    ///
+    /// # let dir = tempfile::tempdir()?;
+    /// let writer = EventStore::open(dir.path(), &Options::new())?;
+    /// // In another process, as a rule.
+    /// let reader = EventStore::open_read_only_with(dir.path(), &Options::new().metrics(true))?;
+    /// writer.append("order-7", ExpectedVersion::Any, NewEvent::new("Placed", "{}"))?;
+    /// assert_eq!(reader.read_all(Position::START).count(), 1);
+    ///
+    /// let metrics = reader.metrics().expect("it was asked to measure");
+    /// let reads = metrics.distribution(Measure::Read);
+    /// println!("a read takes at most {:?} to its first event, up to {}", reads.max(), metrics.stats.head);
+    /// # assert_eq!((reads.count(), metrics.stats.head), (1, Position::new(1)));
+    /// # Ok::<(), Box<dyn std::error::Error>>(())
+    /// ```
+    pub fn open_read_only_with(dir: impl AsRef<Path>, options: &Options) -> Result<EventStore, OpenError> {
+        EventStore::open_read_only_with_on(Arc::new(disk(dir.as_ref(), options.pread)), options)
     }
 
     /// A store in memory, with the same behaviour, for tests and scratch use.
@@ -238,7 +268,16 @@ impl EventStore {
     ///
     /// As [`EventStore::open_read_only`].
     pub fn open_read_only_on(storage: Arc<dyn Storage>) -> Result<EventStore, OpenError> {
-        let inner = Inner::open_follower(storage)?;
+        EventStore::open_read_only_with_on(storage, &Options::new())
+    }
+
+    /// The same, with options, as [`EventStore::open_read_only_with`] has them.
+    ///
+    /// # Errors
+    ///
+    /// As [`EventStore::open_read_only`].
+    pub fn open_read_only_with_on(storage: Arc<dyn Storage>, options: &Options) -> Result<EventStore, OpenError> {
+        let inner = Inner::open_follower(storage, options)?;
         Ok(EventStore { inner: Arc::new(inner) })
     }
 

@@ -118,11 +118,7 @@ impl Inner {
         let began = meter.now();
         let now = options.clock.now();
         let recovered = loop {
-            let recovered = recover(&storage, options, &meter, now).inspect_err(|error| {
-                if matches!(error, OpenError::Corrupt(_)) {
-                    meter.count(Counter::Corruptions, 1);
-                }
-            });
+            let recovered = recover(&storage, options, &meter, now).inspect_err(|error| ended(&meter, error));
             if let Some(recovered) = recovered? {
                 break recovered;
             }
@@ -202,10 +198,13 @@ impl Inner {
     }
 
     /// Opens a store for reading.
-    pub(super) fn open_follower(storage: Arc<dyn Storage>) -> Result<Inner, OpenError> {
+    pub(super) fn open_follower(storage: Arc<dyn Storage>, options: &Options) -> Result<Inner, OpenError> {
         let _span = tracing::debug_span!("open").entered();
+        let meter = options.meter();
         refuse_missing(&*storage)?;
-        let Shown { plan, files, loader, newest, view } = load_to_read(&storage)?;
+        let began = meter.now();
+        let shown = load_to_read(&storage, &meter).inspect_err(|error| ended(&meter, error));
+        let Shown { plan, files, loader, newest, view } = shown?;
         let tail = newest.tail;
         let report = RecoveryReport {
             head: tail.position,
@@ -218,7 +217,11 @@ impl Inner {
         let seen = plan.watermark.map_or(0, |watermark| watermark.sequence);
         let follower = Follower::new(Arc::clone(&storage), files, loader, newest, seen);
         let role = Role::Follower(Arc::new(Mutex::new(follower)));
-        Ok(Inner::new(plan.log_id, Options::new(), report, published, Meter::default(), storage, role))
+        meter.since(Measure::Recovery, began);
+        if !report.gaps.is_empty() {
+            meter.count(Counter::Corruptions, report.gaps.len() as u64);
+        }
+        Ok(Inner::new(plan.log_id, options.clone(), report, published, meter, storage, role))
     }
 
     fn new(
@@ -233,6 +236,13 @@ impl Inner {
         let (consumers, folders) = (Consumers::default(), Folders::default());
         let open = OpenWhile(Arc::clone(&published));
         Inner { log_id, options, report, published, meter, storage, consumers, folders, role, _open: open }
+    }
+}
+
+/// Counts the damage that has ended an opening.
+fn ended(meter: &Meter, error: &OpenError) {
+    if matches!(error, OpenError::Corrupt(_)) {
+        meter.count(Counter::Corruptions, 1);
     }
 }
 

@@ -1,6 +1,7 @@
 //! What is measured: each thing by what it is for and by nothing else, told to everybody who asked, and nothing when nobody did.
 
 use std::collections::BTreeMap;
+use std::sync::atomic::AtomicI64;
 use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
@@ -9,14 +10,14 @@ use annals::inspect::Verify;
 use annals::storage::sim::{Fault, SimDisk};
 use annals::{
     AppendCondition, AppendError, Counter, EventStore, ExpectedVersion, Guard, Measure, Metrics, NewEvent, OpenError,
-    Options, Outcome, Position, QueryItem, Recorder, StreamVersion,
+    Options, Outcome, Position, QueryItem, Recorder, Stores, StreamVersion,
 };
 
 use crate::places::*;
 use crate::support::{segment_path, snapshot};
 
 use ExpectedVersion::{Any, NoStream};
-use Measure::{Append, Checks, Encode, Get, Index, Queue, Read, Recovery, Seal, Sync, Write};
+use Measure::{Append, Checks, Encode, Follow, Get, Index, Queue, Read, Recovery, Seal, Sync, Write};
 
 /// Writes down what it hears.
 #[derive(Debug, Default)]
@@ -349,6 +350,156 @@ fn a_store_that_was_not_asked_to_measures_nothing_and_still_tells_how_it_stands(
     assert!(store.metrics().is_none());
 }
 
+/// A reader of what is on this disk, which measures, and whose measures are heard.
+fn reader_of(disk: &SimDisk) -> (Arc<Heard>, EventStore) {
+    let heard = Arc::new(Heard::default());
+    let options = Options::new().metrics(true).recorder(heard.clone());
+    (heard, EventStore::open_read_only_with_on(Arc::new(disk.clone()), &options).unwrap())
+}
+
+#[test]
+fn a_reader_measures_its_opening_how_it_follows_and_its_reads_and_its_writer_none_of_it() {
+    let (disk, told, store) = heard();
+    let id = "01234567-89ab-cdef-0011-223344556677".parse().unwrap();
+    store.append("a", Any, event("A").id(id)).unwrap();
+    let (heard, reader) = reader_of(&disk);
+    assert_eq!(heard.measures(), [Recovery]);
+    assert_eq!(reader.head(), pos(1));
+    assert_eq!(heard.measures(), [], "there was nothing new");
+    told.measures();
+    store.append("a", Any, event("B")).unwrap();
+    assert_eq!(heard.measures(), [], "nobody has looked");
+    assert_eq!(reader.head(), pos(2));
+    assert_eq!(heard.measures(), [Follow]);
+    store.append("a", Any, event("C")).unwrap();
+    assert_eq!(reader.read_all(Position::START).count(), 3);
+    assert_eq!(heard.measures(), [Follow, Read]);
+    assert_eq!(reader.read_stream("nobody", StreamVersion::EMPTY).unwrap().count(), 0);
+    reader.get(pos(2)).unwrap().unwrap();
+    reader.get_event(id).unwrap().unwrap();
+    assert_eq!(heard.measures(), [Read, Get, Get]);
+    let verify = Verify::new().threads(1).recorder(reader.recorder().unwrap());
+    verify.run_on(&disk, |_, _| ()).unwrap();
+    assert_eq!(heard.measures(), [Measure::Verify]);
+    reader.append("a", Any, event("D")).unwrap_err();
+    let _ = (reader.stats(), reader.metrics(), reader.prometheus());
+    assert_eq!(heard.measures(), []);
+    assert_eq!(told.measures(), [APPEND, APPEND].concat(), "what a reader does is not the writer's");
+    let metrics = metrics(&reader);
+    let counts = [Recovery, Follow, Read, Get, Append].map(|measure| metrics.distribution(measure).count());
+    assert_eq!(counts, [1, 2, 2, 2, 0]);
+    assert_eq!((metrics.stats.head, metrics.stats.durable_head, metrics.stats.segments.len()), (pos(3), pos(3), 1));
+}
+
+#[test]
+fn a_reader_that_was_not_asked_to_measures_nothing_and_one_of_several_logs_each() {
+    let dir = tempfile::tempdir().unwrap();
+    let store = EventStore::open(dir.path().join("orders"), &quiet()).unwrap();
+    store.append("a", Any, event("A")).unwrap();
+    let without = EventStore::open_read_only(dir.path().join("orders")).unwrap();
+    assert_eq!(without.read_all(Position::START).count(), 1);
+    assert!(without.metrics().is_none() && without.recorder().is_none());
+    assert!(!without.prometheus().to_string().contains("_seconds"));
+    let without = Stores::open_read_only(dir.path()).store("orders").unwrap();
+    assert!(without.metrics().is_none());
+    let measures = Stores::open_read_only_with(dir.path(), &Options::new().metrics(true)).store("orders").unwrap();
+    assert_eq!(measures.read_all(Position::START).count(), 1);
+    assert_eq!(count(&measures, Read), 1);
+    // Options that are of writing are not refused.
+    let odd = Options::new().segment_bytes(1).create(false);
+    EventStore::open_read_only_with(dir.path().join("orders"), &odd).unwrap();
+    assert!(EventStore::open_read_only_with(dir.path().join("none"), &Options::new()).is_err(), "nor is a store made");
+}
+
+#[test]
+fn the_time_of_a_reader_is_that_of_its_clock() {
+    let (disk, _, _store) = heard();
+    let clock = Arc::new(HandClock(AtomicI64::new(77)));
+    let reader = EventStore::open_read_only_with_on(Arc::new(disk), &Options::new().clock(clock)).unwrap();
+    assert_eq!(reader.now(), 77);
+}
+
+#[test]
+fn the_text_of_a_reader_has_what_it_reads_and_leaves_out_what_only_a_writer_knows() {
+    let (disk, _, store) = heard();
+    for number in 0..5 {
+        store.append("a", Any, numbered(number)).unwrap();
+    }
+    store.consumer("mailer").unwrap().checkpoint(pos(2)).unwrap();
+    let (_, reader) = reader_of(&disk);
+    assert_eq!(reader.read_all(Position::START).count(), 5);
+    let text = reader.prometheus().to_string();
+    let families = parse(&text);
+    let kinds = |kind: &str| -> Vec<&str> {
+        families.iter().filter(|(_, family)| family.kind == kind).map(|(name, _)| name.as_str()).collect()
+    };
+    let measured = [Follow, Get, Index, Read, Recovery, Measure::Verify].map(Measure::metric);
+    assert_eq!(kinds("histogram"), measured);
+    let counted = ["annals_appended_events_total", "annals_corruptions_total", "annals_writer_epochs_total"];
+    assert_eq!(kinds("counter"), counted);
+    assert!(!families.contains_key("annals_queue_depth"), "{text}");
+    let one = |name: &str| families[name].samples[0].2;
+    let stats = store.stats();
+    for (name, value) in [
+        ("annals_head_position", 5),
+        ("annals_durable_head_position", 5),
+        ("annals_segments", 1),
+        ("annals_log_bytes", stats.bytes),
+        ("annals_pinned_mappings", 0),
+        ("annals_consumer_lag_events", 3),
+    ] {
+        assert!((one(name) - float(value)).abs() < 0.5, "{name} is {} and not {value}", one(name));
+    }
+}
+
+#[test]
+fn a_reader_counts_each_region_that_it_leaves_out_when_it_opens_and_when_it_follows() {
+    let (disk, _, store) = heard();
+    store.append("a", Any, event("A")).unwrap();
+    let (follows, behind) = reader_of(&disk);
+    let before = store.stats().bytes;
+    store.append("a", Any, NewEvent::new("Large", vec![7; 10_000])).unwrap();
+    store.append("a", Any, event("B")).unwrap();
+    disk.flip(&segment_path(&disk, 0), 8 * (before + 5_000));
+    assert_eq!((behind.head(), follows.counted(Counter::Corruptions)), (pos(3), 1));
+    behind.get(pos(2)).unwrap_err();
+    assert_eq!(follows.counted(Counter::Corruptions), 2);
+    let (opens, opened) = reader_of(&disk);
+    assert_eq!((opened.recovery_report().gaps.len(), opens.counted(Counter::Corruptions)), (1, 1));
+
+    // The header of a segment that the store does not know of yet: opening ends there.
+    let (disk, _, store) = self::heard();
+    let meta = disk.read_file("store.meta").unwrap();
+    for _ in 0..2 {
+        store.append("a", Any, NewEvent::new("Large", vec![7; 40_000])).unwrap();
+    }
+    disk.write_file("store.meta", &meta);
+    disk.flip(&segment_path(&disk, 1), 8 * 20);
+    let heard = Arc::new(Heard::default());
+    let options = Options::new().recorder(heard.clone());
+    let refused = EventStore::open_read_only_with_on(Arc::new(disk), &options);
+    assert!(matches!(refused, Err(OpenError::Corrupt(_))), "{refused:?}");
+    assert_eq!((heard.counted(Counter::Corruptions), heard.measures()), (1, vec![]));
+}
+
+#[test]
+fn a_mapping_that_a_reader_still_has_when_its_segment_is_removed_by_the_writer_is_pinned() {
+    let dir = tempfile::tempdir().unwrap();
+    let store = EventStore::open(dir.path(), &quiet()).unwrap();
+    for _ in 0..4 {
+        store.append("a", Any, NewEvent::new("Large", vec![7; 40_000])).unwrap();
+    }
+    let reader = EventStore::open_read_only(dir.path()).unwrap();
+    let first = reader.get(pos(1)).unwrap().unwrap();
+    assert_eq!(reader.stats().pinned_mappings, 0);
+    store.truncate_before(pos(3), Guard::Force).unwrap();
+    let stats = reader.stats();
+    assert_eq!((stats.oldest, stats.pinned_mappings), (pos(3), 1), "of the second nobody has anything");
+    assert_eq!(store.stats().pinned_mappings, 0, "the writer has none");
+    drop(first);
+    assert_eq!(reader.stats().pinned_mappings, 0);
+}
+
 #[test]
 fn a_store_that_measures_does_the_same_as_one_that_does_not() {
     let story = |options: Options| {
@@ -485,7 +636,7 @@ fn the_text_for_prometheus_is_well_formed_and_has_every_number() {
     let families = parse(&text);
     let metrics = metrics(&store);
     let one = |name: &str| families[name].samples[0].2;
-    for &measure in Measure::ALL {
+    for &measure in Measure::ALL.iter().filter(|&&measure| measure != Follow) {
         let (name, distribution) = (measure.metric(), metrics.distribution(measure));
         let family = &families[name];
         assert_eq!(family.kind, "histogram");

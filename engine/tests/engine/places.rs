@@ -40,7 +40,8 @@ impl Place {
 
     pub(crate) fn try_read(&self) -> Result<EventStore, OpenError> {
         match self {
-            Place::Mapped(dir) | Place::Pread(dir) => EventStore::open_read_only(dir.path()),
+            Place::Mapped(dir) => EventStore::open_read_only(dir.path()),
+            Place::Pread(dir) => EventStore::open_read_only_with(dir.path(), &Options::new().pread(true)),
             Place::Simulated(disk) => EventStore::open_read_only_on(Arc::new(disk.clone())),
         }
     }
