@@ -219,3 +219,30 @@ impl Text {
         }
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::metrics::histogram::Histogram;
+
+    #[test]
+    fn what_took_longer_than_the_last_bound_is_counted_behind_it_and_seconds_are_seconds() {
+        let histogram = Histogram::new();
+        for took in [Duration::from_millis(1500), Duration::from_secs(60), Duration::from_secs(4000)] {
+            histogram.record(took);
+        }
+        let mut text = Text::new(LogId::from_bytes([0; 16]));
+        text.histogram("nap_seconds", "A nap.", &histogram.look());
+        let text = text.to_string();
+        let value = |of: &str| {
+            let line = text.lines().find(|line| line.contains(of)).unwrap_or_else(|| panic!("{of} in {text}"));
+            line.rsplit(' ').next().unwrap().to_owned()
+        };
+        assert_eq!(value("le=\"0.000000256\""), "0");
+        assert_eq!(value("le=\"1.073741824\""), "0");
+        assert_eq!(value("le=\"4.294967296\""), "1");
+        assert_eq!(value("le=\"68.719476736\""), "2", "the last bound");
+        assert_eq!((value("le=\"+Inf\""), value("_count")), ("3".to_owned(), "3".to_owned()));
+        assert_eq!(value("_sum"), "4061.5");
+    }
+}

@@ -222,3 +222,15 @@ fn verify_puts_a_missing_file_before_all_that_follows_from_it_and_does_not_flood
     let report = annals(&[&"verify", &"--json", &story.store]).exits(1).row();
     assert!(report["findings"].as_array().unwrap().iter().any(|finding| finding["kind"] == "files"), "{report}");
 }
+
+#[test]
+fn a_damaged_record_of_losses_is_a_finding_of_its_own_and_a_range_that_ends_before_it_begins_is_none() {
+    let story = story();
+    annals(&[&"verify", &story.store]).exits(0);
+    fs::write(story.store.join("LOST"), "what somebody has written").unwrap();
+    let row = annals(&[&"verify", &"--json", &story.store]).exits(1).row();
+    assert_eq!((&row["clean"], &row["findings"][0]["file"]), (&json!(false), &json!("LOST")));
+    fs::remove_file(story.store.join("LOST")).unwrap();
+    annals(&[&"verify", &"--from", &"5", &"--to", &"3", &story.store]).exits(2).says("--from 5 lies behind --to 3");
+    annals(&[&"verify", &"--from", &"5", &"--to", &"5", &story.store]).exits(0);
+}

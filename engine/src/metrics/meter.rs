@@ -273,4 +273,21 @@ mod tests {
         assert!(meter.group([None, None].into_iter()).0.is_none());
         assert!(meter.group([None, meter.queued(true)].into_iter()).0.is_some());
     }
+
+    #[test]
+    fn checks_and_encoding_of_a_group_are_summed_each_by_itself() {
+        const LONG: Duration = Duration::from_millis(40);
+        let meter = Meter::new(true, None);
+        let mut laps = meter.group([meter.queued(true)].into_iter());
+        for _ in 0..2 {
+            std::thread::sleep(LONG);
+            laps.checked();
+            laps.encoded();
+        }
+        laps.decided(true);
+        let registry = meter.0.as_ref().and_then(|meters| meters.registry.as_ref()).unwrap();
+        let longest = |measure: Measure| registry.histograms[measure as usize].look().max();
+        assert!(longest(Measure::Checks) >= 2 * LONG, "{:?}", longest(Measure::Checks));
+        assert!(longest(Measure::Encode) < longest(Measure::Checks), "{:?}", longest(Measure::Encode));
+    }
 }

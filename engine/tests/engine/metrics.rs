@@ -820,3 +820,66 @@ fn the_crate_metrics_is_told_everything_under_names_that_are_looked_up_once() {
     assert_eq!(facade.values("annals_conflicts_total store=orders"), [1.0]);
     assert_eq!(facade.values("annals_duplicates_total store=orders"), [0.0; 0]);
 }
+
+#[test]
+fn what_happens_several_times_at_once_is_counted_so_often_by_everybody() {
+    let facade = Facade::default();
+    let recorder = metrics::with_local_recorder(&facade, || annals::FacadeRecorder::new([("store", "orders")]));
+    let store = open_with(&SimDisk::new(2), &quiet().metrics(true).recorder(Arc::new(recorder)));
+    store.recorder().unwrap().count(Counter::Corruptions, 3);
+    store.recorder().unwrap().count(Counter::Corruptions, 4);
+    assert_eq!(metrics(&store).counter(Counter::Corruptions), 7);
+    assert_eq!(facade.values("annals_corruptions_total store=orders"), [3.0, 4.0]);
+}
+
+#[test]
+fn each_gauge_of_the_text_is_what_it_is_called() {
+    let disk = SimDisk::new(2);
+    let store = open_with(&disk, &quiet());
+    for number in 0..5 {
+        store.append("a", Any, NewEvent::new("Large", vec![number; 40_000])).unwrap();
+    }
+    store.truncate_before(pos(3), Guard::Force).unwrap();
+    store.batch().event("a", event("Late")).durability(Buffered).commit().unwrap();
+    for name in ["mailer", "torn"] {
+        store.consumer(name).unwrap().checkpoint(pos(4)).unwrap();
+    }
+    let len = disk.read_file("consumers/torn").unwrap().len();
+    disk.write_file("consumers/torn", &vec![0x55; len]);
+    let stats = store.stats();
+    let sealed = stats.segments.iter().filter(|segment| segment.sealed).count() as u64;
+    assert!(stats.segments.len() as u64 > sealed && sealed > 0);
+    let families = parse(&store.prometheus().to_string());
+    for (name, value) in [
+        ("annals_head_position", 6),
+        ("annals_durable_head_position", 5),
+        ("annals_oldest_position", 3),
+        ("annals_events", 4),
+        ("annals_appended_events_total", 6),
+        ("annals_segments", stats.segments.len() as u64),
+        ("annals_sealed_segments", sealed),
+        ("annals_consumer_position", 4),
+        ("annals_consumer_lag_events", 2),
+    ] {
+        let found = families[name].samples[0].2;
+        assert!((found - float(value)).abs() < 0.5, "{name} is {found} and not {value}");
+    }
+    let unusable = families["annals_consumer_unusable"].of("annals_consumer_unusable");
+    let unusable: Vec<_> = unusable.iter().map(|(name, value)| (*name, *value > 0.5)).collect();
+    assert_eq!(unusable, [("mailer", false), ("torn", true)]);
+    assert_eq!(families["annals_consumer_lag_events"].samples.len(), 1, "of the other it is not known");
+}
+
+#[cfg(target_os = "linux")]
+#[test]
+fn a_reader_maps_segments_unless_it_is_told_not_to() {
+    let dir = tempfile::tempdir().unwrap();
+    let store = EventStore::open(dir.path(), &quiet().pread(true)).unwrap();
+    store.append("a", Any, event("A")).unwrap();
+    let mapped = || std::fs::read_to_string("/proc/self/maps").unwrap().contains(dir.path().to_str().unwrap());
+    for pread in [true, false] {
+        let reader = EventStore::open_read_only_with(dir.path(), &Options::new().pread(pread)).unwrap();
+        assert_eq!(reader.read_all(Position::START).count(), 1);
+        assert_eq!(mapped(), !pread);
+    }
+}

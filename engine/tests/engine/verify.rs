@@ -220,16 +220,17 @@ fn files_of_consumers_and_snapshots_are_judged_by_their_bytes_and_by_the_history
     };
     let (disk, _) = marks(&|_| ());
     check(&disk, "a good one", [NONE; 5]);
-    let changes: [(&str, Change<'_>); 4] = [
-        ("another chain", &|mark| mark.chain ^= 1),
-        ("another hash", &|mark| mark.hash = Some(Hasher::digest(b"other"))),
-        ("another log", &|mark| mark.log_id = annals::LogId::from_bytes([9; 16])),
-        ("beyond the head", &|mark| mark.position = Position::new(1 << 20)),
+    let changes: [(&str, &str, Change<'_>); 4] = [
+        ("another chain", "another batch was written at position 50", &|mark| mark.chain ^= 1),
+        ("another hash", "of another history", &|mark| mark.hash = Some(Hasher::digest(b"other"))),
+        ("another log", "it is of log 0909", &|mark| mark.log_id = annals::LogId::from_bytes([9; 16])),
+        ("beyond the head", "it is of position 1048576, and", &|mark| mark.position = Position::new(1 << 20)),
     ];
-    for (what, change) in changes {
+    for (what, said, change) in changes {
         let (disk, position) = marks(change);
         let reports = check(&disk, what, [NONE, NONE, NONE, states, states]);
         assert_eq!(reports[3].findings[0].position, Some(position), "{what}");
+        assert!(reports[3].findings[0].message.contains(said), "{what}: {}", reports[3].findings[0].message);
     }
     // Under another name than its own.
     let disk = log();
@@ -344,4 +345,44 @@ fn a_range_is_the_segments_that_hold_it_and_every_level_judges_them_and_no_other
             assert_eq!(has_index, is_found && of_indexes, "segment {segment}, {level:?}: {kinds:?}");
         }
     }
+}
+
+#[test]
+fn a_range_takes_a_segment_for_its_last_event_and_none_for_the_event_before_its_first() {
+    let disk = log();
+    let bases = bases(&open(&disk));
+    let (end, next) = (bases[2], bases[2] + 1);
+    for (from, to, segments) in
+        [(end, end, 1), (next, next, 1), (end, next, 2), (next, bases[3], 1), (bases[1] + 1, end, 1)]
+    {
+        let verify = Verify::new().level(Level::Frames).positions(Position::new(from)..=Position::new(to));
+        let report = verify.run_on(&disk, |_, _| ()).unwrap();
+        assert!(report.is_clean(), "{:?}", report.findings);
+        let last = if to <= end { end } else { bases[3] };
+        assert_eq!((report.segments, report.head.get()), (segments, last), "{from} to {to}");
+    }
+}
+
+#[test]
+fn a_damaged_header_is_named_with_the_first_position_of_its_segment() {
+    let disk = log();
+    let bases = bases(&open(&disk));
+    disk.flip(&segment_path(&disk, 2), 8 * 20);
+    let report = Verify::new().run_on(&disk, |_, _| ()).unwrap();
+    let header = report.findings.iter().find(|finding| finding.kind == FindingKind::Header);
+    assert_eq!(header.and_then(|finding| finding.position), Some(Position::new(bases[2] + 1)), "{:?}", report.findings);
+}
+
+#[test]
+fn what_follows_the_last_batch_is_told_and_is_no_finding() {
+    let disk = log();
+    let path = disk.paths().into_iter().filter(|path| path.starts_with("seg/")).max().unwrap();
+    let mut bytes = disk.read_file(&path).unwrap();
+    let end = bytes.iter().rposition(|byte| *byte != 0).unwrap() as u64;
+    bytes.truncate((end as usize + 8) / 8 * 8);
+    bytes.extend([9; 24]);
+    disk.write_file(&path, &bytes);
+    let report = Verify::new().run_on(&disk, |_, _| ()).unwrap();
+    assert!(report.is_clean(), "{:?}", report.findings);
+    assert_eq!(report.unfinished_bytes, 24);
 }

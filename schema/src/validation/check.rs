@@ -232,4 +232,11 @@ mod tests {
         let left = head.get() - store.oldest().get() + 1;
         assert_eq!((counts.without_schema["Noise"], findings.len()), (left, 0));
     }
+
+    #[test]
+    fn a_log_of_which_something_cannot_be_read_is_not_clean_though_all_that_can_be_is_as_it_should_be() {
+        assert!(LogCheck { checked: 7, ..LogCheck::default() }.is_clean());
+        assert!(!LogCheck { unreadable: 1, ..LogCheck::default() }.is_clean());
+        assert!(!LogCheck { faulty: 1, ..LogCheck::default() }.is_clean());
+    }
 }

@@ -215,3 +215,53 @@ fn a_store_that_is_open_read_only_takes_no_schema() {
     let (store, _) = store_with(SchemaMode::Enforce);
     assert_eq!(store.head().get(), 1);
 }
+
+#[test]
+fn of_two_schemas_that_say_to_be_the_same_version_the_first_counts() {
+    let schemas = Arc::new(Schemas::new(SchemaMode::Enforce));
+    let store = open_with(&SimDisk::new(1), &schemas);
+    // As two programs would that do not look at what is there.
+    for schema in [r#"{"required": ["a"]}"#, "{}"] {
+        let said = format!(r#"{{"event_type": "Paid", "version": 1, "compatibility": "none", "schema": {schema}}}"#);
+        let event = NewEvent::new("$schema", said).schema_version(1);
+        store.append_own(OwnStream::Schemas, ExpectedVersion::Any, event).unwrap();
+    }
+    append(&store, "Paid", "{}").unwrap_err();
+    append(&store, "Paid", r#"{"a": 1}"#).unwrap();
+    assert_eq!(schemas.list(&store).unwrap().len(), 1);
+}
+
+#[test]
+fn who_registers_at_the_same_moment_as_others_gets_a_version_of_their_own() {
+    const THREADS: usize = 4;
+    const EACH: usize = 12;
+    let store = open_with(&SimDisk::new(1), &Arc::new(Schemas::new(SchemaMode::Off)));
+    let register = |thread: usize| {
+        let schemas = Schemas::new(SchemaMode::Off);
+        for number in 0..EACH {
+            let text = format!(r#"{{"title": "{thread} {number}"}}"#);
+            let new = || NewSchema::new("Paid", text.clone()).compatibility(Compatibility::None);
+            while let Err(RegisterError::Crowded) = schemas.register(&store, new()) {}
+        }
+    };
+    std::thread::scope(|threads| {
+        for thread in 0..THREADS {
+            threads.spawn(move || register(thread));
+        }
+    });
+    let listed = Schemas::new(SchemaMode::Off).list(&store).unwrap();
+    let versions: Vec<u16> = listed.iter().map(|schema| schema.registration.version).collect();
+    assert_eq!(versions, (1..=(THREADS * EACH) as u16).collect::<Vec<_>>());
+}
+
+#[test]
+fn of_another_store_other_schemas_are_known() {
+    let schemas = Schemas::new(SchemaMode::Off);
+    let stores = [1, 2].map(|seed| open_with(&SimDisk::new(seed), &Arc::new(Schemas::new(SchemaMode::Off))));
+    for (store, event_type) in stores.iter().zip(["Paid", "Placed"]) {
+        schemas.register(store, NewSchema::new(event_type, "{}")).unwrap();
+        let listed = schemas.list(store).unwrap();
+        let types: Vec<&str> = listed.iter().map(|schema| &*schema.registration.event_type).collect();
+        assert_eq!(types, [event_type]);
+    }
+}

@@ -263,7 +263,14 @@ mod tests {
         let plan = Plan { terms: vec![Term { column: Column::Position, op: Op::Eq }], backward: false };
         scan.begin(&plan, &[Given::Integer(401)]).unwrap();
         assert!(scan.event().is_none());
+        // Nor by its id.
+        let late = store.get(Position::new(401)).unwrap().unwrap().as_event().id;
+        let by_id = Plan { terms: vec![Term { column: Column::Id, op: Op::Eq }], backward: false };
+        scan.begin(&by_id, &[Given::Text(late.to_string())]).unwrap();
+        assert!(scan.event().is_none());
         source.begin();
+        scan.begin(&by_id, &[Given::Text(late.to_string())]).unwrap();
+        assert_eq!(positions(&mut scan).unwrap(), [401]);
         scan.begin(&plan, &[Given::Integer(401)]).unwrap();
         assert_eq!(positions(&mut scan).unwrap(), [401]);
     }

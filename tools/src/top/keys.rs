@@ -64,3 +64,19 @@ pub(super) fn action(key: KeyEvent) -> Option<Action> {
         _ => return None,
     })
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn with_control_only_c_does_something_and_it_leaves() {
+        for code in ["q", "?", "g", "/", "r", "1", "k", "j", "d", "C"].map(|key| KeyCode::Char(key.parse().unwrap())) {
+            assert_eq!(action(KeyEvent::new(code, KeyModifiers::CONTROL)), None, "{code:?}");
+        }
+        let both = [KeyCode::Enter, KeyCode::Esc, KeyCode::Up].map(|code| KeyEvent::new(code, KeyModifiers::CONTROL));
+        assert_eq!(both.map(action), [None; 3]);
+        assert_eq!(action(KeyEvent::new(KeyCode::Char('c'), KeyModifiers::CONTROL)), Some(Action::Leave));
+        assert_eq!(action(KeyEvent::new(KeyCode::Char('c'), KeyModifiers::NONE)), None);
+    }
+}

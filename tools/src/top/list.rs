@@ -83,3 +83,77 @@ impl<T> List<T> {
         first..(first + room).min(self.rows.len())
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn list(rows: usize, chosen: usize) -> List<usize> {
+        List { rows: (0..rows).collect(), chosen }
+    }
+
+    #[test]
+    fn a_step_never_leads_out_of_the_rows() {
+        let steps = [Step::Up, Step::Down, Step::PageUp, Step::PageDown, Step::First, Step::Last];
+        for (rows, chosen, expected) in [
+            (0, 0, [0; 6]),
+            (1, 0, [0; 6]),
+            (10, 0, [0, 1, 0, 4, 0, 9]),
+            (10, 5, [4, 6, 1, 9, 0, 9]),
+            (10, 9, [8, 9, 5, 9, 0, 9]),
+        ] {
+            let found = steps.map(|step| {
+                let mut list = list(rows, chosen);
+                list.go(step, 4);
+                assert_eq!(list.chosen_row().is_some(), rows > 0);
+                list.chosen()
+            });
+            assert_eq!(found, expected, "{chosen} of {rows}");
+        }
+        let mut list = list(10, 5);
+        list.go(Step::PageDown, 0);
+        assert_eq!(list.chosen(), 6, "where nothing is seen, a page is a row");
+    }
+
+    #[test]
+    fn fewer_rows_in_the_place_of_many_leave_the_last_one_chosen() {
+        let mut list = list(10, 9);
+        list.replace(vec![7; 4]);
+        assert_eq!(list.chosen(), 3);
+        list.replace(Vec::new());
+        assert_eq!((list.chosen(), list.chosen_row()), (0, None));
+        list.replace(vec![7; 4]);
+        assert_eq!(list.chosen_row(), Some(&7));
+    }
+
+    #[test]
+    fn rows_come_and_go_at_both_ends_and_the_same_one_stays_chosen() {
+        let mut list = list(MOST, MOST - 1);
+        let chosen = list.chosen_row().copied();
+        assert!(list.append((MOST..MOST + 100).collect()));
+        assert_eq!((list.rows.len(), list.rows[0], list.chosen_row().copied()), (MOST, 100, chosen));
+        assert!(list.prepend((0..100).collect()));
+        assert_eq!((list.rows.len(), list.rows[0], list.chosen_row().copied()), (MOST, 0, chosen));
+        // What somebody looks at is not let go of.
+        let mut list = self::list(MOST, 0);
+        assert!(!list.append((MOST..MOST + 100).collect()));
+        assert_eq!((list.rows.len(), list.chosen_row()), (MOST + 100, Some(&0)));
+    }
+
+    #[test]
+    fn a_window_holds_the_chosen_row_and_is_full_as_long_as_there_are_rows() {
+        for (rows, chosen, room, expected) in [
+            (0, 0, 5, 0..0),
+            (3, 2, 5, 0..3),
+            (10, 0, 5, 0..5),
+            (10, 5, 5, 3..8),
+            (10, 9, 5, 5..10),
+            (10, 9, 1, 9..10),
+            (10, 9, 0, 5..5),
+        ] {
+            let found = list(rows, chosen).window(room);
+            let expected = if room == 0 { found.start..found.start } else { expected };
+            assert_eq!(found, expected, "{room} of {rows}, {chosen} chosen");
+        }
+    }
+}

@@ -81,3 +81,35 @@ pub(super) fn worst_first(followers: &mut [Follower]) {
         worst(b).cmp(&worst(a)).then_with(|| (&a.name, a.kind).cmp(&(&b.name, b.kind)))
     });
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_fault_comes_before_every_lag_and_an_unknown_lag_before_every_known_one() {
+        let of = |name: &str, kind, lag, fault: Option<&str>| Follower {
+            kind,
+            name: name.to_owned(),
+            position: None,
+            lag,
+            fault: fault.map(str::to_owned),
+        };
+        let (consumer, projection) = (FollowerKind::Consumer, FollowerKind::Projection);
+        let mut followers = [
+            of("far", consumer, Some(1_000_000), None),
+            of("near", projection, Some(0), None),
+            of("near", consumer, Some(0), None),
+            of("broken", consumer, Some(0), Some("torn")),
+            of("unknown", projection, None, None),
+            of("lost", consumer, None, Some("torn")),
+            of("almost", consumer, Some(0), None),
+        ];
+        worst_first(&mut followers);
+        let names = followers.each_ref().map(|follower| (&*follower.name, follower.kind));
+        let names = names.map(|(name, kind)| format!("{name} {}", kind.name()));
+        let expected = ["lost consumer", "broken consumer", "unknown projection", "far consumer"];
+        assert_eq!(names[..4], expected);
+        assert_eq!(names[4..], ["almost consumer", "near consumer", "near projection"]);
+    }
+}

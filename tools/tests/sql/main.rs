@@ -138,6 +138,9 @@ fn a_person_sees_a_table_and_how_much_was_read_for_it() {
     let ran = annals(&[&"sql", &path, &many]).exits(0);
     assert_eq!(ran.stdout.lines().filter(|line| line.trim().parse::<u32>().is_ok()).count(), 2500);
     assert!(ran.stderr.starts_with("annals: 2,500 rows"), "{}", ran.stderr);
+    // As many as are held at once, and no empty table behind them.
+    let ran = annals(&[&"sql", &path, &many.replace("2500", "1000")]).exits(0);
+    assert_eq!((ran.stdout.lines().count(), ran.stdout.lines().last().unwrap().trim()), (1001, "1000"));
     let ran = annals(&[&"sql", &path, &"SELECT 1 AS x WHERE 0"]).exits(0);
     assert_eq!(ran.stdout.trim(), "x", "the columns of no rows");
 }

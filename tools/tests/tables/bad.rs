@@ -107,14 +107,9 @@ fn a_damaged_table_is_refused_and_made_anew() {
     }
 }
 
-/// A store of 60 events in batches of 5, in one segment that is damaged in the batch of positions 21 to 25; and its bytes when
-/// it was whole.
-fn damaged() -> (TempDir, PathBuf, PathBuf, PathBuf, Vec<u8>) {
-    let dir = TempDir::new().unwrap();
-    let store = dir.path().join("store");
-    annals(&[&"import", &"--batch", &"5", &store, &file(dir.path(), "in", lines(60))]).exits(0);
-    let segment = common::only_segment(&store);
-    let whole = fs::read(&segment).unwrap();
+/// Damages the event of this number, from 0, in a segment; gives the bytes that were there before.
+fn damage(segment: &Path, number: usize) -> Vec<u8> {
+    let whole = fs::read(segment).unwrap();
     let (mut events, mut at) = (Vec::new(), 4096);
     while let Some(header) = FrameHeader::read(&whole[at..]).filter(|header| header.len > 0) {
         if header.kind() == Some(FrameKind::Event) {
@@ -123,8 +118,19 @@ fn damaged() -> (TempDir, PathBuf, PathBuf, PathBuf, Vec<u8>) {
         at += header.padded_len() as usize;
     }
     let mut bytes = whole.clone();
-    bytes[events[22] + 60] ^= 8;
-    fs::write(&segment, bytes).unwrap();
+    bytes[events[number] + 60] ^= 8;
+    fs::write(segment, bytes).unwrap();
+    whole
+}
+
+/// A store of 60 events in batches of 5, in one segment that is damaged in the batch of positions 21 to 25; and its bytes when
+/// it was whole.
+fn damaged() -> (TempDir, PathBuf, PathBuf, PathBuf, Vec<u8>) {
+    let dir = TempDir::new().unwrap();
+    let store = dir.path().join("store");
+    annals(&[&"import", &"--batch", &"5", &store, &file(dir.path(), "in", lines(60))]).exits(0);
+    let segment = common::only_segment(&store);
+    let whole = damage(&segment, 22);
     let table = dir.path().join("table.db");
     (dir, store, table, segment, whole)
 }
@@ -154,6 +160,57 @@ fn damage_in_the_log_goes_into_quarantine_and_is_mended_when_the_file_is_brought
     assert_eq!(index(&store, &table, &[]).exits(0).row()["events"], 5);
     assert_eq!(quarantined(&table), [0; 0]);
     assert_eq!(check_rows(&store, &table), 60);
+}
+
+#[test]
+fn an_event_that_can_be_read_again_and_is_bad_in_itself_stays_in_quarantine_for_that() {
+    let dir = TempDir::new().unwrap();
+    let (path, table) = (dir.path().join("store"), dir.path().join("table.db"));
+    let store = EventStore::open(&path, &Options::new()).unwrap();
+    for data in ["{}", "{", "{}"] {
+        store.append("s", ExpectedVersion::Any, NewEvent::new("T", data).content_type(ContentType::JSON)).unwrap();
+    }
+    store.close().unwrap();
+    let segment = common::only_segment(&path);
+    let whole = damage(&segment, 1);
+    index(&path, &table, &[]).exits(1);
+    assert_eq!(quarantined(&table), [2]);
+    fs::write(&segment, whole).unwrap();
+    let row = index(&path, &table, &[]).exits(1).row();
+    assert_eq!((&row["events"], &row["quarantined"]), (&json!(1), &json!(1)));
+    let found = rows(&open(&table), "SELECT position, reason FROM quarantine");
+    let [Value::Integer(2), Value::Text(reason)] = &found[0][..] else { panic!("{found:?}") };
+    assert!(found.len() == 1 && reason.starts_with("its data is said to be JSON, and is not"), "{found:?}");
+    assert_eq!(check_rows(&path, &table), 3);
+}
+
+#[test]
+fn a_damaged_end_of_the_log_is_in_quarantine_as_long_as_it_is_there() {
+    let (_dir, path, table) = filled(3);
+    index(&path, &table, &[]).exits(0);
+    let (segment, watermark) = (common::only_segment(&path), path.join("WATERMARK"));
+    let before = [&segment, &watermark].map(|file| fs::read(file).unwrap());
+    let store = EventStore::open(&path, &Options::new()).unwrap();
+    store.append("s", ExpectedVersion::Any, NewEvent::new("T", "{}")).unwrap();
+    store.close().unwrap();
+    damage(&segment, 3);
+    // There is nothing new but that it cannot be read.
+    for known in [false, true] {
+        let row = index(&path, &table, &[]).exits(1).row();
+        assert_eq!(
+            (&row["events"], &row["position"], &row["quarantined"]),
+            (&json!(0), &json!(3), &json!(1)),
+            "{known}"
+        );
+        assert_eq!(number(&open(&table), "SELECT position FROM quarantine"), 4);
+    }
+    // As it was before the fourth event: then nothing is new either.
+    for (file, bytes) in [&segment, &watermark].into_iter().zip(before) {
+        fs::write(file, bytes).unwrap();
+    }
+    assert_eq!(index(&path, &table, &[]).exits(0).row()["quarantined"], 0);
+    assert_eq!(number(&open(&table), "SELECT count(*) FROM quarantine"), 0);
+    check_rows(&path, &table);
 }
 
 #[test]

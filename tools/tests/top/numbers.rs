@@ -96,6 +96,23 @@ fn an_event_from_the_future_is_counted_as_one() {
     let summary = seen.summary(Duration::ZERO);
     assert_eq!((summary.events, summary.ahead, summary.p50), (3, 2, 0));
     assert_eq!(summary.max, i64::MAX as u64);
+    // One that was seen at once is none.
+    let mut at_once = Latencies::default();
+    at_once.add(Duration::ZERO, 0);
+    assert_eq!(at_once.summary(Duration::ZERO).ahead, 0);
+}
+
+#[test]
+fn of_a_hundred_that_differ_much_each_percentile_is_the_one_that_it_is_called_after() {
+    let mut seen = Latencies::default();
+    // Each twice as long as two before it, so that the neighbours of a percentile are told from it.
+    for (nanos, times) in [(1_000, 49), (1_000_000, 1), (2_000_000, 48), (4_000_000, 1), (1_000_000_000, 1)] {
+        (0..times).for_each(|_| seen.add(Duration::ZERO, nanos));
+    }
+    let summary = seen.summary(Duration::ZERO);
+    let near = |found: u64, true_one: u64| found >= true_one && found - true_one <= true_one / 16;
+    assert!(near(summary.p50, 1_000_000) && near(summary.p99, 4_000_000), "{summary:?}");
+    assert_eq!(summary.max, 1_000_000_000);
 }
 
 #[test]

@@ -234,7 +234,8 @@ mod tests {
         let dir = tempfile::tempdir().unwrap();
         let store = EventStore::in_memory(&Options::new()).unwrap();
         store.append("order-7", ExpectedVersion::Any, NewEvent::new("Paid", "{}")).unwrap();
-        let said = r#"{"event_type": "Paid", "version": 1, "compatibility": "none", "schema": {}}"#;
+        let said = r#"{"event_type": "Paid", "version": 1, "compatibility": "none",
+            "schema": {"properties": {"x": {"type": "integer"}}}}"#;
         let event = NewEvent::new("$schema", said).schema_version(1);
         store.append_own(OwnStream::Schemas, ExpectedVersion::Any, event).unwrap();
         let file = SqliteFile::open(&dir.path().join("t.db"), Duration::ZERO).unwrap();
@@ -293,5 +294,48 @@ mod tests {
         drop(file.run("ROLLBACK"));
         assert_eq!(ask(&file, "SELECT count(*) FROM events"), 0);
         assert_eq!(ask(&file, "SELECT position FROM annals_index"), 0);
+    }
+
+    #[test]
+    fn an_error_is_told_also_when_rows_behind_it_could_be_written_and_none_is_written_behind_it() {
+        let (_dir, store, file) = store_and_file();
+        store.append("order-7", ExpectedVersion::Any, NewEvent::new("Paid", "{}")).unwrap();
+        let mark = store.mark(Position::new(3)).unwrap();
+        let (file, ()) = with_writer(file, |writer| {
+            for position in [1, 1, 3] {
+                put(writer, &store, position);
+                writer.hand_over()?;
+            }
+            let error = writer.commit(mark).unwrap_err();
+            assert!(matches!(error, TableError::Damaged { .. }), "{error}");
+            put(writer, &store, 3);
+            writer.hand_over()?;
+            writer.unread().unwrap_err();
+            Ok(())
+        })
+        .unwrap();
+        assert_eq!(ask(&file, "SELECT count(*) FROM events"), 1, "of what was never committed");
+    }
+
+    #[test]
+    fn who_asks_knows_what_is_committed_and_forgets_a_schema_that_is_cut_off() {
+        let (_dir, store, file) = store_and_file();
+        let (first, second) = (Position::new(1), Position::new(2));
+        let odd = Event::new("order-7", "Paid", br#"{"x": "seven"}"#);
+        with_writer(file, |writer| {
+            put(writer, &store, 1);
+            writer.commit(store.mark(first).unwrap())?;
+            assert_eq!(writer.mark(), store.mark(first).unwrap());
+            assert_eq!(writer.misfit(&odd), None);
+            put(writer, &store, 2);
+            assert!(writer.misfit(&odd).is_some());
+            writer.cut(first)?;
+            assert_eq!(writer.misfit(&odd), None);
+            put(writer, &store, 2);
+            writer.commit(store.mark(second).unwrap())?;
+            assert!(writer.misfit(&odd).is_some());
+            Ok(())
+        })
+        .unwrap();
     }
 }
