@@ -120,7 +120,7 @@ pub use query::{Query, QueryItem};
 pub use read::Reader;
 pub use redact::{RedactError, RedactedEvent, RedactionReport, Redactions};
 pub use repair::{
-    LostVersions, RepairError, RepairPlan, losses, losses_on, plan_repair, plan_repair_on, repair, repair_on,
+    LostVersions, RepairError, RepairPlan, is_filler, losses, losses_on, plan_repair, plan_repair_on, repair, repair_on,
 };
 pub use report::{RecoveryReport, TornTail};
 pub use retain::{Guard, Holder, HolderKind, Retention, TruncateError, Truncation};

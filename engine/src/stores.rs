@@ -57,6 +57,13 @@ const THREADS: usize = 2;
 ///
 /// The threads that work beside the writers ([`Workers`]): three for all logs, and not two for each. Everything else is each log's
 /// own: its lock, its files, its memory, and the syncs of its appends, which are done by who appends.
+///
+/// # How long a log is open
+///
+/// Until it is [closed](Stores::close): none is closed for not being used, because nobody here can tell whether a handle that was
+/// given out will be used again, and a log that is closed is closed for all of them. Who has more logs than the system allows files
+/// closes those that have nothing to do, as the program knows them; the next one to ask for it opens it again. An open log has some file
+/// descriptors, a mapping for each segment that is read, and its reserved space in the newest one.
 #[derive(Clone)]
 pub struct Stores {
     inner: Arc<Inner>,

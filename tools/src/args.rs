@@ -35,9 +35,9 @@ pub(crate) struct Args {
 }
 
 const AFTER_HELP: &str = "\
-All commands but `import`, `restore`, `repair`, `redact --yes`, `truncate`, `schema add`, `demo` and `keys --destroy`
-leave the store alone, and so does `archive send` without `--drop-local`. They work while another process writes to the
-store, and on a copy of it.
+All commands but `import`, `restore`, `repair`, `redact --yes`, `truncate`, `schema add`, `demo`
+and `keys --destroy` leave the store alone, and so does `archive send` without `--drop-local`.
+They work while another process writes to the store, and on a copy of it.
 
 Exit codes:
   0  fine
@@ -603,8 +603,8 @@ with exit code 1.";
 const KEYS_HELP: &str = "\
 A ring holds a key for each subject, a customer or whoever else events are about. The program that
 embeds the store encrypts payloads and metadata with them. A destroyed key makes them unreadable
-wherever they are: in the log, in its backups, in what was archived. Backups of a store leave rings out; where
-you keep a copy of a ring, the key has to be destroyed in the copy, too.
+wherever they are: in the log, in its backups, in what was archived. Backups of a store leave
+rings out; where you keep a copy of a ring, the key has to be destroyed in the copy, too.
 
   annals keys RING                                     lists them
   annals keys RING --destroy customer-42 --yes         destroys one
@@ -628,23 +628,25 @@ at that moment is among it.
 All of this is looked up: what matches little reads little, in either direction.";
 
 const REPAIR_HELP: &str = "\
-Nothing is repaired in place: the store that is damaged is not touched. When you are content with the repaired one, move
-the old one aside and give its name to the new one.
+Nothing is repaired in place: the store that is damaged is not touched. When you are content with
+the repaired one, move the old one aside and give its name to the new one.
 
-Each position that is lost holds an event of type `$lost`, whose data says why. `annals read STORE --type '$lost'` lists
-them, the file LOST in the repaired store says the same in text, and its quarantine/ keeps the damaged bytes.
+Each position that is lost holds an event of type `$lost`, whose data says why. `annals read STORE
+--type '$lost'` lists them, the file LOST in the repaired store says the same in text, and its
+quarantine/ keeps the damaged bytes.
 
 It ends with 0 when nothing is damaged or nothing was lost, with 1 when something is lost.";
 
 const BACKUP_HELP: &str = "\
-It holds all that was durable when it began, at one position, and nothing else. Sealed segments get a
-second name there if the file system allows it, and are copied otherwise; whatever is still appended to
-is copied. A link helps against a mistake and not against a disk that fails: for that, give a directory
-on another disk.
+It holds all that was durable when it began, at one position, and nothing else. Sealed segments
+get a second name there if the file system allows it, and are copied otherwise; whatever is still
+appended to is copied. A link helps against a mistake and not against a disk that fails: for that,
+give a directory on another disk.
 
-Each file is read when it is taken, and nothing is backed up that is damaged. The manifest, BACKUP,
-has the digest of every file (as sha256sum prints it) and is written last: where it is, the backup is
-whole. `annals verify DIR` checks it, `annals restore DIR STORE` makes a store of it.";
+Each file is read when it is taken, and nothing is backed up that is damaged. The manifest,
+BACKUP, has the digest of every file (as sha256sum prints it) and is written last: where it is,
+the backup is whole. `annals verify DIR` checks it, `annals restore DIR STORE` makes a store of
+it.";
 
 const TIP_HELP: &str = "\
 A store keeps a hash chain when it was opened with that option (`annals import --hash-chain`). The
@@ -656,12 +658,14 @@ proves that the log still holds all that it held then, unchanged, or names the f
 it does not. Without a witness, a tail that was cut off, or a chain that somebody computed anew,
 cannot be told.
 
-A witness that is signed (--sign) can be kept anywhere and by anybody: who has the public key tells with
-`annals witness check`, without the store, that it says what it said when it was signed.";
+A witness that is signed (--sign) can be kept anywhere and by anybody: who has the public key
+tells with `annals witness check`, without the store, that it says what it said when it was
+signed.";
 
 const PROVE_HELP: &str = "\
-A proof is a few hashes, whatever the length of the log, and shows nothing of other events, nor the data of
-this one. Whoever has a witness of the log (`annals tip --json`) checks it without the store:
+A proof is a few hashes, whatever the length of the log, and shows nothing of other events, nor
+the data of this one. Whoever has a witness of the log (`annals tip --json`) checks it without the
+store:
   annals prove STORE --position 7 --witness tip.json > proof.json
   annals witness check-proof proof.json --witness tip.json
 shows that the event was in the log when the witness was taken;
@@ -691,26 +695,29 @@ id, it is a bad line. Lines without an id are known by their source alone.
 A bad line ends the import with its number and the reason; the lines before it stay.";
 
 const TRUNCATE_HELP: &str = "\
-Only whole segments go, and never the newest: so a little more stays than was asked for. What is gone is
-gone; make a backup before.
+Only whole segments go, and never the newest: so a little more stays than was asked for. What is
+gone is gone; make a backup before.
 
-It refuses, with names, when a consumer or a projection with snapshots has not come so far
-(exit code 1). The versions of streams and the positions of sources stay known, so nobody takes a stream for
-a new one. Ids and idempotency keys of removed events are forgotten.
+It refuses, with names, when a consumer or a projection with snapshots has not come so far (exit
+code 1). The versions of streams and the positions of sources stay known, so nobody takes a stream
+for a new one. Ids and idempotency keys of removed events are forgotten.
 
 A program that keeps its store open truncates by itself: Options::retention.";
 
 const REDACT_HELP: &str = "\
-The events stay at their positions, with everything but data and metadata. The log says of them that they are redacted,
-why, and which digest the payload had: so both chains and every witness hold, and a retry of what was redacted is
-still known. `annals read STORE --stream '$redactions'` lists it.
+The events stay at their positions, with everything but data and metadata. The log says of them
+that they are redacted, why, and which digest the payload had: so both chains and every witness
+hold, and a retry of what was redacted is still known. `annals read STORE --stream '$redactions'`
+lists it.
 
-No file of the store has the payload afterwards. What was copied before still has it: backups (the next one into the same
-directory replaces the segments), exports, file-system snapshots, blocks that the disk has not overwritten; so has
-what a projection made of it. Programs that have the store open for reading see it until they open it again.
+No file of the store has the payload afterwards. What was copied before still has it: backups (the
+next one into the same directory replaces the segments), exports, file-system snapshots, blocks
+that the disk has not overwritten; so has what a projection made of it. Programs that have the
+store open for reading see it until they open it again.
 
-A payload that is short or easy to guess can be found from its digest. For data that must be erasable from every copy,
-encrypt it with a key of its own (feature `shred`, `annals keys`) before it is appended.";
+A payload that is short or easy to guess can be found from its digest. For data that must be
+erasable from every copy, encrypt it with a key of its own (feature `shred`, `annals keys`) before
+it is appended.";
 
 const DUMP_HELP: &str = "\
 It asks only the bytes, not the store, so it also works on what `annals` cannot open. Behind a
@@ -731,5 +738,17 @@ mod tests {
     #[test]
     fn the_arguments_do_not_contradict_each_other() {
         Args::command().debug_assert();
+    }
+
+    #[test]
+    fn no_line_of_a_help_is_broken_because_it_is_too_long() {
+        fn check(command: &clap::Command) {
+            let help = command.get_after_help().map(ToString::to_string).unwrap_or_default();
+            for line in help.lines() {
+                assert!(line.chars().count() <= 100, "{}: {line}", command.get_name());
+            }
+            command.get_subcommands().for_each(check);
+        }
+        check(&Args::command());
     }
 }

@@ -100,6 +100,11 @@ impl Failure {
         self
     }
 
+    /// Whether it is about what was found in the store or the input, and not about the way there.
+    pub(crate) fn is_finding(&self) -> bool {
+        self.exit == Exit::Findings
+    }
+
     /// Whether it is about a line of the input.
     pub(crate) fn has_line(&self) -> bool {
         self.line.is_some()

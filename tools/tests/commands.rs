@@ -522,6 +522,19 @@ fn a_reader_who_leaves_early_ends_it_quietly() {
     }
 }
 
+#[cfg(target_os = "linux")]
+#[test]
+fn an_output_that_is_full_is_told_and_is_no_damage_that_could_be_left_out() {
+    let (_dir, store) = store();
+    for args in [["export", "--json"], ["read", "--json"]] {
+        let full = fs::File::options().write(true).open("/dev/full").unwrap();
+        let output = command(&[&args[0], &args[1], &store]).stdout(full).output().unwrap();
+        let told = common::rows(&ran(output).exits(3).stderr).remove(0);
+        assert!(told["error"].as_str().unwrap().starts_with("cannot write the output: "), "{told}");
+        assert_eq!(told["next"], Value::Null, "{told}");
+    }
+}
+
 /// Changes a byte of the header of a store's segment and makes its checksum right again.
 fn rewrite_header(store: &Path, at: usize, byte: u8) {
     let path = only_segment(store);

@@ -89,6 +89,12 @@ fn what_is_no_schema_or_does_not_fit_is_refused_with_the_places_and_nothing_is_w
     let said = add(&store, &bad, &[]).exits(1).says("is no JSON Schema");
     assert!(said.stdout.contains("/properties/a/minimum: \"x\" is not of type \"number\""), "{}", said.stdout);
     assert!(said.stdout.contains("/required: "), "{}", said.stdout);
+    let old = file(&dir, "old.json", r#"{"$schema": "http://json-schema.org/draft-03/schema#"}"#);
+    let said = add(&store, &old, &[]).exits(1).stdout;
+    assert!(said.starts_with("  /$schema: nobody knows this dialect; known are draft-04, "), "{said}");
+    let around = file(&dir, "around.json", r#"{"properties": {"a": {"pattern": "(?<=a)b"}}}"#);
+    let said = add(&store, &around, &[]).exits(1).stdout;
+    assert!(said.contains("/properties/a/pattern: ") && said.contains("looks around or back"), "{said}");
     let strict = file(&dir, "strict.json", &PAID.replace(r#"["amount"]"#, r#"["amount", "currency"]"#));
     let said = add(&store, &strict, &[]).exits(1).says("version 2 of Paid does not fit version 1");
     assert_eq!(said.stdout, "  breaks backward: /required: it asks for \"currency\", and the old one does not\n");
@@ -138,6 +144,25 @@ fn a_log_that_is_as_its_schemas_ask_is_clean_and_many_violations_are_cut_off_for
     let said = annals(&[&"schema", &"check", &store]).exits(1);
     assert!(said.stdout.contains("… and 200 more; --json lists them all"), "{}", said.stdout);
     assert_eq!(annals(&[&"--json", &"schema", &"check", &store]).exits(1).rows().len(), 301);
+}
+
+#[test]
+fn an_event_that_stands_for_a_lost_one_is_counted_and_is_of_no_unknown_type() {
+    let (dir, store) = store(50);
+    add(&store, &file(&dir, "paid.json", PAID), &[]).exits(0);
+    let segment = common::only_segment(&store);
+    let mut bytes = fs::read(&segment).unwrap();
+    let at = bytes.windows(5).position(|window| window == b"Noted").unwrap();
+    bytes[at] ^= 1;
+    fs::write(&segment, bytes).unwrap();
+    annals(&[&"repair", &store, &"--accept-loss"]).exits(1);
+    let repaired = store.with_extension("repaired");
+    let rows = annals(&[&"--json", &"schema", &"check", &repaired, &"--strict"]).exits(1).rows();
+    let last = rows.last().unwrap();
+    assert!(last["lost"].as_u64() > Some(0), "{last}");
+    assert!(rows.iter().all(|row| row["type"] != "$lost"), "{rows:?}");
+    let said = annals(&[&"schema", &"check", &repaired]).stdout;
+    assert!(said.contains("Not looked at, because lost: ") && !said.contains("$lost"), "{said}");
 }
 
 #[test]

@@ -7,8 +7,14 @@ use annals_codec::{ContentType, Event, Position, Redaction};
 
 use super::record::{LOST_DATA, LOST_TYPE};
 
-/// Whether an event stands for a lost one.
-pub(crate) fn is_filler(event: &Event<'_>) -> bool {
+/// Whether an event stands for one that was lost, where a store was repaired: it has the type `$lost`, and its data say why.
+///
+/// ```
+/// use annals::{Event, is_filler};
+///
+/// assert!(!is_filler(&Event::new("order-7", "Placed", b"{}")));
+/// ```
+pub fn is_filler(event: &Event<'_>) -> bool {
     event.event_type == LOST_TYPE && event.content_type == ContentType::JSON && event.data.starts_with(LOST_DATA)
 }
 

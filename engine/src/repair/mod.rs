@@ -34,6 +34,7 @@ use std::sync::Arc;
 
 use annals_codec::{LogId, LostRange, Position, StreamId};
 
+pub use self::fillers::is_filler;
 pub use self::record::{losses, losses_on};
 
 use self::plan::Decided;

@@ -9,7 +9,7 @@ use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::sync::mpsc::{SyncSender, sync_channel};
 use std::thread;
 
-use annals::{ContentType, Event, EventStore, Position, ReadError};
+use annals::{ContentType, Event, EventStore, Position, ReadError, is_filler};
 
 use crate::validation::known::Known;
 use crate::validation::refused::Fault;
@@ -50,6 +50,8 @@ pub struct LogCheck {
     pub redacted: u64,
     /// Events whose payload is encrypted.
     pub encrypted: u64,
+    /// Events that stand for lost ones, where the store was repaired.
+    pub lost: u64,
     /// Regions that cannot be read.
     pub unreadable: u64,
     /// The last position that was looked at.
@@ -67,6 +69,7 @@ impl LogCheck {
         self.faulty += part.faulty;
         self.redacted += part.redacted;
         self.encrypted += part.encrypted;
+        self.lost += part.lost;
         self.unreadable += part.unreadable;
         for (event_type, count) in part.without_schema {
             *self.without_schema.entry(event_type).or_default() += count;
@@ -78,8 +81,8 @@ impl LogCheck {
 ///
 /// `found` is given what is wrong, in the order of the log, and says whether to go on; `progress` how many
 /// positions are done, and of how many. With `strict`, events whose type has no schema are findings, as
-/// [`SchemaMode::Enforce`](crate::SchemaMode::Enforce) would have it. Not looked at are events whose payload was redacted or
-/// encrypted, and those of the store's own streams; they are counted. It works on as many threads as there are cores.
+/// [`SchemaMode::Enforce`](crate::SchemaMode::Enforce) would have it. Not looked at, and counted, are events whose payload was
+/// redacted or encrypted, and those that stand for lost ones; nor are those of the store's own streams. It works on as many threads as there are cores.
 ///
 /// ```
 /// use annals::{EventStore, ExpectedVersion, NewEvent, Options};
@@ -193,6 +196,10 @@ fn check_event(known: &Known, event: &Event<'_>, strict: bool, counts: &mut LogC
     }
     if event.content_type == ContentType::ENCRYPTED {
         counts.encrypted += 1;
+        return None;
+    }
+    if is_filler(event) {
+        counts.lost += 1;
         return None;
     }
     match known.check(event) {

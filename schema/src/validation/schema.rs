@@ -168,8 +168,16 @@ fn fault(error: &ValidationError<'_>) -> SchemaFault {
         return SchemaFault { path, rule: "format".to_owned(), problem: format!("nobody knows the format {name}") };
     }
     let problem = match &*rule {
+        "$ref" if text.starts_with("Unknown meta-schema") => {
+            "nobody knows this dialect; known are draft-04, draft-06, draft-07, 2019-09 and 2020-12".to_owned()
+        }
         "$ref" => format!("{text}. A schema stands alone: put what it refers to into its own $defs"),
         "anyOf" if path.ends_with("/type") => format!("{text}: no type of JSON has this name"),
+        _ if text.ends_with("is not a \"regex\"") => {
+            format!(
+                "{text}: it does not parse, is too large, or looks around or back, which takes too long on some texts"
+            )
+        }
         _ => text,
     };
     SchemaFault { path, rule, problem }

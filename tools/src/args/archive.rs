@@ -88,14 +88,15 @@ pub(crate) struct ThroughArgs {
 }
 
 const SEND_HELP: &str = "\
-Only segments that nobody appends to any more are archived; run it again, from cron say, for those that come. Each is
-read and judged first: what is damaged is not archived. An object is put only where there is none, so
-two archivers cannot harm each other, and a run that was killed is finished by the next. Nothing
-is ever replaced or removed in an archive.
+Only segments that nobody appends to any more are archived; run it again, from cron say, for those
+that come. Each is read and judged first: what is damaged is not archived. An object is put only
+where there is none, so two archivers cannot harm each other, and a run that was killed is
+finished by the next. Nothing is ever replaced or removed in an archive.
 
-Credentials come from the environment: AWS_ACCESS_KEY_ID, AWS_SECRET_ACCESS_KEY, AWS_REGION, AWS_ENDPOINT, … for s3://,
-GOOGLE_APPLICATION_CREDENTIALS, … for gs://, AZURE_STORAGE_ACCOUNT_NAME, AZURE_STORAGE_ACCOUNT_KEY, … for az://.
+Credentials come from the environment: AWS_ACCESS_KEY_ID, AWS_SECRET_ACCESS_KEY, AWS_REGION,
+AWS_ENDPOINT, … for s3://, GOOGLE_APPLICATION_CREDENTIALS, … for gs://,
+AZURE_STORAGE_ACCOUNT_NAME, AZURE_STORAGE_ACCOUNT_KEY, … for az://.
 
-With --drop-local, segments go from the store as by `annals truncate`, which names the consumers that keep it from
-doing so. What is gone here is read from there:
+With --drop-local, segments go from the store as by `annals truncate`, which names the consumers
+that keep it from doing so. What is gone here is read from there:
   annals read STORE --archive PLACE";

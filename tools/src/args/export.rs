@@ -70,10 +70,11 @@ pub(crate) const EXPORT_HELP: &str = "\
   annals export STORE --format arrow | python3 -c \\
     'import sys, pyarrow as pa; print(pa.ipc.open_stream(sys.stdin.buffer).read_all().schema)'
 
-The columns of both are those of `annals sql`, with types: position, version, schema_version and content_type are signed
-integers, recorded_at, ts and occurred_at times in UTC to the nanosecond, tags a list, redacted true or false. metadata and data
-are texts; what is not UTF-8, has a NUL in it or is encrypted stands in metadata_binary and data_binary instead, as bytes.
-The schema's metadata has annals.log_id, annals.first_position and annals.last_position. What ends at damage
+The columns of both are those of `annals sql`, with types: position, version, schema_version and
+content_type are signed integers, recorded_at, ts and occurred_at times in UTC to the nanosecond,
+tags a list, redacted true or false. metadata and data are texts; what is not UTF-8, has a NUL in
+it or is encrypted stands in metadata_binary and data_binary instead, as bytes. The schema's
+metadata has annals.log_id, annals.first_position and annals.last_position. What ends at damage
 cannot be read as if it were whole.";
 
 #[cfg(test)]

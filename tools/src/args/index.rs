@@ -70,25 +70,28 @@ fn parse_target(text: &str) -> Result<Target, String> {
 }
 
 pub(crate) const INDEX_HELP: &str = "\
-  annals index STORE --to sqlite:orders.db              makes the table, and the next time adds what is new
-  annals index STORE --to sqlite:orders.db --follow     the same, and then each event as it comes
+  annals index STORE --to sqlite:orders.db             makes the table; again: adds what is new
+  annals index STORE --to sqlite:orders.db --follow    the same, and then each event as it comes
   sqlite3 orders.db \"SELECT type, count(*) FROM events GROUP BY 1\"
-  annals index STORE --to parquet:orders                the same as a folder of Parquet files (feature `arrow`)
+  annals index STORE --to parquet:orders               as a folder of Parquet files (feature `arrow`)
   duckdb -c \"SELECT type, count(*) FROM 'orders/*/*.parquet' GROUP BY 1\"
 
-The file has the table `events`, whose columns are those of `annals sql`, and beside it `quarantine`, with the positions of
-events that could not be read or are not what they say, and `annals_index`, which says up to which position of
-which log it has come. A type of events whose schema is registered (annals schema) has a view of that name, with a column for
-each field. Rows and position change in one transaction: whoever is killed goes on where he was. The
-store is only read, also while a program writes to it; events are in the table when they are durable.
+The file has the table `events`, whose columns are those of `annals sql`, and beside it
+`quarantine`, with the positions of events that could not be read or are not what they say, and
+`annals_index`, which says up to which position of which log it has come. A type of events whose
+schema is registered (annals schema) has a view of that name, with a column for each field. Rows
+and position change in one transaction: whoever is killed goes on where he was. The store is only
+read, also while a program writes to it; events are in the table when they are durable.
 
-The folder has files for each day of recording, with typed columns, and `_annals_index.json`, which says the rest. Who is killed in
-the middle of a step goes on before it; until then the folder shows a beginning of the log that reaches further than the file says.
+The folder has files for each day of recording, with typed columns, and `_annals_index.json`,
+which says the rest. Who is killed in the middle of a step goes on before it; until then the
+folder shows a beginning of the log that reaches further than the file says.
 
-It refuses, and changes nothing, where the table is of another log or of another history of it, where events were
-removed from the log before they were in the table, where the table is damaged, of another version, or not made
-by it (exit code 1). --rebuild-beside makes the table anew in FILE.new, while FILE can be used, and then gives it the name
-FILE. Rows of events that were removed from the log later stay; what is redacted in the log is redacted in the table.
+It refuses, and changes nothing, where the table is of another log or of another history of it,
+where events were removed from the log before they were in the table, where the table is damaged,
+of another version, or not made by it (exit code 1). --rebuild-beside makes the table anew in
+FILE.new, while FILE can be used, and then gives it the name FILE. Rows of events that were
+removed from the log later stay; what is redacted in the log is redacted in the table.
 
 It ends with 1, too, when it has put something into quarantine.";
 

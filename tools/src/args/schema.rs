@@ -62,24 +62,27 @@ pub(crate) struct AddArgs {
 }
 
 const ADD_HELP: &str = "\
-A schema says what the payload of an event of this type looks like, in JSON Schema (draft 2020-12, unless it names another
-in $schema). It stands alone: nothing that it refers to is fetched. It becomes an event of the stream $schema, so a copy of
-the log has it, too; a version that is registered never changes. The same schema once more changes nothing.
+A schema says what the payload of an event of this type looks like, in JSON Schema (draft 2020-12,
+unless it names another in $schema). It stands alone: nothing that it refers to is fetched. It
+becomes an event of the stream $schema, so a copy of the log has it, too; a version that is
+registered never changes. The same schema once more changes nothing.
 
 A new version has to fit the one before it:
   backward   who knows it can read all that was written with the one before
   forward    who knows the one before can read all that will be written with it
   full       both
   none       anything goes
-What is certain not to fit is refused, and so is what cannot be told, with the place in the schema: look at it, and use
---force. A field can be added where the old schema says \"additionalProperties\": false; otherwise events may have had
-anything under its name.
+What is certain not to fit is refused, and so is what cannot be told, with the place in the
+schema: look at it, and use --force. A field can be added where the old schema says
+\"additionalProperties\": false; otherwise events may have had anything under its name.
 
-A program checks its events with annals-schema: SchemaMode::Enforce refuses, SchemaMode::Warn counts and tells.";
+A program checks its events with annals-schema: SchemaMode::Enforce refuses, SchemaMode::Warn
+counts and tells.";
 
 const CHECK_HELP: &str = "\
-Events are checked on all cores, those that were appended before their schema was registered, too. Each violation is printed
-with the position of the event, the place in its payload, the rule and what was there; any is exit code 1. An event that says no
-version counts as one of version 1, and one without a payload as null.
+Events are checked on all cores, those that were appended before their schema was registered, too.
+Each violation is printed with the position of the event, the place in its payload, the rule and
+what was there; any is exit code 1. An event that says no version counts as one of version 1, and
+one without a payload as null.
 
 What is redacted or encrypted cannot be checked, and is counted.";

@@ -16,8 +16,8 @@ pub(crate) struct TopArgs {
 }
 
 pub(crate) const TOP_HELP: &str = "\
-It looks from outside, as every command that reads: the writer knows nothing of it, and what is not durable yet
-is not seen.
+It looks from outside, as every command that reads: the writer knows nothing of it, and what is
+not durable yet is not seen.
 
 Keys:
   1 to 5, Tab     overview, segments, followers, streams, events
@@ -32,10 +32,10 @@ Keys:
   ?               this help
   q, Ctrl-C       leave
 
-`recorded to seen` is measured: a thread waits for new events and takes the time from when the writer gave one
-(recorded_at) to when it is here, which is looked for every 1 to 16 ms. Both are times of this machine's clock.
-The lag of a projection is what it would have to read after a restart: how far it is meanwhile, only its own
-process knows.
+`recorded to seen` is measured: a thread waits for new events and takes the time from when the
+writer gave one (recorded_at) to when it is here, which is looked for every 1 to 16 ms. Both are
+times of this machine's clock. The lag of a projection is what it would have to read after a
+restart: how far it is meanwhile, only its own process knows.
 
-Streams are listed by what was written to last, a page at a time; those of which all events were removed
-are not among them. `annals streams` lists all by their names.";
+Streams are listed by what was written to last, a page at a time; those of which all events were
+removed are not among them. `annals streams` lists all by their names.";

@@ -126,7 +126,8 @@ impl<'a> Exporting<'a> {
             }
             is_wanted
         });
-        exported.map_err(|failure: Failure| failure.next(REST))?;
+        // Where it is the output that fails, nothing is left out that could be passed over.
+        exported.map_err(|failure: Failure| if failure.is_finding() { failure.next(REST) } else { failure })?;
         Ok::<Exit, Failure>(printing.exit())
     }
 }

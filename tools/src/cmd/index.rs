@@ -2,7 +2,7 @@
 
 use std::path::Path;
 
-use annals::EventStore;
+use annals::{EventStore, ReadError};
 use serde::Serialize;
 
 use crate::args::index::{IndexArgs, Target};
@@ -33,6 +33,7 @@ pub(crate) fn run(args: &IndexArgs, out: &mut Out) -> Ended {
     let reading = Reading::of(&args.store, &args.through)?;
     let store = reading.open()?;
     let file = args.to.path();
+    must_be_beside(args)?;
     let (index, rebuild): (Work, Work) = match &args.to {
         Target::Sqlite(_) => (tables::index_sqlite, tables::rebuild_sqlite),
         #[cfg(feature = "arrow")]
@@ -59,6 +60,26 @@ pub(crate) fn run(args: &IndexArgs, out: &mut Out) -> Ended {
         quarantined += telling.ended(indexed, args)?.quarantined;
     }
     Ok(if quarantined > 0 { Exit::Findings } else { Exit::Fine })
+}
+
+/// A table is none of the store's files, and its folder has to be there.
+fn must_be_beside(args: &IndexArgs) -> Result<(), Failure> {
+    let table = args.to.path();
+    let folder = table.parent().filter(|folder| !folder.as_os_str().is_empty()).unwrap_or(Path::new("."));
+    if matches!(args.to, Target::Sqlite(_)) && !folder.exists() {
+        let what = format!("there is no folder {}", folder.display());
+        return Err(Failure::io(what).next("make it, or name a file in another one"));
+    }
+    let (Ok(place), Ok(store)) = (table.canonicalize().or_else(|_| folder.canonicalize()), args.store.canonicalize())
+    else {
+        // One of them is not there yet, or not here.
+        return Ok(());
+    };
+    if place.starts_with(store) {
+        let what = format!("{} lies within the store, which is only read", table.display());
+        return Err(Failure::usage(what).next("name a place outside of it"));
+    }
+    Ok(())
 }
 
 /// What is told while it goes on.
@@ -141,6 +162,9 @@ fn explain(error: &TableError, args: &IndexArgs) -> Failure {
     let what = format!("cannot bring {} up to date", args.to.path().display());
     let finding = || Failure::findings(&*what).because(error);
     match error {
+        TableError::Read(error @ ReadError::Corrupt(_)) => {
+            open::unread(error).next("`annals verify` lists what is damaged; --on-bad quarantine goes on behind it")
+        }
         TableError::Read(error) => open::unread(error),
         TableError::Bad { .. } => Failure::findings(error.to_string()).next("--on-bad quarantine goes on behind it"),
         TableError::History(error) => open::unkept(&what, error).next(ANEW),
@@ -149,6 +173,8 @@ fn explain(error: &TableError, args: &IndexArgs) -> Failure {
         TableError::Busy { .. } | TableError::Changed { .. } => {
             Failure::io(what).because(error).next("try again later")
         }
-        TableError::Io { .. } => Failure::io(what).because(error),
+        TableError::Io { .. } => {
+            Failure::io(what).because(error).next("when that is mended, run it again: it goes on where the table is")
+        }
     }
 }

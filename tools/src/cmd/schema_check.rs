@@ -42,6 +42,7 @@ struct Summary<'a> {
     without_schema: &'a std::collections::BTreeMap<String, u64>,
     redacted: u64,
     encrypted: u64,
+    lost: u64,
     unreadable: u64,
     head: u64,
 }
@@ -66,6 +67,7 @@ pub(crate) fn run(path: &Path, strict: bool, out: &mut Out) -> Ended {
             without_schema: &checked.without_schema,
             redacted: checked.redacted,
             encrypted: checked.encrypted,
+            lost: checked.lost,
             unreadable: checked.unreadable,
             head: checked.head.get(),
         })?;
@@ -192,7 +194,7 @@ fn tell(checked: &LogCheck, strict: bool, out: &mut Out) -> Result<(), Failure> 
         let more = if more == 0 { String::new() } else { format!(" and {} more", counted(more as u64, "type")) };
         out.say(format_args!("Without a schema: {}{more}.", printable(&named.join(", "))))?;
     }
-    for (events, what) in [(checked.redacted, "redacted"), (checked.encrypted, "encrypted")] {
+    for (events, what) in [(checked.redacted, "redacted"), (checked.encrypted, "encrypted"), (checked.lost, "lost")] {
         if events > 0 {
             out.say(format_args!("Not looked at, because {what}: {}.", counted(events, "event")))?;
         }

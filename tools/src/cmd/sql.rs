@@ -8,6 +8,7 @@ use std::time::Instant;
 use annals::ReadError;
 use rusqlite::Statement;
 
+use super::keys;
 use crate::args::sql::SqlArgs;
 use crate::exit::{Ended, Exit, Failure, note};
 use crate::human::{count, counted, printable};
@@ -20,9 +21,14 @@ use crate::sql::{Database, Read, SqlError};
 pub(crate) fn run(args: &SqlArgs, out: &mut Out) -> Ended {
     let reading = Reading::of(&args.store, &args.through)?;
     let store = reading.open()?;
-    let database = Database::new(&store).map_err(|error| Failure::io("cannot make a database").because(&error))?;
+    let made = match &args.keys {
+        None => Database::new(&store),
+        Some(ring) => Database::decrypting(&store, keys::for_reading(ring)?),
+    };
+    let database = made.map_err(|error| Failure::io("cannot make a database").because(&error))?;
     let json = out.is_json();
-    let mut session = Session { database, format: if json { Format::Json } else { args.format }, json };
+    let format = if json { Format::Json } else { args.format };
+    let mut session = Session { database, format, json, exit: Cell::new(Exit::Fine) };
     match &args.sql {
         Some(sql) => session.run(sql, out)?,
         None if io::stdin().is_terminal() => session.converse(out)?,
@@ -33,7 +39,7 @@ pub(crate) fn run(args: &SqlArgs, out: &mut Out) -> Ended {
             session.run(&sql, out)?;
         }
     }
-    Ok(Exit::Fine)
+    Ok(session.exit.get())
 }
 
 struct Session {
@@ -41,6 +47,8 @@ struct Session {
     format: Format,
     /// Whether a program reads the errors.
     json: bool,
+    /// How it ends when nothing stops it.
+    exit: Cell<Exit>,
 }
 
 impl Session {
@@ -65,6 +73,11 @@ impl Session {
         self.database.each(sql, run, |rows, read| {
             out.borrow_mut().flush()?;
             note(self.json, &footer(rows, read, began.replace(Instant::now()).elapsed().as_secs_f64()));
+            if let Some((position, why)) = self.database.undecrypted() {
+                let what = format!("cannot decrypt the event at position {position}: {why}");
+                let next = "it, and others like it, are shown as they are in the log";
+                self.exit.set(Failure::findings(what).next(next).tell(self.json));
+            }
             Ok(())
         })
     }
@@ -208,7 +221,8 @@ SELECT type, count(*) FROM events GROUP BY 1;     a statement, over as many line
 EXPLAIN QUERY PLAN SELECT …;                      what it would read
 .columns                                          what there is in events
 .format table|csv|json                            how rows are shown
-.quit, or Ctrl-D                                  ends it; Ctrl-C gives up what is typed";
+.quit, or Ctrl-D                                  ends it; Ctrl-C gives up what is typed, and ends it
+                                                  while a statement runs";
 
 #[cfg(test)]
 mod tests {

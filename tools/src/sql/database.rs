@@ -7,6 +7,7 @@
 use std::fmt;
 use std::sync::Arc;
 
+use annals::shred::KeyRing;
 use annals::{EventStore, ReadError};
 use parking_lot::Mutex;
 use rusqlite::config::DbConfig;
@@ -89,7 +90,21 @@ impl Database {
     ///
     /// When there is no memory for it.
     pub fn new(store: &EventStore) -> Result<Database, SqlError> {
-        let source = Arc::new(Source::new(store.clone()));
+        Database::of(store, None)
+    }
+
+    /// The same, and what was encrypted with the keys of a ring stands in it as it was before. Where the key was destroyed,
+    /// there is nothing, as of an event that is redacted.
+    ///
+    /// # Errors
+    ///
+    /// When there is no memory for it.
+    pub fn decrypting(store: &EventStore, keys: KeyRing) -> Result<Database, SqlError> {
+        Database::of(store, Some(keys))
+    }
+
+    fn of(store: &EventStore, keys: Option<KeyRing>) -> Result<Database, SqlError> {
+        let source = Arc::new(Source::new(store.clone(), keys));
         let refused = Arc::new(Mutex::new(None));
         let connect = || -> rusqlite::Result<Connection> {
             let mut connection = Connection::open_in_memory()?;
@@ -135,6 +150,12 @@ impl Database {
         Ok(answer)
     }
 
+    /// The first event of which the last statement asked and that could not be decrypted with the ring of keys, and why: what stands
+    /// in it was given as it is in the log.
+    pub fn undecrypted(&self) -> Option<(u64, String)> {
+        self.source.undecrypted()
+    }
+
     /// Runs each statement of a text through `run`, until one is wrong; then `ran` is told what came of it and what was read.
     pub(crate) fn each<T, E: From<SqlError>>(
         &self,
@@ -142,6 +163,12 @@ impl Database {
         mut run: impl FnMut(&mut Statement<'_>) -> Result<T, Stopped<E>>,
         mut ran: impl FnMut(T, Read) -> Result<(), E>,
     ) -> Result<(), E> {
+        // SQLite would take it for the end, and not ask what comes behind it.
+        if let Some(at) = sql.find('\0') {
+            let (problem, next) =
+                ("there is a NUL in the statement".to_owned(), Some("char(0) is one in SQL".to_owned()));
+            return Err(SqlError::Statement { problem, next, place: Some((sql.to_owned(), at)) }.into());
+        }
         let mut statements = Batch::new(&self.connection, sql);
         loop {
             self.source.begin();
@@ -203,6 +230,12 @@ impl Database {
         }
         if problem.starts_with("no such table: ") {
             return Some("the table is called events".to_owned());
+        }
+        if problem == "incomplete input" {
+            return Some("it ends too early: a name, a value or a closing bracket is missing".to_owned());
+        }
+        if problem == "datatype mismatch" {
+            return Some(format!("LIMIT, OFFSET and a column that is a key take whole numbers up to {}", i64::MAX));
         }
         if problem.starts_with("malformed JSON") {
             let place = self.source.last_read().map_or(String::new(), |position| format!(" at position {position}"));

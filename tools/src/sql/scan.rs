@@ -6,14 +6,19 @@
 //!   many there are and whatever is appended or removed meanwhile.
 //! - What cannot be read ends the statement: there is an error in [`Source::failed`], and no row is left out in silence.
 //! - Each event and each segment that was read is counted.
+//! - With a ring of keys, what was encrypted with one of them stands in the columns as it was. What cannot be decrypted stands there
+//!   as it is in the log, and the first such event is kept in [`Source::undecrypted`]. Of a destroyed key there is nothing to show.
 
 use std::collections::BTreeSet;
 use std::ops::Range;
 use std::sync::Arc;
 
-use annals::{EventStore, Position, ReadError, Reader, RecordedEvent};
+use annals::shred::{Content, KeyRing};
+use annals::{ContentType, Event, EventStore, Position, ReadError, Reader, RecordedEvent};
 use parking_lot::Mutex;
+use rusqlite::types::ToSqlOutput;
 
+use super::columns::Column;
 use super::plan::Plan;
 use super::wanted::{Given, Nothing, Wanted};
 
@@ -21,6 +26,8 @@ use super::wanted::{Given, Nothing, Wanted};
 #[derive(Debug)]
 pub(super) struct Source {
     store: EventStore,
+    /// With what is decrypted, if anything is.
+    keys: Option<KeyRing>,
     now: Mutex<Statement>,
 }
 
@@ -35,6 +42,8 @@ struct Statement {
     segments: BTreeSet<usize>,
     /// The event that was read last, wherever that was.
     last_read: Option<u64>,
+    /// The first event that could not be decrypted, and why.
+    undecrypted: Option<(u64, String)>,
     failed: Option<ReadError>,
 }
 
@@ -55,8 +64,8 @@ pub struct Read {
 }
 
 impl Source {
-    pub(super) fn new(store: EventStore) -> Source {
-        let source = Source { store, now: Mutex::default() };
+    pub(super) fn new(store: EventStore, keys: Option<KeyRing>) -> Source {
+        let source = Source { store, keys, now: Mutex::default() };
         source.begin();
         source
     }
@@ -97,6 +106,37 @@ impl Source {
     /// The position of the event that was read last.
     pub(super) fn last_read(&self) -> Option<u64> {
         self.now.lock().last_read
+    }
+
+    /// The first event that could not be decrypted since the statement began, and why.
+    pub(super) fn undecrypted(&self) -> Option<(u64, String)> {
+        self.now.lock().undecrypted.clone()
+    }
+
+    /// Gives what stands in a column of an event.
+    pub(super) fn value<T>(&self, column: Column, event: &Event<'_>, give: impl FnOnce(ToSqlOutput<'_>) -> T) -> T {
+        let is_encrypted = event.content_type == ContentType::ENCRYPTED && !event.redacted;
+        let is_of_content = matches!(column, Column::Data | Column::Metadata | Column::ContentType);
+        let Some(keys) = self.keys.as_ref().filter(|_| is_encrypted && is_of_content) else {
+            return give(column.of(event));
+        };
+        let mut shown = *event;
+        match keys.decrypt(event) {
+            Ok(Content::Readable(content)) => {
+                (shown.data, shown.metadata) = (&content.data, content.metadata.as_deref());
+                shown.content_type = content.content_type;
+                give(column.of(&shown))
+            }
+            Ok(Content::Shredded { .. }) => {
+                (shown.data, shown.metadata) = (&[], None);
+                give(column.of(&shown))
+            }
+            Err(error) => {
+                let position = event.position.get();
+                self.now.lock().undecrypted.get_or_insert_with(|| (position, error.to_string()));
+                give(column.of(event))
+            }
+        }
     }
 
     /// Why the statement could not go on, if it could not read.
@@ -249,7 +289,7 @@ mod tests {
     #[test]
     fn a_statement_sees_the_log_as_it_was_when_it_began() {
         let store = store();
-        let source = Arc::new(Source::new(store.clone()));
+        let source = Arc::new(Source::new(store.clone(), None));
         let mut scan = Scan::new(Arc::clone(&source));
         store.append("s-0", ExpectedVersion::Any, NewEvent::new("T", "late")).unwrap();
         for backward in [false, true] {
@@ -278,7 +318,7 @@ mod tests {
     #[test]
     fn what_is_removed_while_a_statement_runs_is_an_error_and_no_row_less() {
         let store = store();
-        let source = Arc::new(Source::new(store.clone()));
+        let source = Arc::new(Source::new(store.clone(), None));
         let (mut begun, mut late) = (Scan::new(Arc::clone(&source)), Scan::new(Arc::clone(&source)));
         begun.begin(&Plan::default(), &[]).unwrap();
         let base = store.stats().segments[1].base;
@@ -296,7 +336,7 @@ mod tests {
     #[test]
     fn what_was_read_is_counted_over_all_scans_of_a_statement() {
         let store = store();
-        let source = Arc::new(Source::new(store.clone()));
+        let source = Arc::new(Source::new(store.clone(), None));
         let segments = store.stats().segments;
         let plan = Plan { terms: vec![Term { column: Column::Position, op: Op::Le }], backward: false };
         let first_of_second = segments[1].base.get() + 1;

@@ -157,7 +157,9 @@ unsafe impl VTabCursor for Cursor {
 
     fn column(&self, context: &mut Context, column: c_int) -> Result<()> {
         guarded(|| match (self.scan.event(), Column::numbered(column)) {
-            (Some(event), Some(column)) => context.set_result(column.of(&event.as_event())),
+            (Some(event), Some(column)) => {
+                self.scan.source().value(column, &event.as_event(), |value| context.set_result(value))
+            }
             _ => Ok(()),
         })
     }

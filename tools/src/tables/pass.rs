@@ -316,6 +316,39 @@ pub(super) fn no_json(content_type: ContentType, data: &[u8]) -> Option<String> 
     if content_type != ContentType::JSON || data.is_empty() {
         return None;
     }
-    let parsed = serde_json::from_slice::<IgnoredAny>(data);
-    parsed.err().map(|error| format!("its data is said to be JSON, and is not: {error}"))
+    let why = match std::str::from_utf8(data) {
+        Ok(text) => match serde_json::from_str::<IgnoredAny>(text) {
+            Ok(_) if is_too_deep(text) => format!("it is nested deeper than {DEEPEST} levels"),
+            Ok(_) => return None,
+            Err(error) => error.to_string(),
+        },
+        // A parser that keeps nothing of a text does not look into it.
+        Err(error) => error.to_string(),
+    };
+    Some(format!("its data is said to be JSON, and is not: {why}"))
+}
+
+/// So many levels SQLite follows; what is deeper is no JSON to it.
+const DEEPEST: usize = 1000;
+
+/// Whether values lie deeper within each other, in what is JSON.
+fn is_too_deep(json: &str) -> bool {
+    if json.len() <= 2 * DEEPEST {
+        return false;
+    }
+    let (mut depth, mut deepest, mut is_text, mut is_escaped) = (0_usize, 0, false, false);
+    for byte in json.bytes() {
+        match byte {
+            _ if is_escaped => is_escaped = false,
+            b'\\' if is_text => is_escaped = true,
+            b'"' => is_text = !is_text,
+            b'[' | b'{' if !is_text => {
+                depth += 1;
+                deepest = deepest.max(depth);
+            }
+            b']' | b'}' if !is_text => depth -= 1,
+            _ => {}
+        }
+    }
+    deepest > DEEPEST
 }

@@ -183,7 +183,8 @@ fn a_statement_that_is_wrong_is_shown_where_and_what_to_do() {
         assert_eq!((told["exit"].as_u64(), ran.stdout.len()), (Some(2), 0), "{told}");
     };
     check("SELECT * FORM events", "near \"FORM\": syntax error (line 1, character 10)");
-    check("SELECT (", "incomplete input");
+    check("SELECT (", "incomplete input; it ends too early");
+    check("SELECT 1 LIMIT 99999999999999999999", "datatype mismatch; LIMIT, OFFSET and a column that is a key");
     check("SELECT 'it", "unrecognized token: \"'it\" (line 1, character 8)");
     check(
         "SELECT amount FROM events",
@@ -201,6 +202,18 @@ fn a_statement_that_is_wrong_is_shown_where_and_what_to_do() {
     );
     annals(&[&"sql", &path.join("none"), &"SELECT 1"]).exits(3).says("cannot open");
     annals(&[&"sql", &path, &"SELECT 1", &"--format", &"xml"]).exits(2);
+}
+
+#[test]
+fn a_nul_in_a_statement_is_refused_and_is_not_the_end_of_what_is_asked() {
+    let (_dir, path) = orders();
+    for sql in [&b"SELECT 1 AS x;\0SELECT 2 AS x"[..], b"SELECT count(*) FROM events \0WHERE type = 'Paid'"] {
+        let ran = annals_with(sql, &[&"sql", &path]).exits(2);
+        assert_eq!(ran.stdout, "");
+        assert!(ran.stderr.contains("there is a NUL in the statement (line 1, character "), "{}", ran.stderr);
+    }
+    let made = "SELECT hex('a' || char(0)) AS x";
+    assert_eq!(annals(&[&"--json", &"sql", &path, &made]).exits(0).row(), json!({"x": "6100"}));
 }
 
 #[test]

@@ -218,7 +218,7 @@ fn damage_in_the_log_ends_the_run_if_it_is_told_to_stop_and_what_comes_before_is
     let (_dir, store, table, segment, whole) = damaged();
     for _ in 0..2 {
         let ran = annals(&[&"index", &store, &"--to", &to(&table), &"--on-bad", &"stop"]).exits(1);
-        ran.says("positions 21 to 25");
+        ran.says("positions 21 to 25").says("--on-bad quarantine goes on behind it");
         assert_eq!(number(&open(&table), "SELECT position FROM annals_index"), 20);
         assert_eq!(number(&open(&table), "SELECT count(*) FROM events"), 20);
         assert_eq!(quarantined(&table), [0; 0]);
@@ -289,6 +289,52 @@ fn an_event_that_says_it_is_json_and_is_not_is_named_and_the_others_are_there() 
     index(&path, &table, &[]).exits(0);
     assert_eq!(number(&open(&table), "SELECT count(*) FROM quarantine"), 0);
     check_rows(&path, &table);
+}
+
+#[test]
+fn what_sqlite_cannot_take_for_json_is_named_and_all_else_can_be_asked() {
+    let dir = TempDir::new().unwrap();
+    let (path, table) = (dir.path().join("store"), dir.path().join("table.db"));
+    let store = EventStore::open(&path, &Options::new()).unwrap();
+    let nested = |depth: usize| format!("{{\"n\":{}1{}}}", "[".repeat(depth - 1), "]".repeat(depth - 1)).into_bytes();
+    // Brackets within a text, and in a row, are no depth.
+    let wide = format!("{{\"n\":[\"\\\"{}\"{}]}}", "[{".repeat(2000), ",[]".repeat(2000)).into_bytes();
+    for data in [b"{\"n\":\"\xff\"}".to_vec(), nested(1000), nested(1001), wide] {
+        store.append("s", ExpectedVersion::Any, NewEvent::new("T", data).content_type(ContentType::JSON)).unwrap();
+    }
+    store.close().unwrap();
+    let ran = annals(&[&"index", &path, &"--to", &to(&table)]).exits(1);
+    assert!(ran.stderr.contains("position 1 goes into quarantine: its data is said to be JSON"), "{}", ran.stderr);
+    assert!(ran.stderr.contains("it is nested deeper than 1000 levels"), "{}", ran.stderr);
+    assert_eq!(rows(&open(&table), "SELECT position FROM quarantine ORDER BY 1"), [[1.into()], [3.into()]]);
+    let ask = "SELECT count(data->>'$.n') FROM events WHERE position NOT IN (SELECT position FROM quarantine)";
+    assert_eq!(number(&open(&table), ask), 2);
+    check_rows(&path, &table);
+}
+
+#[test]
+fn a_name_is_a_name_also_where_sqlite_would_take_it_for_something_else() {
+    let (dir, store, _) = filled(10);
+    for name in [":memory:", "file:table.db?mode=memory", "file::memory:"] {
+        let to = format!("sqlite:{name}");
+        let run = common::command(&[&"index", &store, &"--to", &to]).current_dir(dir.path()).output().unwrap();
+        common::ran(run).exits(0);
+        check_rows(&store, &dir.path().join(".").join(name));
+    }
+}
+
+#[test]
+fn a_table_within_the_store_or_where_no_folder_is_is_refused_and_nothing_is_made() {
+    let (dir, store, _) = filled(10);
+    let before = snapshot(dir.path());
+    for within in [store.join("table.db"), store.join("seg/table.db"), dir.path().join("store/../store/table.db")] {
+        annals(&[&"index", &store, &"--to", &to(&within)]).exits(2).says("lies within the store, which is only read;");
+    }
+    let nowhere = dir.path().join("none/table.db");
+    annals(&[&"index", &store, &"--to", &to(&nowhere)]).exits(3).says("there is no folder");
+    assert_eq!(snapshot(dir.path()), before);
+    #[cfg(target_os = "linux")]
+    annals(&[&"index", &store, &"--to", &"sqlite:/dev/null"]).exits(1).says("is no ordinary file; it is not touched");
 }
 
 #[test]

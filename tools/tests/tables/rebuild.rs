@@ -30,6 +30,21 @@ fn a_rebuild_makes_the_table_anew_with_the_indexes_and_views_that_somebody_has_m
     check_rows(&store, &other);
 }
 
+#[cfg(unix)]
+#[test]
+fn a_rebuild_through_a_link_replaces_what_it_leads_to_and_not_the_link() {
+    let (dir, store, table) = filled(50);
+    index(&store, &table, &[]).exits(0);
+    fs::create_dir(dir.path().join("links")).unwrap();
+    let link = dir.path().join("links/table.db");
+    std::os::unix::fs::symlink(&table, &link).unwrap();
+    open(&table).execute_batch("DELETE FROM events WHERE position < 10").unwrap();
+    index(&store, &link, &["--rebuild-beside"]).exits(0);
+    assert!(link.is_symlink());
+    check_rows(&store, &table);
+    check_rows(&store, &link);
+}
+
 #[test]
 fn a_rebuild_that_is_killed_leaves_the_old_table_or_the_new_one() {
     let (dir, store, table) = filled(2000);

@@ -39,12 +39,13 @@ pub(super) enum Found {
 impl SqliteFile {
     /// Opens it; makes an empty file where there is none. Waits so long for whoever keeps it locked.
     pub(super) fn open(path: &Path, patience: Duration) -> Result<SqliteFile, TableError> {
-        if path.is_dir() {
-            return Err(TableError::Foreign { file: path.to_owned(), what: "a directory".to_owned() });
+        if path.exists() && !path.is_file() {
+            let what = if path.is_dir() { "a directory" } else { "no ordinary file" };
+            return Err(TableError::Foreign { file: path.to_owned(), what: what.to_owned() });
         }
-        // Without URIs, which the default has: a name is a name.
         let flags = OpenFlags::SQLITE_OPEN_READ_WRITE | OpenFlags::SQLITE_OPEN_CREATE | OpenFlags::SQLITE_OPEN_NO_MUTEX;
-        let opened = Connection::open_with_flags(path, flags);
+        // A name is a name: SQLite would take `:memory:` and `file:…` for something else, and does not behind a folder.
+        let opened = Connection::open_with_flags(Path::new(".").join(path), flags);
         let connection = opened.map_err(|error| failed("open", path, error))?;
         let file = SqliteFile { connection, path: path.to_owned(), identity: identity(path) };
         let prepare = || -> rusqlite::Result<()> {

@@ -105,6 +105,9 @@ pub fn rebuild_sqlite(
     told: &mut dyn FnMut(News<'_>) -> bool,
 ) -> Result<Indexed, TableError> {
     let mut done = Indexed::default();
+    // Where the name is a link, what it leads to is replaced, and not the link.
+    let linked = if file.is_symlink() { std::fs::canonicalize(file).ok() } else { None };
+    let file = linked.as_deref().unwrap_or(file);
     swap::may_be_replaced(file)?;
     let beside = swap::beside(file);
     swap::clear_unusable(store, &beside)?;

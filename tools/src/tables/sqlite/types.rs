@@ -2,7 +2,9 @@
 
 use std::collections::BTreeMap;
 
+use annals_codec::{ContentType, Event};
 use annals_schema::{Columns, Registration};
+use serde::de::IgnoredAny;
 
 /// The types of which anything is known.
 #[derive(Clone, Debug, Default)]
@@ -22,12 +24,25 @@ impl Types {
     }
 
     /// What is wrong with an event of a type.
-    pub(super) fn misfit(&self, event_type: &str, data: &[u8]) -> Option<String> {
-        self.0.get(event_type)?.misfit(data)
+    pub(super) fn misfit(&self, event: &Event<'_>) -> Option<String> {
+        misfit(self.0.get(event.event_type)?, event.content_type, event.data)
     }
 
     /// Each type with its columns, in the order of their names.
     pub(super) fn iter(&self) -> impl Iterator<Item = (&str, &Columns)> {
         self.0.iter().map(|(event_type, columns)| (&**event_type, columns))
+    }
+}
+
+/// What is wrong with a payload of a type that has these columns. Of one that is encrypted nobody knows.
+pub(super) fn misfit(columns: &Columns, content_type: ContentType, data: &[u8]) -> Option<String> {
+    if columns.is_empty() || data.is_empty() || content_type == ContentType::ENCRYPTED {
+        return None;
+    }
+    let is_json = serde_json::from_slice::<IgnoredAny>(data).is_ok();
+    if is_json {
+        columns.misfit(data)
+    } else {
+        Some("its data is not JSON, and its type has a registered schema".to_owned())
     }
 }

@@ -23,7 +23,7 @@ use rusqlite::types::ValueRef;
 use rusqlite::{Connection, OptionalExtension as _, params};
 
 use super::file::SqliteFile;
-use super::types::Types;
+use super::types::{self, Types};
 use crate::tables::{TableError, pass};
 
 /// What stands in a view of each event, beside its fields.
@@ -143,8 +143,9 @@ fn reconsider_type(
             ValueRef::Text(data) | ValueRef::Blob(data) => data,
             _ => &[],
         };
-        let reason = pass::no_json(ContentType::new(row.get(1)?), data);
-        match (reason.or_else(|| columns.misfit(data)), row.get_ref(3)?) {
+        let content_type = ContentType::new(row.get(1)?);
+        let reason = pass::no_json(content_type, data);
+        match (reason.or_else(|| types::misfit(columns, content_type, data)), row.get_ref(3)?) {
             (Some(reason), ValueRef::Null) => new.push((Position::new(position.cast_unsigned()), reason)),
             (reason, ValueRef::Text(there)) if reason.as_deref().map(str::as_bytes) != Some(there) => {
                 changed.push((position, reason));

@@ -169,7 +169,7 @@ impl Table for Writer {
             let said = Registration::of_event(event);
             return said.err().map(|error| format!("it registers no schema that this program knows: {error}"));
         }
-        self.types.misfit(event.event_type, event.data)
+        self.types.misfit(event)
     }
 
     fn put(&mut self, event: &Event<'_>) -> Result<(), TableError> {
