@@ -60,10 +60,9 @@ const THREADS: usize = 2;
 ///
 /// # How long a log is open
 ///
-/// Until it is [closed](Stores::close): none is closed for not being used, because nobody here can tell whether a handle that was
-/// given out will be used again, and a log that is closed is closed for all of them. Who has more logs than the system allows files
-/// closes those that have nothing to do, as the program knows them; the next one to ask for it opens it again. An open log has some file
-/// descriptors, a mapping for each segment that is read, and its reserved space in the newest one.
+/// Until it is [closed](Stores::close) and its last handle is dropped. None is closed for not being used: nobody here knows who will
+/// ask next, and a handle that was given out keeps its log open anyway. A program with more logs than it may have files open closes
+/// those that have nothing to do; whoever asks for one of them later opens it again.
 #[derive(Clone)]
 pub struct Stores {
     inner: Arc<Inner>,

@@ -91,7 +91,7 @@ fn what_is_no_schema_or_does_not_fit_is_refused_with_the_places_and_nothing_is_w
     assert!(said.stdout.contains("/required: "), "{}", said.stdout);
     let old = file(&dir, "old.json", r#"{"$schema": "http://json-schema.org/draft-03/schema#"}"#);
     let said = add(&store, &old, &[]).exits(1).stdout;
-    assert!(said.starts_with("  /$schema: nobody knows this dialect; known are draft-04, "), "{said}");
+    assert!(said.starts_with("  /$schema: nobody knows the dialect http://json-schema.org/draft-03/schema#; known are "), "{said}");
     let around = file(&dir, "around.json", r#"{"properties": {"a": {"pattern": "(?<=a)b"}}}"#);
     let said = add(&store, &around, &[]).exits(1).stdout;
     assert!(said.contains("/properties/a/pattern: ") && said.contains("looks around or back"), "{said}");
@@ -152,14 +152,18 @@ fn an_event_that_stands_for_a_lost_one_is_counted_and_is_of_no_unknown_type() {
     add(&store, &file(&dir, "paid.json", PAID), &[]).exits(0);
     let segment = common::only_segment(&store);
     let mut bytes = fs::read(&segment).unwrap();
-    let at = bytes.windows(5).position(|window| window == b"Noted").unwrap();
-    bytes[at] ^= 1;
+    // One in the middle of its stream, and its last one, of which nobody knows whose it was.
+    for (event_type, number) in [(&b"Paid"[..], 20), (b"Noted", 0)] {
+        let mut found = (0..bytes.len()).filter(|at| bytes[*at..].starts_with(event_type));
+        let at = found.nth(number).unwrap();
+        bytes[at] ^= 1;
+    }
     fs::write(&segment, bytes).unwrap();
     annals(&[&"repair", &store, &"--accept-loss"]).exits(1);
     let repaired = store.with_extension("repaired");
     let rows = annals(&[&"--json", &"schema", &"check", &repaired, &"--strict"]).exits(1).rows();
     let last = rows.last().unwrap();
-    assert!(last["lost"].as_u64() > Some(0), "{last}");
+    assert_eq!((&last["lost"], &last["checked"]), (&json!(2), &json!(49)), "{last}");
     assert!(rows.iter().all(|row| row["type"] != "$lost"), "{rows:?}");
     let said = annals(&[&"schema", &"check", &repaired]).stdout;
     assert!(said.contains("Not looked at, because lost: ") && !said.contains("$lost"), "{said}");

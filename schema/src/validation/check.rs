@@ -187,6 +187,10 @@ fn check_span(
 }
 
 fn check_event(known: &Known, event: &Event<'_>, strict: bool, counts: &mut LogCheck) -> Option<Fault> {
+    if is_filler(event) {
+        counts.lost += 1;
+        return None;
+    }
     if event.stream.starts_with('$') {
         return None;
     }
@@ -196,10 +200,6 @@ fn check_event(known: &Known, event: &Event<'_>, strict: bool, counts: &mut LogC
     }
     if event.content_type == ContentType::ENCRYPTED {
         counts.encrypted += 1;
-        return None;
-    }
-    if is_filler(event) {
-        counts.lost += 1;
         return None;
     }
     match known.check(event) {

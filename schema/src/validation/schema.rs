@@ -169,7 +169,8 @@ fn fault(error: &ValidationError<'_>) -> SchemaFault {
     }
     let problem = match &*rule {
         "$ref" if text.starts_with("Unknown meta-schema") => {
-            "nobody knows this dialect; known are draft-04, draft-06, draft-07, 2019-09 and 2020-12".to_owned()
+            let name = text.split('\'').nth(1).unwrap_or_default();
+            format!("nobody knows the dialect {name}; known are draft-04, draft-06, draft-07, 2019-09 and 2020-12")
         }
         "$ref" => format!("{text}. A schema stands alone: put what it refers to into its own $defs"),
         "anyOf" if path.ends_with("/type") => format!("{text}: no type of JSON has this name"),

@@ -73,7 +73,7 @@ pub(crate) const INDEX_HELP: &str = "\
   annals index STORE --to sqlite:orders.db             makes the table; again: adds what is new
   annals index STORE --to sqlite:orders.db --follow    the same, and then each event as it comes
   sqlite3 orders.db \"SELECT type, count(*) FROM events GROUP BY 1\"
-  annals index STORE --to parquet:orders               as a folder of Parquet files (feature `arrow`)
+  annals index STORE --to parquet:orders               a folder of Parquet files (feature `arrow`)
   duckdb -c \"SELECT type, count(*) FROM 'orders/*/*.parquet' GROUP BY 1\"
 
 The file has the table `events`, whose columns are those of `annals sql`, and beside it

@@ -31,7 +31,7 @@ It is the SQL of SQLite over one table, `events`, with a row for each event:
   occurred_at         when it happened, or NULL
   ts                  occurred_at, or else recorded_at
   tags                a JSON array of texts
-  metadata, data      a text where it is one (all JSON is), a blob where not, NULL where there is none
+  metadata, data      a text (all JSON is one), a blob, or NULL where there is none
 and, where they are named: correlation_id, causation_id, schema_version, content_type, redacted.
 
   annals sql STORE \"SELECT type, count(*) FROM events WHERE ts > '2026-11-01' GROUP BY 1\"
