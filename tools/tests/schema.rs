@@ -91,7 +91,10 @@ fn what_is_no_schema_or_does_not_fit_is_refused_with_the_places_and_nothing_is_w
     assert!(said.stdout.contains("/required: "), "{}", said.stdout);
     let old = file(&dir, "old.json", r#"{"$schema": "http://json-schema.org/draft-03/schema#"}"#);
     let said = add(&store, &old, &[]).exits(1).stdout;
-    assert!(said.starts_with("  /$schema: nobody knows the dialect http://json-schema.org/draft-03/schema#; known are "), "{said}");
+    assert!(
+        said.starts_with("  /$schema: nobody knows the dialect http://json-schema.org/draft-03/schema#; known are "),
+        "{said}"
+    );
     let around = file(&dir, "around.json", r#"{"properties": {"a": {"pattern": "(?<=a)b"}}}"#);
     let said = add(&store, &around, &[]).exits(1).stdout;
     assert!(said.contains("/properties/a/pattern: ") && said.contains("looks around or back"), "{said}");
