@@ -525,7 +525,10 @@ fn a_reader_who_leaves_early_ends_it_quietly() {
 #[cfg(target_os = "linux")]
 #[test]
 fn an_output_that_is_full_is_told_and_is_no_damage_that_could_be_left_out() {
-    let (_dir, store) = store();
+    let dir = TempDir::new().unwrap();
+    let store = dir.path().join("store");
+    // More than is held back, so that it fails in the middle and not at the end.
+    annals(&[&"import", &store, &file(dir.path(), "in", lines(5000))]).exits(0);
     for args in [["export", "--json"], ["read", "--json"]] {
         let full = fs::File::options().write(true).open("/dev/full").unwrap();
         let output = command(&[&args[0], &args[1], &store]).stdout(full).output().unwrap();
