@@ -86,6 +86,8 @@ read, also while a program writes to it; events are in the table when they are d
 The folder has files for each day of recording, with typed columns, and `_annals_index.json`,
 which says the rest. Who is killed in the middle of a step goes on before it; until then the
 folder shows a beginning of the log that reaches further than the file says.
+The views of types are in `_annals_views.sql`, for DuckDB:
+  SET VARIABLE annals_folder = 'orders'; .read orders/_annals_views.sql
 
 It refuses, and changes nothing, where the table is of another log or of another history of it,
 where events were removed from the log before they were in the table, where the table is damaged,

@@ -14,6 +14,7 @@
 
 pub(crate) mod change;
 pub(crate) mod parquet;
+pub(crate) mod payloads;
 mod rows;
 mod schema;
 mod stream;

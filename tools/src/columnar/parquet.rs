@@ -8,8 +8,8 @@ use std::sync::Arc;
 use annals::Position;
 use arrow_array::RecordBatch;
 use arrow_schema::SchemaRef;
-use parquet::arrow::ArrowWriter;
 use parquet::arrow::arrow_reader::{ArrowReaderMetadata, ArrowReaderOptions, ParquetRecordBatchReaderBuilder};
+use parquet::arrow::{ArrowWriter, ProjectionMask};
 use parquet::basic::{Compression, Encoding, ZstdLevel};
 use parquet::errors::ParquetError;
 use parquet::file::metadata::{KeyValue, SortingColumn};
@@ -95,13 +95,31 @@ pub(crate) fn last_position(file: &File) -> io::Result<Option<Position>> {
 
 /// Hands over the batches of a file, in their order. One that has other columns is invalid.
 pub(crate) fn read(file: &File, each: &mut dyn FnMut(RecordBatch) -> io::Result<()>) -> io::Result<()> {
+    batches(file, None, &mut |batch| {
+        each(RecordBatch::try_new(Arc::clone(&PLAIN), batch.columns().to_vec()).map_err(said)?)
+    })
+}
+
+/// The same, with no more than these columns, in the order in which they are there.
+pub(crate) fn read_columns(
+    file: &File,
+    names: &[&str],
+    each: &mut dyn FnMut(RecordBatch) -> io::Result<()>,
+) -> io::Result<()> {
+    batches(file, Some(names), each)
+}
+
+fn batches(file: &File, names: Option<&[&str]>, each: &mut dyn FnMut(RecordBatch) -> io::Result<()>) -> io::Result<()> {
     let metadata = ArrowReaderMetadata::load(file, ArrowReaderOptions::new()).map_err(unwritten)?;
     // Each row group by itself: a batch of two could have more text than 32 bits can count.
     for group in 0..metadata.metadata().num_row_groups() {
         let builder = ParquetRecordBatchReaderBuilder::new_with_metadata(file.try_clone()?, metadata.clone());
-        for batch in builder.with_row_groups(vec![group]).build().map_err(unwritten)? {
-            let columns = batch.map_err(said)?.columns().to_vec();
-            each(RecordBatch::try_new(Arc::clone(&PLAIN), columns).map_err(said)?)?;
+        let columns = match names {
+            None => ProjectionMask::all(),
+            Some(names) => ProjectionMask::columns(builder.parquet_schema(), names.iter().copied()),
+        };
+        for batch in builder.with_projection(columns).with_row_groups(vec![group]).build().map_err(unwritten)? {
+            each(batch.map_err(said)?)?;
         }
     }
     Ok(())

@@ -22,6 +22,8 @@ mod parquet;
 mod pass;
 mod place;
 mod sqlite;
+mod types;
+mod views;
 
 use std::fmt;
 use std::io;

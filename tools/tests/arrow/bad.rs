@@ -63,8 +63,10 @@ fn what_is_no_table_of_this_version_is_refused_and_not_replaced() {
     index(&store, &table, &[]).exits(0);
     let path = table.join("_annals_index.json");
     let whole = fs::read_to_string(&path).unwrap();
-    fs::write(&path, whole.replace("\"version\":1", "\"version\":2")).unwrap();
-    check_refused(&store, &table, "of version 2, and this program makes version 1");
+    for (version, what) in [(1, "of version 1, and this program makes version 2"), (3, "of version 3")] {
+        fs::write(&path, whole.replace("\"version\":2", &format!("\"version\":{version}"))).unwrap();
+        check_refused(&store, &table, what);
+    }
     index(&store, &table, &["--rebuild-beside"]).exits(0);
     check_rows(&store, &table);
 }

@@ -2,12 +2,15 @@
 
   check.py export LINES STREAM PARQUET   every value of both against the lines of `annals export`
   check.py cut STREAM                    a stream that is cut off is refused
+  check.py views DIR EXPECTED            the views of DIR have the columns, types and rows of those of SQLite, in EXPECTED
+  check.py ask DIR SQL                   prints the positions that each view of the file SQL has, or what is said instead
   check.py table DIR QUESTIONS           prints what DuckDB answers over the files in DIR, a list of rows for each question
 """
 
 import base64
 import calendar
 import json
+import os
 import sys
 import time
 
@@ -167,5 +170,76 @@ def answer(folder, questions):
     print(json.dumps([[list(row) for row in db.execute(sql).fetchall()] for sql in asked]))
 
 
+def with_views(folder, sql):
+    """A database that has the views, and their names."""
+    db = duckdb.connect()
+    db.execute("SET VARIABLE annals_folder = $1", [folder])
+    with open(sql, encoding="utf-8", newline="") as file:
+        db.execute(file.read())
+    return db, [row[0] for row in db.execute("SELECT view_name FROM duckdb_views() WHERE NOT internal").fetchall()]
+
+
+def quoted(name):
+    return '"' + name.replace('"', '""') + '"'
+
+
+# What SQLite has no types of their own for.
+DUCKDB = {"integer": "BIGINT", "number": "DOUBLE", "text": "VARCHAR", "boolean": "BOOLEAN", "json": "JSON"}
+
+
+def check_views(folder, expected):
+    with open(expected, encoding="utf-8") as file:
+        wanted = json.load(file)
+    path = f"{folder}/_annals_views.sql"
+    if not wanted:
+        assert not os.path.exists(path)
+        return
+    db, names = with_views(folder, path)
+    assert sorted(names) == sorted(wanted), f"{names}\n{list(wanted)}"
+    rows = 0
+    for name, view in wanted.items():
+        described = db.execute(f"DESCRIBE {quoted(name)}").fetchall()
+        assert [column[0] for column in described] == view["columns"], f"{name}: {described}"
+        types = [DUCKDB[kind] for kind in view["types"]]
+        assert [column[1] for column in described[6:]] == types, f"{name}: {described}"
+        select = ", ".join(
+            f"epoch_ns({quoted(column)})" if column in ("recorded_at", "ts") else quoted(column) for column in view["columns"]
+        )
+        found = db.execute(f"SELECT {select} FROM {quoted(name)} ORDER BY position").fetchall()
+        assert len(found) == len(view["rows"]), f"{name}: {len(found)} rows, {len(view['rows'])} in SQLite"
+        for row, line in zip(found, view["rows"]):
+            line = [*line[:4], nanoseconds(line[4]), nanoseconds(line[5]), *line[6:]]
+            for column, kind, value, other in zip(view["columns"], [None] * 6 + types, row, line):
+                if kind == "JSON" and value is not None and other is not None:
+                    value, other = json.loads(value), json.loads(other)
+                if kind == "BOOLEAN" and other is not None:
+                    other = {0: False, 1: True}[other]
+                assert type(value) is type(other) and value == other, f"{name}, {line}, {column}: {value!r}, {other!r} in SQLite"
+        rows += len(found)
+    print(f"{len(wanted)} views, {rows} rows")
+    # The same, without a word about where the folder lies.
+    os.chdir(folder)
+    with open(path if os.path.isabs(path) else "_annals_views.sql", encoding="utf-8", newline="") as file:
+        db = duckdb.connect()
+        db.execute(file.read())
+    counted = sum(db.execute(f"SELECT count(*) FROM {quoted(name)}").fetchone()[0] for name in wanted)
+    assert counted == rows, f"{counted} rows where it was started in the folder"
+
+
+def ask(folder, sql):
+    try:
+        db, names = with_views(folder, sql)
+    except duckdb.Error as error:
+        print(json.dumps(str(error)))
+        return
+    answers = {}
+    for name in names:
+        try:
+            answers[name] = [row[0] for row in db.execute(f"SELECT position FROM {quoted(name)} ORDER BY 1").fetchall()]
+        except duckdb.Error as error:
+            answers[name] = str(error)
+    print(json.dumps(answers))
+
+
 if __name__ == "__main__":
-    {"export": check_export, "cut": check_cut, "table": answer}[sys.argv[1]](*sys.argv[2:])
+    {"export": check_export, "cut": check_cut, "table": answer, "views": check_views, "ask": ask}[sys.argv[1]](*sys.argv[2:])

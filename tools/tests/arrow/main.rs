@@ -7,6 +7,7 @@ mod bad;
 mod common;
 mod export;
 mod table;
+mod views;
 
 use std::fs;
 use std::path::{Path, PathBuf};

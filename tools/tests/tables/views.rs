@@ -1,24 +1,8 @@
 //! A view for each type of events whose schema is registered: typed by the schema, whatever was appended and when.
 
-use annals::OwnStream;
+use common::schemas::{append, register, say};
 
 use super::*;
-
-/// Says in the log what events of a type look like.
-fn register(store: &EventStore, event_type: &str, version: u16, properties: &serde_json::Value) {
-    let said = json!({"event_type": event_type, "version": version, "compatibility": "none",
-        "schema": {"type": "object", "properties": properties}});
-    own(store, &said.to_string());
-}
-
-fn own(store: &EventStore, said: &str) {
-    let event = NewEvent::new("$schema", said.to_owned()).content_type(ContentType::JSON).schema_version(1);
-    store.append_own(OwnStream::Schemas, ExpectedVersion::Any, event).unwrap();
-}
-
-fn append(store: &EventStore, event_type: &str, data: &str) {
-    store.append("account-7", ExpectedVersion::Any, NewEvent::new(event_type, data.to_owned())).unwrap();
-}
 
 fn store() -> (TempDir, PathBuf, PathBuf, EventStore) {
     let dir = TempDir::new().unwrap();
@@ -76,7 +60,7 @@ fn an_event_that_does_not_fit_is_null_in_the_view_and_named_in_quarantine_also_o
     register(&store, "Paid", 1, &json!({"amount": {"type": "integer"}}));
     append(&store, "Paid", r#"{"amount": 5.5}"#);
     append(&store, "Paid", "no JSON at all");
-    own(&store, r#"{"event_type": "Paid"}"#);
+    say(&store, r#"{"event_type": "Paid"}"#);
     let ran = index(&path, &table, &[]).exits(1);
     assert_eq!(ran.row()["quarantined"], 4);
     let told: Vec<String> = quarantined(&table).iter().map(|row| format!("{:?}: {:?}", row[0], row[1])).collect();

@@ -15,7 +15,7 @@ use std::time::{Duration, Instant};
 use annals::{EventStore, Position};
 
 use super::manifest::{self, Manifest, NotOurs, RowFile};
-use super::write;
+use super::{views, write};
 use crate::columnar;
 use crate::new_file::{BEGINS, ENDS, NewFile, sync_folder_of};
 use crate::tables::place::{Identity, identity};
@@ -167,9 +167,12 @@ impl Folder {
         if len > 0 { self.tidy(manifest) } else { Ok(()) }
     }
 
-    /// The step is done: this is what the table is.
-    pub(super) fn end_step(&self, manifest: &Manifest) -> Result<(), TableError> {
+    /// The step is done: this is what the table is, and what it was.
+    pub(super) fn end_step(&self, manifest: &Manifest, before: &Manifest) -> Result<(), TableError> {
         self.write_manifest(manifest)?;
+        if manifest.views != before.views {
+            self.write_views(manifest)?;
+        }
         self.lock.set_len(0).map_err(|source| self.failed("unlock", source))?;
         self.unlock()
     }
@@ -185,7 +188,38 @@ impl Folder {
         write().map_err(|source| self.failed("write", source))
     }
 
+    /// Sees to it that the views are those of the manifest.
+    fn write_views(&self, manifest: &Manifest) -> Result<(), TableError> {
+        let path = self.path.join(views::NAME);
+        let write = || -> io::Result<()> {
+            let wanted = if manifest.views.is_empty() {
+                None
+            } else {
+                Some(views::sql(manifest.mark.log_id, &manifest.views)?.into_bytes())
+            };
+            let there = match fs::read(&path) {
+                Ok(there) => Some(there),
+                Err(error) if error.kind() == io::ErrorKind::NotFound => None,
+                Err(error) => return Err(error),
+            };
+            match (there, wanted) {
+                (there, wanted) if there == wanted => Ok(()),
+                (_, Some(wanted)) => {
+                    let new = NewFile::at(&path)?;
+                    io::Write::write_all(&mut new.file(), &wanted)?;
+                    new.put()
+                }
+                (_, None) => {
+                    fs::remove_file(&path)?;
+                    sync_folder_of(&path)
+                }
+            }
+        };
+        write().map_err(|source| TableError::Io { action: "write", file: path.clone(), source })
+    }
+
     /// Removes what does not belong to the table, the last file first, and takes out what its last file has behind its end.
+    /// What is made of the manifest is made again where it is not there.
     fn tidy(&self, manifest: &Manifest) -> Result<(), TableError> {
         let listed: BTreeSet<PathBuf> = manifest.files.iter().map(|file| self.path.join(file.path())).collect();
         if let Some(path) = listed.iter().find(|path| !path.is_file()) {
@@ -199,6 +233,7 @@ impl Folder {
             let removed = fs::remove_file(path).and_then(|()| sync_folder_of(path));
             removed.map_err(|source| TableError::Io { action: "remove", file: path.clone(), source })?;
         }
+        self.write_views(manifest)?;
         let Some(newest) = manifest.files.last() else { return Ok(()) };
         let path = self.path.join(newest.path());
         let last = File::open(&path).and_then(|file| columnar::parquet::last_position(&file));
@@ -252,9 +287,11 @@ impl Folder {
                     fs::remove_dir(entry.path())?;
                 }
             }
-            let manifest = self.path.join(manifest::NAME);
-            if manifest.exists() {
-                fs::remove_file(manifest)?;
+            for name in [views::NAME, manifest::NAME] {
+                let path = self.path.join(name);
+                if path.exists() {
+                    fs::remove_file(path)?;
+                }
             }
             fs::remove_file(self.path.join(LOCK))?;
             fs::remove_dir(&self.path)

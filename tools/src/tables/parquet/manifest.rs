@@ -1,13 +1,15 @@
 //! `_annals_index.json`: what the table is, in one file that is replaced as a whole.
 //!
 //! ```text
-//! {"made_by":"annals index","version":1,"log_id":"5ebc…","position":262200,"since":0,"mark":"XryDLm…",
+//! {"made_by":"annals index","version":2,"log_id":"5ebc…","position":262200,"since":0,"mark":"XryDLm…",
+//!  "views":[{"type":"Paid","view":"Paid","columns":{"amount":"integer"}}],
 //!  "quarantine":[{"from":21,"to":25,"reason":"damaged at …","has_row":false}],
 //!  "files":[{"day":"2026-11-22","first":1,"last":50000,"rows":50000}]}
 //! ```
 //!
 //! - `mark` is what identifies the history of the log up to `position` (FORMAT.md "Mark"), in base64.
 //! - Behind `position` there may be positions in quarantine, and no row.
+//! - `views` are what the registered schemas up to `position` say, in the order of the types; `_annals_views.sql` is made of them.
 //! - `files` are in the order of their positions, and the last one ends at `position`.
 
 use std::collections::BTreeMap;
@@ -16,6 +18,7 @@ use std::path::{Path, PathBuf};
 use annals::{Mark, Position};
 use serde::{Deserialize, Serialize};
 
+use super::views::View;
 use crate::payload::{base64, from_base64};
 
 /// The name of the file. Programs that read folders of tables pass over what begins with `_`.
@@ -24,7 +27,7 @@ pub(super) const NAME: &str = "_annals_index.json";
 const MADE_BY: &str = "annals index";
 
 /// The version of what is in the folder.
-pub(super) const VERSION: i64 = 1;
+pub(super) const VERSION: i64 = 2;
 
 /// How the name of a file of rows ends.
 const ENDS: &str = ".parquet";
@@ -37,6 +40,7 @@ pub(super) struct Manifest {
     pub(super) since: Position,
     /// Whether it is one that is to take the place of another, and is not whole.
     pub(super) is_building: bool,
+    pub(super) views: Vec<View>,
     pub(super) quarantine: BTreeMap<Position, Bad>,
     pub(super) files: Vec<RowFile>,
 }
@@ -108,6 +112,7 @@ struct Written {
     mark: String,
     #[serde(default, skip_serializing_if = "std::ops::Not::not")]
     building: bool,
+    views: Vec<View>,
     quarantine: Vec<Range>,
     files: Vec<RowFile>,
 }
@@ -131,7 +136,7 @@ impl Manifest {
     /// That of a table that has nothing in it.
     pub(super) fn new(mark: Mark, is_building: bool) -> Manifest {
         let since = mark.position;
-        Manifest { mark, since, is_building, quarantine: BTreeMap::new(), files: Vec::new() }
+        Manifest { mark, since, is_building, views: Vec::new(), quarantine: BTreeMap::new(), files: Vec::new() }
     }
 
     pub(super) fn encode(&self) -> Result<Vec<u8>, serde_json::Error> {
@@ -159,6 +164,7 @@ impl Manifest {
             since: self.since.get(),
             mark: base64(&self.mark.encode()),
             building: self.is_building,
+            views: self.views.clone(),
             quarantine,
             files: self.files.clone(),
         })
@@ -194,11 +200,13 @@ impl Manifest {
             )));
         }
         let mut quarantine = BTreeMap::new();
-        for Range { from, to, reason, has_row } in written.quarantine {
-            quarantine.extend((from..=to).map(|at| (Position::new(at), Bad { reason: reason.clone(), has_row })));
+        for Range { from, to, reason, has_row } in &written.quarantine {
+            let bad = || Bad { reason: reason.clone(), has_row: *has_row };
+            quarantine.extend((*from..=*to).map(|at| (Position::new(at), bad())));
         }
         let since = Position::new(written.since);
-        Ok(Manifest { mark, since, is_building: written.building, quarantine, files: written.files })
+        let Written { building: is_building, views, files, .. } = written;
+        Ok(Manifest { mark, since, is_building, views, quarantine, files })
     }
 
     /// The file that has the row of a position, if there is one.
@@ -223,8 +231,11 @@ impl Manifest {
 
 #[cfg(test)]
 mod tests {
+    use super::super::views;
     use super::*;
+    use crate::tables::types::Types;
     use annals::LogId;
+    use annals_schema::Columns;
 
     fn manifest() -> Manifest {
         let mark = Mark { log_id: LogId::from_bytes([7; 16]), position: Position::new(60), chain: 5, hash: None };
@@ -232,11 +243,14 @@ mod tests {
             RowFile::new(day.to_owned(), Position::new(first), Position::new(last), last - first + 1)
         };
         let bad = |reason: &str, has_row| Bad { reason: reason.to_owned(), has_row };
+        let mut types = Types::default();
+        types.join("Paid", &Columns::of(r#"{"properties": {"amount": {"type": "integer"}}}"#).unwrap());
         let quarantine = [(21, bad("x", false)), (22, bad("x", false)), (23, bad("x", true)), (30, bad("y", false))];
         Manifest {
             mark,
             since: Position::new(4),
             is_building: true,
+            views: views::next(&types, &[]),
             quarantine: quarantine.into_iter().map(|(at, bad)| (Position::new(at), bad)).collect(),
             files: vec![file("2026-01-02", 5, 20), file("2026-01-02", 26, 40), file("2026-01-03", 41, 60)],
         }
@@ -248,6 +262,8 @@ mod tests {
         assert_eq!(Manifest::decode(&written).unwrap(), manifest());
         let text = String::from_utf8(written).unwrap();
         assert!(text.contains(r#"{"from":21,"to":22,"reason":"x","has_row":false}"#), "{text}");
+        // A view that is asked in `DuckDB` looks for these bytes.
+        assert!(text.contains(r#"{"type":"Paid","view":"Paid","columns":{"amount":"integer"}}"#), "{text}");
     }
 
     #[test]
@@ -265,8 +281,8 @@ mod tests {
         assert!(told("\"first\":26", "\"first\":20").contains("one after the other"));
         assert!(told("annals index", "somebody").contains("it does not say"));
         assert!(told("{", "").contains("_annals_index.json: "));
-        let version = text.replace("\"version\":1", "\"version\":2");
-        assert!(matches!(Manifest::decode(version.as_bytes()), Err(NotOurs::Version(2))));
+        let version = text.replace("\"version\":2", "\"version\":3");
+        assert!(matches!(Manifest::decode(version.as_bytes()), Err(NotOurs::Version(3))));
     }
 
     #[test]

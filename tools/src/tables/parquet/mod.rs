@@ -2,6 +2,7 @@
 //!
 //! ```text
 //!  DIR/_annals_index.json                      up to where it has come, in which history of which log; the files; quarantine
+//!  DIR/_annals_views.sql                       a view for each type whose schema is registered, for DuckDB; made of the one above
 //!  DIR/_lock                                   held during a step; not empty while one is going on
 //!  DIR/day=2026-11-22/00000000000000000001.parquet   rows, from that position on
 //!  DIR.new                                     the same, while it is built beside the one that is in use
@@ -14,6 +15,7 @@
 //!  2  they are renamed, the first positions first; a file that grows takes  rows behind the position, without a gap and once
 //!     the place of the one that it was, in one rename                       each; the next run takes them out
 //!  3  _annals_index.json is replaced: the step is done                      nothing to do
+//!  4  _annals_views.sql is replaced, where a schema has changed             views that end with an error; the next run writes it
 //! ```
 //!
 //! What is always true:
@@ -28,8 +30,10 @@
 
 mod folder;
 mod manifest;
+mod reconsider;
 mod step;
 mod swap;
+mod views;
 mod write;
 
 use std::path::Path;

@@ -3,13 +3,16 @@
 use std::collections::{BTreeMap, BTreeSet};
 
 use annals::{Event, Mark, Position};
+use annals_schema::Registration;
 
 use super::folder::Folder;
 use super::manifest::{Bad, Manifest, RowFile};
+use super::views;
 use super::write::{self, Plan, Written};
 use crate::columnar::{RecordBatch, Rows, change};
 use crate::tables::TableError;
 use crate::tables::pass::Table;
+use crate::tables::types::{Types, registered_by};
 use crate::time;
 
 /// The last file of a day takes in what comes while it has fewer rows and fewer bytes than this: a step of a follower
@@ -20,27 +23,30 @@ const SMALL_BYTES: u64 = 8 << 20;
 const NANOSECONDS_OF_A_DAY: i64 = 86_400 * 1_000_000_000;
 
 /// The rows of a day, one after the other.
-struct Chunk {
+pub(super) struct Chunk {
     day: String,
     first: Position,
     last: Position,
-    batches: Vec<RecordBatch>,
+    pub(super) batches: Vec<RecordBatch>,
 }
 
 /// A table that is written to.
 pub(super) struct Step<'folder> {
-    folder: &'folder Folder,
+    pub(super) folder: &'folder Folder,
     /// What it is, without the step.
-    manifest: Manifest,
-    quarantine: BTreeMap<Position, Bad>,
+    pub(super) manifest: Manifest,
+    pub(super) quarantine: BTreeMap<Position, Bad>,
+    /// What is known of types by now, and what of that is new, with where it stands.
+    pub(super) types: Types,
+    learned: Vec<(Position, Registration)>,
     /// What is new, and the last of it that is no batch yet.
-    chunks: Vec<Chunk>,
+    pub(super) chunks: Vec<Chunk>,
     rows: Rows,
     /// On which day that was recorded.
     day: i64,
     /// Rows of positions that could not be read before, with their days.
-    mended: BTreeMap<Position, (String, RecordBatch)>,
-    redacted: BTreeSet<Position>,
+    pub(super) mended: BTreeMap<Position, (String, RecordBatch)>,
+    pub(super) redacted: BTreeSet<Position>,
     is_open: bool,
 }
 
@@ -49,6 +55,8 @@ impl<'folder> Step<'folder> {
         Step {
             folder,
             quarantine: manifest.quarantine.clone(),
+            types: views::types_of(&manifest.views),
+            learned: Vec::new(),
             manifest,
             chunks: Vec::new(),
             rows: Rows::new(),
@@ -59,7 +67,7 @@ impl<'folder> Step<'folder> {
         }
     }
 
-    fn begin(&mut self) -> Result<(), TableError> {
+    pub(super) fn begin(&mut self) -> Result<(), TableError> {
         if !self.is_open {
             self.folder.begin_step(&self.manifest)?;
             self.is_open = true;
@@ -68,11 +76,24 @@ impl<'folder> Step<'folder> {
     }
 
     /// Makes a batch of what is none yet.
-    fn batch(&mut self) -> Result<(), TableError> {
+    pub(super) fn batch(&mut self) -> Result<(), TableError> {
         if let Some(chunk) = self.chunks.last_mut().filter(|_| !self.rows.is_empty()) {
             chunk.batches.push(self.rows.finish().map_err(|error| self.folder.failed("write", error))?);
         }
         Ok(())
+    }
+
+    /// Takes in the schema that an event registers, if it does.
+    fn learn(&mut self, event: &Event<'_>) {
+        if let Some(registration) = registered_by(event) {
+            self.types.learn(&registration);
+            self.learned.push((event.position, registration));
+        }
+    }
+
+    /// The last event that has a row, in what is there or in what is new.
+    fn last(&self) -> Position {
+        self.chunks.last().map_or(self.manifest.mark.position, |chunk| chunk.last)
     }
 
     /// Which files are to be written, by their first positions.
@@ -135,6 +156,10 @@ impl Table for Step<'_> {
         self.manifest.mark
     }
 
+    fn misfit(&self, event: &Event<'_>) -> Option<String> {
+        self.types.misfit(event)
+    }
+
     fn put(&mut self, event: &Event<'_>) -> Result<(), TableError> {
         self.begin()?;
         let day = event.recorded_at.div_euclid(NANOSECONDS_OF_A_DAY);
@@ -154,6 +179,7 @@ impl Table for Step<'_> {
         if let Some(bad) = self.quarantine.get_mut(&event.position) {
             bad.has_row = true;
         }
+        self.learn(event);
         Ok(())
     }
 
@@ -171,7 +197,8 @@ impl Table for Step<'_> {
 
     fn quarantine(&mut self, position: Position, reason: &str) -> Result<(), TableError> {
         self.begin()?;
-        let has_row = self.mended.contains_key(&position);
+        // What could not be read is behind all that could. What is mended, or was good until now, is before that.
+        let has_row = position <= self.last();
         self.quarantine.insert(position, Bad { reason: reason.to_owned(), has_row });
         Ok(())
     }
@@ -187,6 +214,7 @@ impl Table for Step<'_> {
         let row = rows.finish().map_err(|error| self.folder.failed("write", error))?;
         self.mended.insert(event.position, (day_of(event.recorded_at), row));
         self.quarantine.remove(&event.position);
+        self.learn(event);
         Ok(())
     }
 
@@ -215,13 +243,21 @@ impl Table for Step<'_> {
                 *batch = batch.slice(0, change::rows_before(batch, after.plus(1)));
             }
         }
+        self.learned.retain(|(position, _)| *position <= after);
+        self.types = views::types_of(&self.manifest.views);
+        self.learned.iter().for_each(|(_, registration)| self.types.learn(registration));
         Ok((before - rows(&self.chunks)) as u64)
+    }
+
+    fn reconsider(&mut self) -> Result<Vec<(Position, String)>, TableError> {
+        self.bring_in_line()
     }
 
     fn commit(&mut self, mark: Mark) -> Result<(), TableError> {
         self.begin()?;
         self.batch()?;
-        let mut next = Manifest { mark, quarantine: self.quarantine.clone(), ..self.manifest.clone() };
+        let views = views::next(&self.types, &self.manifest.views);
+        let mut next = Manifest { mark, views, quarantine: self.quarantine.clone(), ..self.manifest.clone() };
         let mut written: Vec<Written> = Vec::new();
         for (first, plan) in self.plans() {
             written.push(write::file(self.folder, &next, first, &plan, &self.redacted)?);
@@ -229,9 +265,10 @@ impl Table for Step<'_> {
         for file in written {
             next.put(file.put(self.folder)?);
         }
-        self.folder.end_step(&next)?;
+        self.folder.end_step(&next, &self.manifest)?;
         (self.manifest, self.is_open) = (next, false);
         self.redacted.clear();
+        self.learned.clear();
         Ok(())
     }
 }

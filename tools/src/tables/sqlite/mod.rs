@@ -21,7 +21,6 @@ mod encoded;
 mod file;
 mod rows;
 mod swap;
-mod types;
 mod views;
 mod writer;
 

@@ -7,10 +7,10 @@ use rusqlite::{Statement, params};
 
 use super::encoded::EncodedRows;
 use super::file::SqliteFile;
-use super::types::Types;
 use super::views::Views;
 use crate::sql::Column;
 use crate::tables::TableError;
+use crate::tables::types::Types;
 
 /// The tables of a file, to be written. Everything between two [`commit`](Rows::commit)s happens as a whole or not at all.
 pub(super) struct Rows<'file> {

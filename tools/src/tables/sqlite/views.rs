@@ -23,14 +23,9 @@ use rusqlite::types::ValueRef;
 use rusqlite::{Connection, OptionalExtension as _, params};
 
 use super::file::SqliteFile;
-use super::types::{self, Types};
+use crate::tables::types::{self, Types};
+use crate::tables::views::{FieldColumn, OF_THE_EVENT, field_columns, free_name, quoted, text};
 use crate::tables::{TableError, pass};
-
-/// What stands in a view of each event, beside its fields.
-const OF_THE_EVENT: [&str; 6] = ["position", "stream", "version", "id", "recorded_at", "ts"];
-
-/// How many fields become columns; SQLite has room for 2,000 columns.
-const MOST_FIELDS: usize = 1_000;
 
 /// Where it is written down which views there are.
 pub(super) const DECLARATION: &str =
@@ -176,7 +171,10 @@ fn make(connection: &Connection, event_type: &str, columns: Columns, old: Option
     }
     let name = match kept {
         Some(name) => name,
-        None => free_name(connection, event_type)?,
+        None => free_name(event_type, |name| {
+            let sql = "SELECT EXISTS (SELECT 1 FROM sqlite_schema WHERE name = ?1 COLLATE NOCASE)";
+            connection.query_row(sql, [name], |row| row.get(0))
+        })?,
     };
     let view = View { name, columns };
     connection.execute_batch(&view.statement(event_type))?;
@@ -187,31 +185,11 @@ fn make(connection: &Connection, event_type: &str, columns: Columns, old: Option
     Ok(view)
 }
 
-/// The name of the type, behind as many underscores as it takes to be of nobody else.
-fn free_name(connection: &Connection, event_type: &str) -> rusqlite::Result<String> {
-    let mut name = event_type.to_owned();
-    loop {
-        let sql = "SELECT EXISTS (SELECT 1 FROM sqlite_schema WHERE name = ?1 COLLATE NOCASE)";
-        let is_taken: bool = connection.query_row(sql, [&name], |row| row.get(0))?;
-        let is_reserved = name.get(..7).is_some_and(|start| start.eq_ignore_ascii_case("sqlite_"));
-        if !is_taken && !is_reserved {
-            return Ok(name);
-        }
-        name.insert(0, '_');
-    }
-}
-
 /// The statement that makes a view.
 fn statement(name: &str, event_type: &str, columns: &Columns) -> String {
     let mut select = OF_THE_EVENT.join(", ");
-    let mut taken: BTreeSet<String> = OF_THE_EVENT.into_iter().map(str::to_owned).collect();
-    for (field, column) in columns.iter().filter(|(field, _)| has_path(field)).take(MOST_FIELDS) {
-        let mut column_name = field.to_owned();
-        while !taken.insert(column_name.to_ascii_lowercase()) {
-            column_name.insert_str(0, "data_");
-        }
-        write!(select, ",\n  {} AS {}", expression(field, column), quoted(&column_name))
-            .expect("a string takes everything");
+    for FieldColumn { name, field, column } in field_columns(columns) {
+        write!(select, ",\n  {} AS {}", expression(field, column), quoted(&name)).expect("a string takes everything");
     }
     // What is no JSON would end the statement.
     format!(
@@ -219,11 +197,6 @@ fn statement(name: &str, event_type: &str, columns: &Columns) -> String {
         quoted(name),
         text(event_type)
     )
-}
-
-/// Whether a path leads to a field of this name: SQLite knows no escapes in them.
-fn has_path(field: &str) -> bool {
-    field.len() <= 256 && !field.chars().any(|sign| sign == '"' || sign == '\\' || sign.is_control())
 }
 
 /// The value of a field, if it is of this type.
@@ -240,16 +213,6 @@ fn expression(field: &str, column: ColumnType) -> String {
         ColumnType::Boolean => format!("CAST(CASE {kind} WHEN 'true' THEN 1 WHEN 'false' THEN 0 END AS INTEGER)"),
         _ => format!("CAST(CASE WHEN {kind} <> 'null' THEN payload->{path} END AS TEXT)"),
     }
-}
-
-/// A name in a statement.
-fn quoted(name: &str) -> String {
-    format!("\"{}\"", name.replace('"', "\"\""))
-}
-
-/// A text in a statement.
-fn text(text: &str) -> String {
-    format!("'{}'", text.replace('\'', "''"))
 }
 
 #[cfg(test)]

@@ -19,15 +19,14 @@ use std::path::{Path, PathBuf};
 use std::sync::mpsc::{Receiver, Sender, SyncSender, channel, sync_channel};
 use std::thread;
 
-use annals::{Event, Mark, OwnStream, Position};
-use annals_schema::Registration;
+use annals::{Event, Mark, Position};
 
 use super::encoded::EncodedRows;
 use super::file::SqliteFile;
 use super::rows::Rows;
-use super::types::Types;
 use crate::tables::TableError;
 use crate::tables::pass::Table;
+use crate::tables::types::{Types, registered_by};
 
 /// How many [`EncodedRows`] there are: one that is filled, one that is written, and one that waits in between.
 const IN_FLIGHT: usize = 3;
@@ -142,10 +141,7 @@ impl Writer {
 
     /// Takes in the schema that an event registers, if it does.
     fn learn(&mut self, event: &Event<'_>) -> Result<(), TableError> {
-        if event.stream != OwnStream::Schemas.name() {
-            return Ok(());
-        }
-        let Ok(registration) = Registration::of_event(event) else { return Ok(()) };
+        let Some(registration) = registered_by(event) else { return Ok(()) };
         let position = event.position;
         self.types.learn(&registration);
         self.call(move |rows| {
@@ -165,10 +161,6 @@ impl Table for Writer {
     }
 
     fn misfit(&self, event: &Event<'_>) -> Option<String> {
-        if event.stream == OwnStream::Schemas.name() && !event.data.is_empty() {
-            let said = Registration::of_event(event);
-            return said.err().map(|error| format!("it registers no schema that this program knows: {error}"));
-        }
         self.types.misfit(event)
     }
 
@@ -225,7 +217,7 @@ impl Table for Writer {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use annals::{EventStore, ExpectedVersion, NewEvent, Options};
+    use annals::{EventStore, ExpectedVersion, NewEvent, Options, OwnStream};
     use std::time::Duration;
     use tempfile::TempDir;
 

@@ -1,14 +1,20 @@
-//! What the registered schemas say of types of events: their columns.
+//! What the registered schemas say of types of events: their columns, and which events do not fit into them.
 
 use std::collections::BTreeMap;
 
-use annals_codec::{ContentType, Event};
+use annals::{ContentType, Event, OwnStream};
 use annals_schema::{Columns, Registration};
 use serde::de::IgnoredAny;
 
 /// The types of which anything is known.
 #[derive(Clone, Debug, Default)]
 pub(super) struct Types(BTreeMap<String, Columns>);
+
+/// The schema that an event registers, if it does.
+pub(super) fn registered_by(event: &Event<'_>) -> Option<Registration> {
+    let is_told = event.stream == OwnStream::Schemas.name();
+    is_told.then(|| Registration::of_event(event).ok()).flatten()
+}
 
 impl Types {
     /// Takes in a schema that is registered.
@@ -23,8 +29,12 @@ impl Types {
         self.0.entry(event_type.to_owned()).or_default().join(columns);
     }
 
-    /// What is wrong with an event of a type.
+    /// What is wrong with an event: by what is known of its type, or as one that is to register a schema.
     pub(super) fn misfit(&self, event: &Event<'_>) -> Option<String> {
+        if event.stream == OwnStream::Schemas.name() && !event.data.is_empty() {
+            let said = Registration::of_event(event);
+            return said.err().map(|error| format!("it registers no schema that this program knows: {error}"));
+        }
         misfit(self.0.get(event.event_type)?, event.content_type, event.data)
     }
 
