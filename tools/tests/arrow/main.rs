@@ -6,6 +6,8 @@ mod bad;
 #[path = "../common/mod.rs"]
 mod common;
 mod export;
+#[cfg(target_os = "linux")]
+mod power;
 mod table;
 mod views;
 
