@@ -175,6 +175,110 @@ fn damage_in_the_log_goes_into_quarantine_and_is_mended_in_its_place() {
 }
 
 #[test]
+fn who_wants_to_stop_at_damage_has_what_comes_before_up_to_where_its_history_can_be_told() {
+    let (dir, store) = filled(3000);
+    let table = dir.path().join("table");
+    let mut segments: Vec<PathBuf> =
+        fs::read_dir(store.join("seg")).unwrap().map(|entry| entry.unwrap().path()).collect();
+    segments.sort();
+    let whole = fs::read(&segments[1]).unwrap();
+    let mut bytes = whole.clone();
+    bytes[20_000] ^= 1;
+    fs::write(&segments[1], bytes).unwrap();
+    for _ in 0..2 {
+        let ran = index(&store, &table, &["--on-bad", "stop", "--batch", "7"]).exits(1);
+        assert!(ran.stderr.contains("damaged at offset"), "{}", ran.stderr);
+        let reached = manifest(&table)["position"].as_u64().unwrap();
+        assert!(reached > 100 && reached < 2000, "{reached}");
+        assert_eq!(rows(&table).len() as u64, reached);
+        check_folder(&table);
+    }
+    // Who does not stop has all others, and the beginning of a batch of which not all can be read.
+    let other = dir.path().join("other");
+    let row = index(&store, &other, &["--batch", "7"]).exits(1).row();
+    let bad = row["quarantined"].as_u64().unwrap();
+    assert!(0 < bad && bad < 100, "{bad}");
+    assert_eq!(rows(&other).len() as u64, 3000 - bad);
+    check_folder(&other);
+    fs::write(&segments[1], whole).unwrap();
+    for table in [&table, &other] {
+        index(&store, table, &[]).exits(0);
+        assert_eq!(check_rows(&store, table), 3000);
+    }
+}
+
+#[test]
+fn what_a_killed_step_has_left_is_removed_unless_the_table_cannot_go_on() {
+    let (dir, store) = filled(60);
+    let (_strange_dir, strange) = filled(10);
+    let table = dir.path().join("table");
+    index(&store, &table, &[]).exits(0);
+    let before = snapshot(&table);
+    let day = files(&table)[0].parent().unwrap().to_owned();
+    let left = [
+        table.join("__annals_index.json.x1y2z3.tmp"),
+        table.join("__annals_views.sql.x1y2z3.tmp"),
+        day.join("_00000000000000000061.parquet.x1y2z3.tmp"),
+        day.join("00000000000000000061.parquet"),
+    ];
+    for path in &left {
+        fs::write(path, "half of it").unwrap();
+    }
+    let with_them = snapshot(&table);
+    index(&strange, &table, &[]).exits(1);
+    assert_eq!(snapshot(&table), with_them, "a table of another log is not touched");
+    index(&store, &table, &[]).exits(0);
+    assert_eq!(snapshot(&table), before);
+}
+
+#[test]
+fn a_rebuild_goes_on_in_what_an_earlier_one_has_left_only_if_that_is_of_this_log_and_whole() {
+    let (dir, store) = filled(300);
+    let (_strange_dir, strange) = filled(40);
+    let (table, beside) = (dir.path().join("table"), dir.path().join("table.new"));
+    let copy = dir.path().join("copy");
+    index(&store, &table, &[]).exits(0);
+    // Until it is whole, it says that it is not.
+    let opened = EventStore::open_read_only(&store).unwrap();
+    let mut steps = 0;
+    annals_cli::tables::rebuild_parquet(
+        &opened,
+        &table,
+        &annals_cli::tables::IndexOptions::new().batch(100),
+        &mut |_| {
+            assert_eq!(manifest(&beside)["building"], true);
+            steps += 1;
+            true
+        },
+    )
+    .unwrap();
+    assert!(steps >= 3, "{steps}");
+    check_folder(&table);
+    let say = |from: &str, to: &str| {
+        let path = beside.join("_annals_index.json");
+        let said = fs::read_to_string(&path).unwrap();
+        assert!(said.contains(from), "{said}");
+        fs::write(path, said.replacen(from, to, 1)).unwrap();
+    };
+    for spoilt in ["of another log", "of another version", "damaged", "without a file"] {
+        _ = fs::remove_dir_all(&copy);
+        index(if spoilt == "of another log" { &strange } else { &store }, &copy, &[]).exits(0);
+        fs::rename(&copy, &beside).unwrap();
+        say("\"views\"", "\"building\":true,\"views\"");
+        match spoilt {
+            "of another version" => say("\"version\":2", "\"version\":3"),
+            "damaged" => say("\"log_id\"", "\"log\""),
+            "without a file" => fs::remove_file(&files(&beside)[0]).unwrap(),
+            _ => {}
+        }
+        let done = index(&store, &table, &["--rebuild-beside"]).exits(0).row();
+        assert_eq!(done["events"], 300, "{spoilt}");
+        check_rows(&store, &table);
+        assert!(!beside.exists(), "{spoilt}");
+    }
+}
+
+#[test]
 fn what_is_mended_and_is_no_json_stays_in_quarantine_with_its_row() {
     let (dir, store, segment, whole) = damaged(&[1], "{");
     let table = dir.path().join("table");

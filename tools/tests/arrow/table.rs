@@ -79,6 +79,7 @@ pub(super) fn check_folder(table: &Path) {
     }
     let unfinished = snapshot(table).into_keys().filter(|path| path.to_string_lossy().ends_with(".tmp"));
     assert_eq!(unfinished.count(), 0);
+    assert_eq!(manifest.get("building"), None, "it is whole");
 }
 
 /// A clock that is set.

@@ -277,6 +277,7 @@ mod tests {
             }
         };
         assert!(told("\"position\":60", "\"position\":61").contains("what it says of its position cannot be read"));
+        assert!(told("\"log_id\":\"07", "\"log_id\":\"08").contains("what it says of its position cannot be read"));
         assert!(told("\"last\":60", "\"last\":59").contains("it has come to position 60, and its rows end at 59"));
         assert!(told("\"first\":26", "\"first\":20").contains("one after the other"));
         assert!(told("annals index", "somebody").contains("it does not say"));
