@@ -7,9 +7,9 @@
 //! What is always true of a disk:
 //!
 //! - A file has for sure what was written before its last sync, and a folder the names that it had at its last sync.
-//! - Whatever else was done is there or is not, of each file and each folder by itself, in whatever order it was done.
+//! - Whatever else was done is there or is not, of each file and each name by itself, in whatever order it was done.
 
-use std::collections::{BTreeMap, HashSet};
+use std::collections::{BTreeMap, BTreeSet, HashSet};
 
 use annals_cli::tables::{IndexOptions, index_parquet};
 use common::Rng;
@@ -161,7 +161,7 @@ impl Disk {
         }
     }
 
-    /// The files that are there after a loss of power; `last` says of a folder, and `left` of a file, what has come to the disk.
+    /// The files that are there after a loss of power; `last` says of a name, and `left` of a file, what has come to the disk.
     fn after_loss(
         &self,
         folder: &Path,
@@ -169,12 +169,13 @@ impl Disk {
         left: &mut dyn FnMut(&Lasting<Vec<u8>>) -> Vec<u8>,
     ) -> Files {
         let names = &self.folders[folder];
-        let names = if last() { &names.now } else { &names.synced };
         let mut found = Files::new();
-        for (path, node) in names {
-            match node {
-                Node::File(number) => _ = found.insert(path.clone(), left(&self.files[*number])),
-                Node::Folder => found.extend(self.after_loss(path, last, left)),
+        for path in names.now.keys().chain(names.synced.keys()).collect::<BTreeSet<_>>() {
+            let names = if last() { &names.now } else { &names.synced };
+            match names.get(path) {
+                None => {}
+                Some(Node::File(number)) => _ = found.insert(path.clone(), left(&self.files[*number])),
+                Some(Node::Folder) => found.extend(self.after_loss(path, last, left)),
             }
         }
         found

@@ -272,3 +272,77 @@ impl Table for Step<'_> {
         Ok(())
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::super::folder::{Found, found};
+    use super::*;
+    use crate::columnar::parquet;
+    use annals::{Clock, EventStore, ExpectedVersion, NewEvent, Options, OwnStream};
+    use std::sync::Arc;
+    use std::sync::atomic::{AtomicI64, Ordering};
+    use std::time::Duration;
+
+    /// A clock that is set.
+    #[derive(Debug, Default)]
+    struct Set(AtomicI64);
+
+    impl Clock for Set {
+        fn now(&self) -> i64 {
+            self.0.load(Ordering::Relaxed)
+        }
+    }
+
+    /// The rows of each file.
+    fn rows(folder: &Folder, manifest: &Manifest) -> Vec<usize> {
+        let rows_of = |listed: &RowFile| {
+            let mut rows = 0;
+            let file = std::fs::File::open(folder.path.join(listed.path())).unwrap();
+            parquet::read(&file, &mut |batch| {
+                rows += batch.num_rows();
+                Ok(())
+            })
+            .unwrap();
+            rows
+        };
+        manifest.files.iter().map(rows_of).collect()
+    }
+
+    #[test]
+    fn what_is_cut_off_before_the_commit_is_in_no_file_and_has_taught_nothing() {
+        let dir = tempfile::tempdir().unwrap();
+        let clock = Arc::new(Set::default());
+        let store = EventStore::in_memory(&Options::new().clock(Arc::clone(&clock) as Arc<dyn Clock>)).unwrap();
+        let append = || store.append("order-7", ExpectedVersion::Any, NewEvent::new("Paid", "{}")).unwrap();
+        for _ in 0..3 {
+            append();
+        }
+        // The next day.
+        clock.0.store(NANOSECONDS_OF_A_DAY, Ordering::Relaxed);
+        let said = r#"{"event_type": "Paid", "version": 1, "compatibility": "none", "schema": {}}"#;
+        let event = NewEvent::new("$schema", said).schema_version(1);
+        store.append_own(OwnStream::Schemas, ExpectedVersion::Any, event).unwrap();
+        append();
+        let folder = Folder::open(&dir.path().join("table"), Duration::ZERO).unwrap();
+        let manifest = folder.begin_with(&store, false).unwrap();
+        let mut step = Step::new(&folder, manifest);
+        let event = |position: u64| store.get(Position::new(position)).unwrap().unwrap();
+        for (last, cut, expected_views) in [(1, 4, 0), (3, 2, 0), (5, 0, 1)] {
+            for position in step.mark().position.get() + 1..=5 {
+                step.put(&event(position).as_event()).unwrap();
+            }
+            step.quarantine(Position::new(5), "it is bad").unwrap();
+            let last = Position::new(last);
+            assert_eq!(step.cut(last).unwrap(), cut);
+            step.commit(store.mark(last).unwrap()).unwrap();
+            let Found::Table(manifest) = found(&folder.path).unwrap() else { panic!() };
+            assert_eq!(rows(&folder, &manifest).iter().sum::<usize>() as u64, last.get());
+            assert_eq!(manifest.views.len(), expected_views, "{last}");
+            assert_eq!(manifest.quarantine.len(), expected_views, "{last}");
+            for listed in &manifest.files {
+                let file = std::fs::File::open(folder.path.join(listed.path())).unwrap();
+                assert_eq!(parquet::last_position(&file).unwrap(), Some(listed.last()));
+            }
+        }
+    }
+}
