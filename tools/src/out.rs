@@ -1,12 +1,13 @@
 //! Where results go: standard output, for a person or for a program.
 //!
-//! A person gets text, with colour when it is a terminal. A program (`--json`)
+//! A person gets text, with colour when it is a terminal. A program (`--json`, CSV, the lines of an export)
 //! gets the bytes as they were written: nothing is taken out of them, because
-//! they hold other people's data.
+//! they hold other people's data, and looking for what could be taken out takes as long as making them.
 
 use std::fmt;
 use std::io::{self, BufWriter, Write};
 
+use anstream::{AutoStream, ColorChoice};
 use comfy_table::{CellAlignment, ColumnConstraint, Table, presets};
 use serde::Serialize;
 
@@ -21,19 +22,21 @@ pub(crate) const DIM: anstyle::Style = anstyle::Style::new().dimmed();
 /// Standard output.
 pub(crate) struct Out {
     json: bool,
+    /// Whether what is said keeps its colours.
+    in_colour: bool,
     stdout: BufWriter<Box<dyn Write>>,
 }
 
 impl Out {
     pub(crate) fn new(json: bool) -> Out {
-        let stdout: Box<dyn Write> =
-            if json { Box::new(io::stdout()) } else { Box::new(anstream::AutoStream::auto(io::stdout())) };
-        Out { json, stdout: BufWriter::with_capacity(64 * 1024, stdout) }
+        // It asks the environment and the terminal, and prepares the terminals of Windows.
+        let in_colour = AutoStream::auto(io::stdout()).current_choice() == ColorChoice::AlwaysAnsi;
+        Out { json, in_colour, stdout: BufWriter::with_capacity(64 * 1024, Box::new(io::stdout())) }
     }
 
-    /// The same, but somewhere else: what is printed goes there as it is.
+    /// The same, but somewhere else.
     pub(crate) fn over(&self, to: Box<dyn Write>) -> Out {
-        Out { json: self.json, stdout: BufWriter::with_capacity(64 * 1024, to) }
+        Out { json: self.json, in_colour: false, stdout: BufWriter::with_capacity(64 * 1024, to) }
     }
 
     /// Whether a program reads it.
@@ -41,12 +44,17 @@ impl Out {
         self.json
     }
 
-    /// One line of text: `out.say(format_args!(…))`.
+    /// One line of text for a person: `out.say(format_args!(…))`.
     pub(crate) fn say(&mut self, line: fmt::Arguments<'_>) -> Result<(), Failure> {
-        writeln!(self.stdout, "{line}").map_err(|error| Failure::output(&error))
+        let said = if self.in_colour {
+            writeln!(self.stdout, "{line}")
+        } else {
+            writeln!(self.stdout, "{}", anstream::adapter::strip_str(&line.to_string()))
+        };
+        said.map_err(|error| Failure::output(&error))
     }
 
-    /// One JSON object, on one line.
+    /// One JSON object for a program, on one line.
     pub(crate) fn object(&mut self, object: &impl Serialize) -> Result<(), Failure> {
         let line =
             serde_json::to_vec(object).map_err(|error| Failure::io("cannot encode the output").because(&error))?;
@@ -54,7 +62,7 @@ impl Out {
         self.bytes(b"\n")
     }
 
-    /// These bytes.
+    /// These bytes, for a program.
     pub(crate) fn bytes(&mut self, bytes: &[u8]) -> Result<(), Failure> {
         self.stdout.write_all(bytes).map_err(|error| Failure::output(&error))
     }

@@ -8,7 +8,7 @@ use std::path::Path;
 use std::process::Stdio;
 
 use annals::EventStore;
-use common::{annals, annals_with, command, exported, file, lines, snapshot, wait_for};
+use common::{annals, annals_with, command, exported, file, lines, ran, snapshot, wait_for};
 use flate2::Compression;
 use flate2::write::GzEncoder;
 use serde_json::json;
@@ -62,6 +62,44 @@ fn data_comes_back_in_the_bytes_of_the_line() {
     assert_eq!(event.metadata().unwrap(), b"\"m\"".as_slice());
     let export = annals(&[&"export", &store]).exits(0).stdout;
     assert!(export.contains(&format!(r#""data":{data},"#)), "{export}");
+}
+
+#[test]
+fn an_export_into_a_pipe_or_a_file_keeps_bytes_that_no_terminal_shows() {
+    let dir = TempDir::new().unwrap();
+    let (store, copy, to) = (dir.path().join("store"), dir.path().join("copy"), dir.path().join("out.ndjson"));
+    // Legal in JSON as they are: DEL, what begins a sequence in terminals of eight bits, and a BEL escaped.
+    let data = "{\"text\":\"a\u{7f}b\u{9b}31mc\\u0007\"}";
+    let line = format!(r#"{{"stream":"s","type":"t","data":{data}}}"#);
+    annals(&[&"import", &store, &file(dir.path(), "in", line)]).exits(0);
+    let export = annals(&[&"export", &store]).exits(0).stdout;
+    assert!(export.contains(data), "{export:?}");
+    assert_eq!(annals(&[&"export", &store, &"--json"]).exits(0).stdout, export);
+    annals(&[&"export", &store, &"-o", &to]).exits(0);
+    assert_eq!(fs::read_to_string(&to).unwrap(), export);
+    annals_with(export.as_bytes(), &[&"import", &copy, &"-"]).exits(0);
+    check_equal(&store, &copy);
+    let csv =
+        annals(&[&"sql", &store, &"SELECT data ->> '$.text' AS text FROM events", &"--format", &"csv"]).exits(0).stdout;
+    assert!(csv.contains("a\u{7f}b\u{9b}31mc\u{7}"), "{csv:?}");
+}
+
+#[test]
+fn text_for_a_person_has_colours_where_they_are_shown_and_lines_for_a_program_never() {
+    let dir = TempDir::new().unwrap();
+    let store = dir.path().join("store");
+    annals(&[&"import", &store, &file(dir.path(), "in", lines(3))]).exits(0);
+    let coloured = |args: &[&dyn AsRef<std::ffi::OsStr>]| {
+        let forced = command(args).env("CLICOLOR_FORCE", "1").env_remove("NO_COLOR").output().unwrap();
+        ran(forced).exits(0).stdout
+    };
+    let plain = annals(&[&"read", &store]).exits(0).stdout;
+    assert!(!plain.contains('\u{1b}'), "{plain:?}");
+    let text = coloured(&[&"read", &store]);
+    assert!(text.contains("\u{1b}[1m"), "{text:?}");
+    for program in [&[&"export" as &dyn AsRef<std::ffi::OsStr>, &store][..], &[&"stats", &store, &"--json"]] {
+        assert!(!coloured(program).contains('\u{1b}'));
+    }
 }
 
 #[test]

@@ -54,9 +54,6 @@ struct Session {
 impl Session {
     /// Runs statements, until one is wrong.
     fn run(&self, sql: &str, out: &mut Out) -> Result<(), Failure> {
-        // CSV and JSON are for programs, whoever starts it: nothing is taken out of them.
-        let mut bare = Out::new(true);
-        let out = if self.format == Format::Table { out } else { &mut bare };
         let ran = self.show_each(sql, out);
         // What was answered stands before what went wrong.
         out.flush()?;
