@@ -165,10 +165,10 @@ impl Verify {
     pub fn run_on(
         &self,
         storage: &dyn Storage,
-        progress: impl FnMut(u64, u64) + Send,
+        mut progress: impl FnMut(u64, u64) + Send,
     ) -> Result<VerifyReport, OpenError> {
         let began = self.meter.now();
-        let report = super::pass::run(self, storage, progress)?;
+        let report = super::pass::run(self, storage, &mut progress)?;
         self.meter.since(Measure::Verify, began);
         if !report.findings.is_empty() {
             self.meter.count(Counter::Corruptions, report.findings.len() as u64);

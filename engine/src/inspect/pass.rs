@@ -26,7 +26,7 @@ use crate::sync::Mutex;
 pub(super) fn run(
     verify: &Verify,
     storage: &dyn Storage,
-    progress: impl FnMut(u64, u64) + Send,
+    progress: &mut (dyn FnMut(u64, u64) + Send),
 ) -> Result<VerifyReport, OpenError> {
     let level = verify.level;
     // Listed before the segments are: what is derived comes after what it is derived from.

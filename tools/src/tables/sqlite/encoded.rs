@@ -31,11 +31,22 @@ enum Cell {
 impl EncodedRows {
     /// Adds the row of an event.
     pub(super) fn push(&mut self, event: &Event<'_>) {
+        let mut recorded_at = 0..0;
         for column in Column::ALL {
+            let start = self.bytes.len();
+            // Most events have one time: it is written out once.
+            if column == Column::Ts && event.occurred_at.is_none() {
+                self.cells.push(Cell::Text(recorded_at.len()));
+                self.bytes.extend_from_within(recorded_at.clone());
+                continue;
+            }
             match column.of(event) {
                 ToSqlOutput::Borrowed(value) => self.push_value(value),
                 ToSqlOutput::Owned(value) => self.push_value(ValueRef::from(&value)),
                 other => unreachable!("a column is a value, and not {other:?}"),
+            }
+            if column == Column::RecordedAt {
+                recorded_at = start..self.bytes.len();
             }
         }
     }
@@ -113,6 +124,8 @@ mod tests {
             for data in payloads {
                 let mut event = Event::new("order-7", "Placed", data);
                 event.metadata = Some(b"{}");
+                event.recorded_at = 1_316_000_000_000_000_000 + data.len() as i64;
+                event.occurred_at = (data == b"{}").then_some(1);
                 rows.push(&event);
                 expected.extend(columns_of(&event));
             }

@@ -16,10 +16,12 @@
 use std::io;
 use std::panic::resume_unwind;
 use std::path::{Path, PathBuf};
+use std::sync::Arc;
 use std::sync::mpsc::{Receiver, Sender, SyncSender, channel, sync_channel};
 use std::thread;
 
 use annals::{Event, Mark, Position};
+use parking_lot::Mutex;
 
 use super::encoded::EncodedRows;
 use super::file::SqliteFile;
@@ -40,10 +42,16 @@ enum Call {
 
 type Act = dyn FnOnce(&mut Rows<'_>, Result<(), TableError>) + Send;
 
+/// Where an answer is laid before it is said to be there. A channel for each kind of answer would do as well, and is
+/// fifty times as much to compile.
+type Answer<T> = Arc<Mutex<Option<Result<T, TableError>>>>;
+
 /// The table of a file, which another thread writes.
 pub(super) struct Writer {
     path: PathBuf,
     calls: SyncSender<Call>,
+    /// What was called for was done, and its answer is there.
+    answered: Receiver<()>,
     /// Empty ones.
     spare: Receiver<EncodedRows>,
     rows: EncodedRows,
@@ -60,26 +68,32 @@ pub(super) fn with_writer<T>(
     let path = file.path.clone();
     let (calls, called) = sync_channel(IN_FLIGHT);
     let (back, spare) = channel();
-    let (begun, beginning) = sync_channel(1);
+    let (answers, answered) = channel();
     for _ in 1..IN_FLIGHT {
         _ = back.send(EncodedRows::default());
     }
     thread::scope(|scope| {
+        let beginning = Answer::default();
+        let begun = Arc::clone(&beginning);
         let writing = scope.spawn(move || {
-            match Rows::new(&file) {
-                Ok(mut rows) => {
-                    _ = begun.send(Ok((rows.mark(), rows.types().clone())));
-                    serve(&mut rows, &file.path, &called, &back);
+            let (mut rows, began) = match Rows::new(&file) {
+                Ok(rows) => {
+                    let began = Ok((rows.mark(), rows.types().clone()));
+                    (Some(rows), began)
                 }
-                Err(error) => _ = begun.send(Err(error)),
+                Err(error) => (None, Err(error)),
+            };
+            *begun.lock() = Some(began);
+            _ = answers.send(());
+            if let Some(rows) = &mut rows {
+                serve(rows, &file.path, &called, &answers, &back);
             }
+            drop(rows);
             file
         });
-        let done = match beginning.recv() {
-            Ok(Ok((mark, types))) => run(&mut Writer { path, calls, spare, rows: EncodedRows::default(), mark, types }),
-            Ok(Err(error)) => Err(error),
-            Err(_) => Err(over(&path)),
-        };
+        let done = wait_for(&answered, &beginning, &path).and_then(|(mark, types)| {
+            run(&mut Writer { path, calls, answered, spare, rows: EncodedRows::default(), mark, types })
+        });
         // Nobody can call it any more, so it ends.
         let file = writing.join().unwrap_or_else(|panic| resume_unwind(panic));
         done.map(|done| (file, done))
@@ -87,7 +101,7 @@ pub(super) fn with_writer<T>(
 }
 
 /// Does what it is called for, until nobody can call it any more.
-fn serve(rows: &mut Rows<'_>, path: &Path, called: &Receiver<Call>, back: &Sender<EncodedRows>) {
+fn serve(rows: &mut Rows<'_>, path: &Path, called: &Receiver<Call>, answers: &Sender<()>, back: &Sender<EncodedRows>) {
     let (mut failed, mut is_over) = (None, false);
     for call in called {
         match call {
@@ -99,13 +113,23 @@ fn serve(rows: &mut Rows<'_>, path: &Path, called: &Receiver<Call>, back: &Sende
                 // Who is gone needs none.
                 _ = back.send(encoded);
             }
-            Call::Do(act) if is_over => act(rows, Err(over(path))),
             Call::Do(act) => {
-                is_over = failed.is_some();
-                act(rows, failed.take().map_or(Ok(()), Err));
+                let so_far = if is_over { Err(over(path)) } else { failed.take().map_or(Ok(()), Err) };
+                is_over |= so_far.is_err();
+                act(rows, so_far);
+                // Whoever asks waits for it.
+                _ = answers.send(());
             }
         }
     }
+}
+
+/// Waits until an answer is there.
+fn wait_for<T>(answered: &Receiver<()>, answer: &Answer<T>, path: &Path) -> Result<T, TableError> {
+    // No answer, when the other thread has panicked.
+    let is_there = answered.recv().is_ok();
+    let answer = if is_there { answer.lock().take() } else { None };
+    answer.unwrap_or_else(|| Err(over(path)))
 }
 
 /// What is said to who goes on after an error.
@@ -130,13 +154,14 @@ impl Writer {
         act: impl FnOnce(&mut Rows<'_>) -> Result<T, TableError> + Send + 'static,
     ) -> Result<T, TableError> {
         self.hand_over()?;
-        let (answer, answered) = sync_channel(1);
+        let answer = Answer::default();
+        let given = Arc::clone(&answer);
         let act = move |rows: &mut Rows<'_>, so_far: Result<(), TableError>| {
-            // Whoever asks waits for it.
-            _ = answer.send(so_far.and_then(|()| act(rows)));
+            let done = so_far.and_then(|()| act(rows));
+            *given.lock() = Some(done);
         };
         self.calls.send(Call::Do(Box::new(act))).map_err(|_| over(&self.path))?;
-        answered.recv().unwrap_or_else(|_| Err(over(&self.path)))
+        wait_for(&self.answered, &answer, &self.path)
     }
 
     /// Takes in the schema that an event registers, if it does.
