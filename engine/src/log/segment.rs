@@ -154,6 +154,7 @@ impl Segment {
     }
 
     /// Remembers where the event at `position` stands. Not yet visible.
+    #[inline]
     pub(crate) fn place_event(&self, position: Position, offset: u64) {
         match &self.offsets {
             Offsets::Growing(offsets) => offsets.store(self.index_of(position), (offset / FRAME_ALIGN) as u32),
@@ -451,7 +452,8 @@ impl Segment {
 
     /// The frame at `offset`, with its padding, mapped or read into `buffer`; `None` when it is
     /// not all committed.
-    #[inline]
+    #[inline(always)]
+    #[expect(clippy::inline_always, reason = "measured: otherwise finding events by type takes 5 % more instructions")]
     pub(crate) fn frame<'a>(&'a self, offset: u64, buffer: &'a mut Vec<u8>) -> io::Result<Option<&'a [u8]>> {
         if self.is_mapped() {
             return Ok(self.mapped_frame(offset));
