@@ -291,7 +291,7 @@ pub(crate) fn begin(out: &mut Vec<u8>, kind: FrameKind, flags: u8, epoch: Epoch,
 
 /// Completes the frame begun at `start`: length, checksum, padding. Returns the checksum.
 #[inline(always)]
-#[expect(clippy::inline_always, reason = "measured: otherwise encoding takes 4 % more instructions")]
+#[expect(clippy::inline_always, reason = "measured: otherwise appends of batches take 2 % more instructions")]
 pub(crate) fn finish(out: &mut Vec<u8>, start: usize, seed: Seed) -> u32 {
     let len = out.len() - start;
     wire::set_u32(out, start + LEN_AT, u32::try_from(len).expect("frames are limited far below 4 GiB"));

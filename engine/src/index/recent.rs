@@ -41,7 +41,7 @@ impl<K: Hash + Eq, V> Recent<K, V> {
 
     /// Where the entry of a key stands.
     #[inline(always)]
-    #[expect(clippy::inline_always, reason = "measured: otherwise an append takes 1 % more instructions")]
+    #[expect(clippy::inline_always, reason = "measured: otherwise an append takes 0.5 % more instructions")]
     pub(crate) fn place<Q: Hash + Eq + ?Sized>(&self, key: &Q) -> Option<Place>
     where
         K: Borrow<Q>,

@@ -124,7 +124,7 @@ mod tests {
             for data in payloads {
                 let mut event = Event::new("order-7", "Placed", data);
                 event.metadata = Some(b"{}");
-                event.recorded_at = 1_316_000_000_000_000_000 + data.len() as i64;
+                event.recorded_at = 1_316_000_000_000_000_000 + i64::from(data.first().copied().unwrap_or_default());
                 event.occurred_at = (data == b"{}").then_some(1);
                 rows.push(&event);
                 expected.extend(columns_of(&event));
