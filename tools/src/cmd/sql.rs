@@ -3,6 +3,8 @@
 use std::cell::{Cell, RefCell};
 use std::fmt::{self, Write as _};
 use std::io::{self, IsTerminal as _, Read as _, Write as _};
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Instant;
 
 use annals::ReadError;
@@ -70,6 +72,12 @@ impl Session {
         self.database.each(sql, run, |rows, read| {
             out.borrow_mut().flush()?;
             note(self.json, &footer(rows, read, began.replace(Instant::now()).elapsed().as_secs_f64()));
+            if let Some(what) = self.database.no_time() {
+                note(
+                    self.json,
+                    &format!("{what}, which is no time, but a text that is compared letter by letter; {A_TIME}"),
+                );
+            }
             if let Some((position, why)) = self.database.undecrypted() {
                 let what = format!("cannot decrypt the event at position {position}: {why}");
                 let next = "it, and others like it, are shown as they are in the log";
@@ -82,6 +90,7 @@ impl Session {
     /// Asks a person, until they have enough.
     fn converse(&mut self, out: &mut Out) -> Result<(), Failure> {
         let mut prompt = Prompt::new()?;
+        let is_interrupted = self.end_statements_when_interrupted()?;
         if !self.json {
             out.say(format_args!(
                 "{BOLD}SQL over the table events.{BOLD:#} A statement ends with a semicolon; .help says more."
@@ -92,6 +101,7 @@ impl Session {
             match prompt.next()? {
                 None => return Ok(()),
                 Some(Entered::Sql(sql)) => {
+                    is_interrupted.store(false, Ordering::Relaxed);
                     if let Err(failure) = self.run(&sql, out) {
                         failure.tell(self.json);
                     }
@@ -107,6 +117,18 @@ impl Session {
                 },
             }
         }
+    }
+
+    /// From now on Ctrl-C ends the statement that runs, and not the program. Gives the flag that it sets.
+    fn end_statements_when_interrupted(&mut self) -> Result<Arc<AtomicBool>, Failure> {
+        let flag = Arc::new(AtomicBool::new(false));
+        #[cfg(unix)]
+        {
+            let watched = signal_hook::flag::register(signal_hook::consts::SIGINT, Arc::clone(&flag));
+            watched.map_err(|error| Failure::io("cannot listen for Ctrl-C").because(&error))?;
+            self.database.interrupted_by(Arc::clone(&flag)).map_err(|error| self.explain(error))?;
+        }
+        Ok(flag)
     }
 
     /// Tells where a statement is wrong, and makes the failure.
@@ -126,6 +148,7 @@ impl Session {
                 }
             }
             SqlError::Read(error) => unread(&error),
+            SqlError::Interrupted => Failure::findings("interrupted").next("what is above is not all"),
         }
     }
 }
@@ -213,13 +236,17 @@ impl fmt::Display for Place {
     }
 }
 
+/// What is one.
+const A_TIME: &str =
+    "a time is '2026-11-01', '2026-11-01T12:30:00Z', datetime('now', '-1 hour') or datetime(1790000000, 'unixepoch')";
+
 const PROMPT_HELP: &str = "\
 SELECT type, count(*) FROM events GROUP BY 1;     a statement, over as many lines as you like
 EXPLAIN QUERY PLAN SELECT …;                      what it would read
 .columns                                          what there is in events
 .format table|csv|json                            how rows are shown
-.quit, or Ctrl-D                                  ends it; Ctrl-C gives up what is typed, and ends it
-                                                  while a statement runs";
+.quit, or Ctrl-D                                  ends it; Ctrl-C gives up what is typed, and ends
+                                                  a statement that runs";
 
 #[cfg(test)]
 mod tests {

@@ -76,6 +76,11 @@ impl Column {
         }
     }
 
+    /// Whether what stands in it is a time.
+    pub(super) fn is_time(self) -> bool {
+        matches!(self, Column::RecordedAt | Column::Ts | Column::OccurredAt)
+    }
+
     pub(crate) fn name(self) -> &'static str {
         match self {
             Column::Position => "position",

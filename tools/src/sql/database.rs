@@ -6,6 +6,7 @@
 
 use std::fmt;
 use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
 
 use annals::shred::KeyRing;
 use annals::{EventStore, ReadError};
@@ -14,11 +15,14 @@ use rusqlite::config::DbConfig;
 use rusqlite::fallible_iterator::FallibleIterator as _;
 use rusqlite::hooks::{AuthAction, AuthContext, Authorization};
 use rusqlite::types::Value;
-use rusqlite::{Batch, Connection, Row, Statement};
+use rusqlite::{Batch, Connection, ErrorCode, Row, Statement};
 
 use super::columns;
 use super::scan::{Read, Source};
 use super::{table, times};
+
+/// So many steps of its program SQLite goes on without a look at whether it was interrupted: a fraction of a millisecond.
+const STEPS: i32 = 10_000;
 
 /// A store, to be asked in SQL.
 ///
@@ -70,6 +74,8 @@ pub enum SqlError {
     },
     /// The log could not be read. What was answered before is right, and not all.
     Read(ReadError),
+    /// It was asked to end ([`Database::interrupted_by`]). What was answered before is right, and not all.
+    Interrupted,
 }
 
 impl fmt::Display for SqlError {
@@ -77,6 +83,7 @@ impl fmt::Display for SqlError {
         match self {
             SqlError::Statement { problem, .. } => out.write_str(problem),
             SqlError::Read(error) => error.fmt(out),
+            SqlError::Interrupted => out.write_str("interrupted"),
         }
     }
 }
@@ -156,6 +163,22 @@ impl Database {
         self.source.undecrypted()
     }
 
+    /// What a time was compared with in the last statement and is none, if anything was: what SQLite makes of it, letter by letter, is
+    /// hardly what was meant.
+    pub fn no_time(&self) -> Option<String> {
+        self.source.no_time()
+    }
+
+    /// A flag that, while it is set, ends each statement with [`SqlError::Interrupted`].
+    ///
+    /// # Errors
+    ///
+    /// When SQLite cannot look at it.
+    pub fn interrupted_by(&mut self, flag: Arc<AtomicBool>) -> Result<(), SqlError> {
+        let looked = self.connection.progress_handler(STEPS, Some(move || flag.load(Ordering::Relaxed)));
+        looked.map_err(|error| self.explain(error, ""))
+    }
+
     /// Runs each statement of a text through `run`, until one is wrong; then `ran` is told what came of it and what was read.
     pub(crate) fn each<T, E: From<SqlError>>(
         &self,
@@ -171,10 +194,10 @@ impl Database {
         }
         let mut statements = Batch::new(&self.connection, sql);
         loop {
-            self.source.begin();
             *self.refused.lock() = None;
             let statement = statements.next().map_err(|error| self.explain(error, sql))?;
             let Some(mut statement) = statement else { return Ok(()) };
+            self.source.begin();
             let result = run(&mut statement);
             // Only now is all told that was read.
             drop(statement);
@@ -190,6 +213,9 @@ impl Database {
     fn explain(&self, error: rusqlite::Error, whole: &str) -> SqlError {
         if let Some(error) = self.source.failed() {
             return SqlError::Read(error);
+        }
+        if error.sqlite_error_code() == Some(ErrorCode::OperationInterrupted) {
+            return SqlError::Interrupted;
         }
         let refused = self.refused.lock().take();
         // What the table cannot do is refused before it is asked whether it may be done.

@@ -63,6 +63,11 @@ impl Term {
         }
     }
 
+    /// Whether its value is looked at, because a time is compared with it, although nothing is narrowed by it.
+    pub(super) fn is_checked(self, collation: &str) -> bool {
+        self.column.is_time() && !matches!(self.op, Op::In | Op::Glob) && collation == times::COLLATION
+    }
+
     /// Which part of the events it leaves, as a guess.
     fn part(self) -> f64 {
         match (self.column, self.op) {
@@ -80,6 +85,8 @@ impl Term {
 #[derive(Clone, Debug, Default, Eq, PartialEq)]
 pub(super) struct Plan {
     pub(super) terms: Vec<Term>,
+    /// Conditions that narrow nothing, and whose values are looked at: whether they are what their column is compared with.
+    pub(super) checked: Vec<Term>,
     /// Whether from the newest event down.
     pub(super) backward: bool,
 }
@@ -116,38 +123,55 @@ impl Plan {
 /// As `EXPLAIN QUERY PLAN` shows it; it is how the plan gets to where the statement runs, too.
 impl fmt::Display for Plan {
     fn fmt(&self, out: &mut fmt::Formatter<'_>) -> fmt::Result {
-        for (place, term) in self.terms.iter().enumerate() {
-            let and = if place == 0 { "" } else { " AND " };
-            write!(out, "{and}{}{}", term.column.name(), term.op.shown())?;
-        }
         if self.terms.is_empty() {
             out.write_str(EVERYTHING)?;
         }
+        show(&self.terms, out)?;
+        if !self.checked.is_empty() {
+            out.write_str(TESTING)?;
+        }
+        show(&self.checked, out)?;
         out.write_str(if self.backward { BACKWARD } else { "" })
     }
 }
 
+fn show(terms: &[Term], out: &mut fmt::Formatter<'_>) -> fmt::Result {
+    for (place, term) in terms.iter().enumerate() {
+        let and = if place == 0 { "" } else { AND };
+        write!(out, "{and}{}{}", term.column.name(), term.op.shown())?;
+    }
+    Ok(())
+}
+
 const EVERYTHING: &str = "every event";
+const AND: &str = " AND ";
+const TESTING: &str = ", each tested for ";
 const BACKWARD: &str = ", newest first";
 
 impl FromStr for Plan {
     type Err = String;
 
     fn from_str(text: &str) -> Result<Plan, String> {
-        let (terms, backward) = match text.strip_suffix(BACKWARD) {
-            Some(terms) => (terms, true),
+        let (text, backward) = match text.strip_suffix(BACKWARD) {
+            Some(text) => (text, true),
             None => (text, false),
         };
-        if terms == EVERYTHING {
-            return Ok(Plan { terms: Vec::new(), backward });
-        }
-        let terms = terms.split(" AND ").map(|shown| {
-            let all = Column::ALL.into_iter().flat_map(|column| Op::ALL.map(|op| Term { column, op }));
-            let is_it = |term: &Term| shown.strip_prefix(term.column.name()) == Some(term.op.shown());
-            all.into_iter().find(is_it).ok_or_else(|| format!("{shown:?} is no term of a plan"))
-        });
-        Ok(Plan { terms: terms.collect::<Result<_, _>>()?, backward })
+        let (terms, checked) = match text.split_once(TESTING) {
+            Some((terms, checked)) => (terms, understood(checked)?),
+            None => (text, Vec::new()),
+        };
+        let terms = if terms == EVERYTHING { Vec::new() } else { understood(terms)? };
+        Ok(Plan { terms, checked, backward })
     }
+}
+
+fn understood(terms: &str) -> Result<Vec<Term>, String> {
+    let understood = terms.split(AND).map(|shown| {
+        let mut all = Column::ALL.into_iter().flat_map(|column| Op::ALL.map(|op| Term { column, op }));
+        let is_it = |term: &Term| shown.strip_prefix(term.column.name()) == Some(term.op.shown());
+        all.find(is_it).ok_or_else(|| format!("{shown:?} is no term of a plan"))
+    });
+    understood.collect()
 }
 
 #[cfg(test)]
@@ -163,11 +187,13 @@ mod tests {
         let all: Vec<Term> = Column::ALL.into_iter().flat_map(|column| Op::ALL.map(|op| Term { column, op })).collect();
         for backward in [false, true] {
             for few in [&all[..0], &all[..1], &all[7..9], &all[..]] {
-                let plan = Plan { terms: few.to_vec(), backward };
-                assert_eq!(plan.to_string().parse(), Ok(plan.clone()), "{plan}");
+                for checked in [&all[..0], &all[8..9], &all[..]] {
+                    let plan = Plan { terms: few.to_vec(), checked: checked.to_vec(), backward };
+                    assert_eq!(plan.to_string().parse(), Ok(plan.clone()), "{plan}");
+                }
             }
             for one in &all {
-                let plan = Plan { terms: vec![*one], backward };
+                let plan = Plan { terms: vec![*one], backward, ..Plan::default() };
                 assert_eq!(plan.to_string().parse(), Ok(plan.clone()), "{plan}");
             }
         }
@@ -178,8 +204,11 @@ mod tests {
     #[test]
     fn a_plan_can_be_read_by_a_person() {
         let terms = vec![term(Column::Position, Op::Gt), term(Column::Type, Op::In), term(Column::Stream, Op::Glob)];
-        let shown = Plan { terms, backward: true }.to_string();
-        assert_eq!(shown, "position>? AND type IN (?) AND stream GLOB ?, newest first");
+        let mut plan = Plan { terms, backward: true, ..Plan::default() };
+        assert_eq!(plan.to_string(), "position>? AND type IN (?) AND stream GLOB ?, newest first");
+        plan.checked = vec![term(Column::Ts, Op::Ge), term(Column::Ts, Op::Lt)];
+        plan.terms.truncate(1);
+        assert_eq!(plan.to_string(), "position>?, each tested for ts>=? AND ts<?, newest first");
         assert_eq!(Plan::default().to_string(), "every event");
     }
 
@@ -199,6 +228,18 @@ mod tests {
             assert!(!term(Column::Id, op).narrows("NOCASE"), "{op:?}");
             for column in [Column::Ts, Column::OccurredAt, Column::Version, Column::Tags, Column::Data] {
                 assert!(!term(column, op).narrows("BINARY") && !term(column, op).narrows("TIME"), "{column:?} {op:?}");
+            }
+        }
+    }
+
+    #[test]
+    fn what_a_time_is_compared_with_is_looked_at() {
+        for column in Column::ALL {
+            let is_time = matches!(column, Column::RecordedAt | Column::Ts | Column::OccurredAt);
+            for op in Op::ALL {
+                let compares = !matches!(op, Op::In | Op::Glob);
+                assert_eq!(term(column, op).is_checked("TIME"), is_time && compares, "{column:?} {op:?}");
+                assert!(!term(column, op).is_checked("BINARY"), "{column:?} {op:?}");
             }
         }
     }
@@ -231,12 +272,12 @@ mod tests {
 
     #[test]
     fn what_narrows_more_is_guessed_to_read_less() {
-        let rows = |terms: &[Term]| Plan { terms: terms.to_vec(), backward: false }.rows(1_000_000);
+        let rows = |terms: &[Term]| Plan { terms: terms.to_vec(), ..Plan::default() }.rows(1_000_000);
         let (position, stream) = (term(Column::Position, Op::Eq), term(Column::Stream, Op::Eq));
         let (event_type, after) = (term(Column::Type, Op::Eq), term(Column::Position, Op::Gt));
         let rising = [&[position][..], &[stream, event_type], &[stream], &[event_type], &[after], &[]];
         assert!(rising.is_sorted_by(|less, more| rows(less) < rows(more)));
-        assert!(Plan { terms: vec![stream, position], backward: false }.is_one());
-        assert!(!Plan { terms: vec![stream, after], backward: false }.is_one());
+        assert!(Plan { terms: vec![stream, position], ..Plan::default() }.is_one());
+        assert!(!Plan { terms: vec![stream, after], ..Plan::default() }.is_one());
     }
 }

@@ -44,6 +44,8 @@ struct Statement {
     last_read: Option<u64>,
     /// The first event that could not be decrypted, and why.
     undecrypted: Option<(u64, String)>,
+    /// What a time was compared with and is none, the first time.
+    no_time: Option<String>,
     failed: Option<ReadError>,
 }
 
@@ -98,9 +100,11 @@ impl Source {
         }
     }
 
-    /// How many events the log has.
+    /// How many events the log has now.
     pub(super) fn len(&self) -> u64 {
-        self.read().events_in_log
+        // The oldest event may be another one in between, but none behind what is the end later.
+        let oldest = self.store.oldest();
+        self.store.head().get() + 1 - oldest.get()
     }
 
     /// The position of the event that was read last.
@@ -111,6 +115,11 @@ impl Source {
     /// The first event that could not be decrypted since the statement began, and why.
     pub(super) fn undecrypted(&self) -> Option<(u64, String)> {
         self.now.lock().undecrypted.clone()
+    }
+
+    /// What a time was compared with and is none, since the statement began: a column and a value.
+    pub(super) fn no_time(&self) -> Option<String> {
+        self.now.lock().no_time.clone()
     }
 
     /// Gives what stands in a column of an event.
@@ -166,11 +175,17 @@ impl Scan {
         Scan { source, reader: None, event: None, segment: 0..0, events: 0 }
     }
 
-    /// Begins anew: goes to the first event that a plan reads with these values.
+    /// Begins anew: goes to the first event that a plan reads with these values: of its terms, and of those that it checks.
     pub(super) fn begin(&mut self, plan: &Plan, given: &[Given]) -> Result<(), ReadError> {
         self.tell();
         (self.reader, self.event) = (None, None);
-        let log = self.source.now.lock().log;
+        let log = {
+            let mut now = self.source.now.lock();
+            if now.no_time.is_none() {
+                now.no_time = no_time(plan, given);
+            }
+            now.log
+        };
         match Wanted::new(plan, given, log) {
             Ok(wanted) => self.open(&wanted, plan.backward),
             Err(Nothing) => Ok(()),
@@ -253,6 +268,12 @@ impl Drop for Scan {
     }
 }
 
+/// The first time that is compared with what is none, and with what.
+fn no_time(plan: &Plan, given: &[Given]) -> Option<String> {
+    let mut compared = plan.terms.iter().chain(&plan.checked).zip(given).filter(|(term, _)| term.column.is_time());
+    compared.find_map(|(term, given)| Some(format!("{} is compared with {}", term.column.name(), given.no_time()?)))
+}
+
 /// A position within the log, which has no negative ones.
 fn position(number: i64) -> Position {
     Position::new(number.cast_unsigned())
@@ -293,19 +314,19 @@ mod tests {
         let mut scan = Scan::new(Arc::clone(&source));
         store.append("s-0", ExpectedVersion::Any, NewEvent::new("T", "late")).unwrap();
         for backward in [false, true] {
-            scan.begin(&Plan { terms: Vec::new(), backward }, &[]).unwrap();
+            scan.begin(&Plan { backward, ..Plan::default() }, &[]).unwrap();
             let mut found = positions(&mut scan).unwrap();
             if backward {
                 found.reverse();
             }
             assert_eq!(found, (1..=400).collect::<Vec<_>>());
         }
-        let plan = Plan { terms: vec![Term { column: Column::Position, op: Op::Eq }], backward: false };
+        let plan = Plan { terms: vec![Term { column: Column::Position, op: Op::Eq }], ..Plan::default() };
         scan.begin(&plan, &[Given::Integer(401)]).unwrap();
         assert!(scan.event().is_none());
         // Nor by its id.
         let late = store.get(Position::new(401)).unwrap().unwrap().as_event().id;
-        let by_id = Plan { terms: vec![Term { column: Column::Id, op: Op::Eq }], backward: false };
+        let by_id = Plan { terms: vec![Term { column: Column::Id, op: Op::Eq }], ..Plan::default() };
         scan.begin(&by_id, &[Given::Text(late.to_string())]).unwrap();
         assert!(scan.event().is_none());
         source.begin();
@@ -338,7 +359,7 @@ mod tests {
         let store = store();
         let source = Arc::new(Source::new(store.clone(), None));
         let segments = store.stats().segments;
-        let plan = Plan { terms: vec![Term { column: Column::Position, op: Op::Le }], backward: false };
+        let plan = Plan { terms: vec![Term { column: Column::Position, op: Op::Le }], ..Plan::default() };
         let first_of_second = segments[1].base.get() + 1;
         for (last, in_segments) in
             [(1, 1), (first_of_second - 1, 1), (first_of_second, 2), (400, segments.len() as u64)]

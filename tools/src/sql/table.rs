@@ -90,7 +90,7 @@ unsafe impl<'table> VTab<'table> for Events {
 impl Events {
     /// Says which conditions are looked up, and in which order the events come.
     fn plan(&self, info: &mut IndexInfo) -> Result<bool> {
-        let mut terms = Vec::new();
+        let (mut terms, mut checked, mut values) = (Vec::new(), Vec::new(), 0);
         let offered: Vec<_> = info.constraints().map(|one| (one.is_usable(), one.column(), one.operator())).collect();
         for (number, (is_usable, column, operator)) in offered.into_iter().enumerate() {
             let (Some(column), Some(mut op)) = (Column::numbered(column), op(&operator)) else { continue };
@@ -99,19 +99,29 @@ impl Events {
                 op = Op::In;
             }
             let term = Term { column, op };
-            if !is_usable || !term.narrows(info.collation(number)?) {
+            if !is_usable {
                 continue;
             }
-            if op == Op::In {
-                info.set_in_constraint(number, true)?;
+            let collation = info.collation(number)?;
+            if term.narrows(collation) {
+                terms.push((number, term));
+            } else if term.is_checked(collation) && !(op == Op::Eq && info.is_in_constraint(number)?) {
+                // Of a list SQLite would ask for one value after the other, and all events be read for each.
+                checked.push((number, term));
             }
-            terms.push(term);
-            info.constraint_usage(number).set_argv_index(c_int::try_from(terms.len()).unwrap_or(c_int::MAX));
         }
+        for (number, term) in terms.iter().chain(&checked) {
+            if term.op == Op::In {
+                info.set_in_constraint(*number, true)?;
+            }
+            values += 1;
+            info.constraint_usage(*number).set_argv_index(values);
+        }
+        let only = |numbered: Vec<(usize, Term)>| numbered.into_iter().map(|(_, term)| term).collect();
         let asked: Vec<_> =
             info.order_bys().map(|one| (Column::numbered(one.column()), one.is_order_by_desc())).collect();
         let order = plan::order(&asked);
-        let plan = Plan { terms, backward: order == Some(true) };
+        let plan = Plan { terms: only(terms), checked: only(checked), backward: order == Some(true) };
         info.set_order_by_consumed(order.is_some());
         let rows = plan.rows(self.source.len());
         info.set_estimated_rows(rows as i64);
@@ -131,8 +141,8 @@ unsafe impl VTabCursor for Cursor {
     fn filter(&mut self, _: c_int, plan: Option<&str>, values: &Filters<'_>) -> Result<()> {
         guarded(|| {
             let plan: Plan = plan.unwrap_or_default().parse().map_err(Error::ModuleError)?;
-            let mut given = Vec::with_capacity(plan.terms.len());
-            for (number, (term, value)) in plan.terms.iter().zip(values.iter()).enumerate() {
+            let mut given = Vec::with_capacity(plan.terms.len() + plan.checked.len());
+            for (number, (term, value)) in plan.terms.iter().chain(&plan.checked).zip(values.iter()).enumerate() {
                 given.push(if term.op == Op::In {
                     Given::List(values.in_values(number)?.map(|value| Ok(self::given(value))).collect()?)
                 } else {

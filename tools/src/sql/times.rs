@@ -57,6 +57,12 @@ fn says_its_offset(bytes: &[u8]) -> bool {
     matches!(bytes.last(), Some(b'Z' | b'z')) || bytes[11..].iter().any(|byte| matches!(byte, b'+' | b'-'))
 }
 
+/// Whether a text is meant as a time or the beginning of one, as far as that can be told: it begins with a year.
+pub(super) fn begins_like_a_time(text: &str) -> bool {
+    let bytes = text.as_bytes();
+    bytes.len() >= 4 && bytes[..4].iter().all(u8::is_ascii_digit) && matches!(bytes.get(4), None | Some(b'-'))
+}
+
 /// Where a text stands among all times that a column can say: nanoseconds since 1970 UTC.
 #[derive(Clone, Copy, Debug, Eq, PartialEq)]
 pub(super) enum Moment {
@@ -178,6 +184,17 @@ mod tests {
             "2011-09-3é",
         ] {
             assert_eq!(moment(text), None, "{text}");
+        }
+    }
+
+    #[test]
+    fn what_does_not_begin_with_a_year_is_not_meant_as_a_time() {
+        for text in ["2011", "2011-", "2011-9-30", "2011-09-30 22:38", "9999-12-31T23:59:59Z"] {
+            assert!(begins_like_a_time(text), "{text}");
+        }
+        for text in ["", "201", "yesterday", "1316000000", "20110930", "30.09.2011", "2011/09/30", "-2011", "２０１１"]
+        {
+            assert!(!begins_like_a_time(text), "{text}");
         }
     }
 

@@ -24,6 +24,20 @@ pub(super) enum Given {
     Other,
 }
 
+impl Given {
+    /// How it is written, if it is none of what a time is compared with by people who know what comes of it.
+    pub(super) fn no_time(&self) -> Option<String> {
+        match self {
+            Given::Integer(number) => Some(number.to_string()),
+            Given::Real(number) => Some(number.to_string()),
+            // Before all times is the empty one.
+            Given::Text(text) if text.is_empty() || times::begins_like_a_time(text) => None,
+            Given::Text(text) => Some(format!("'{text}'")),
+            Given::Null | Given::List(_) | Given::Other => None,
+        }
+    }
+}
+
 /// The events to read. Positions and times are with their ends.
 #[derive(Clone, Debug, Eq, PartialEq)]
 pub(super) struct Wanted {

@@ -57,14 +57,14 @@ pub(super) fn beginning(store: &EventStore) -> Result<Mark, TableError> {
     store.mark(store.oldest().before()).map_err(TableError::History)
 }
 
-/// Brings a table up to date. `told` hears of it, and says whether to go on.
+/// Brings a table up to date. `told` hears of it, and says whether to go on. Whether it came to the end of the log.
 pub(super) fn run<T: Table>(
     store: &EventStore,
     table: &mut T,
     options: &IndexOptions,
     done: &mut Indexed,
     told: &mut dyn FnMut(News<'_>) -> bool,
-) -> Result<(), TableError> {
+) -> Result<bool, TableError> {
     let mark = table.mark();
     store.check_mark("the table", &mark).map_err(|error| match error {
         KeepError::Truncated { oldest } => TableError::Gap { reached: mark.position, oldest },
@@ -78,6 +78,7 @@ pub(super) fn run<T: Table>(
         accounted: mark.position,
         why: String::new(),
         is_changed: false,
+        is_at_end: false,
         events: 0,
         bytes: 0,
         began: Instant::now(),
@@ -88,7 +89,8 @@ pub(super) fn run<T: Table>(
         told,
     };
     pass.mend()?;
-    pass.go_on()
+    pass.go_on()?;
+    Ok(pass.is_at_end)
 }
 
 struct Pass<'a, T> {
@@ -107,6 +109,8 @@ struct Pass<'a, T> {
     why: String,
     /// Whether there is anything to commit, and how much.
     is_changed: bool,
+    /// Whether the log's end was reached, as it was then.
+    is_at_end: bool,
     events: u64,
     bytes: u64,
     began: Instant,
@@ -161,6 +165,7 @@ impl<T: Table> Pass<'_, T> {
                 Ok(Some(Delivery::Event(event))) => self.event(&event)?,
                 Ok(Some(Delivery::CaughtUp(_))) => {
                     self.settle()?;
+                    self.is_at_end = true;
                     (self.told)(News::CaughtUp(*self.done)) && self.options.follow
                 }
                 Ok(Some(_)) => true,
@@ -197,6 +202,7 @@ impl<T: Table> Pass<'_, T> {
         let is_late = || self.events.is_multiple_of(256) && self.began.elapsed() > LONGEST;
         let is_full = self.events >= self.options.batch || self.bytes >= MOST_BYTES;
         let is_last = !self.options.follow && event.position == self.until;
+        self.is_at_end |= is_last;
         if is_last || is_full || (self.options.follow && is_late()) {
             return Ok(self.commit()? && !is_last);
         }

@@ -281,6 +281,22 @@ fn a_rebuild_goes_on_in_what_an_earlier_one_has_left_only_if_that_is_of_this_log
 }
 
 #[test]
+fn a_rebuild_that_is_told_to_stop_leaves_the_old_table_and_goes_on_the_next_time() {
+    let (dir, path) = filled(300);
+    let table = dir.path().join("table");
+    index(&path, &table, &[]).exits(0);
+    let before = snapshot(&table);
+    let store = EventStore::open_read_only(&path).unwrap();
+    let options = annals_cli::tables::IndexOptions::new().batch(100);
+    let done = annals_cli::tables::rebuild_parquet(&store, &table, &options, &mut |_| false).unwrap();
+    assert_eq!(done.position.get(), 100);
+    assert_eq!(snapshot(&table), before);
+    assert_eq!(manifest(&dir.path().join("table.new"))["building"], true);
+    assert_eq!(index(&path, &table, &["--rebuild-beside"]).exits(0).row()["events"], 200);
+    check_rows(&path, &table);
+}
+
+#[test]
 fn what_is_mended_and_is_no_json_stays_in_quarantine_with_its_row() {
     let (dir, store, segment, whole) = damaged(&[1], "{");
     let table = dir.path().join("table");

@@ -8,10 +8,10 @@ mod random;
 use std::fs;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
-use std::sync::atomic::{AtomicI64, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicI64, Ordering};
 
 use annals::{Clock, ContentType, EventStore, ExpectedVersion, NewEvent, Options, Position, Roll};
-use annals_cli::sql::Database;
+use annals_cli::sql::{Database, SqlError};
 use annals_codec::{FrameHeader, FrameKind};
 use common::{annals, annals_with, file, lines, snapshot};
 use rusqlite::types::Value;
@@ -143,6 +143,67 @@ fn a_person_sees_a_table_and_how_much_was_read_for_it() {
     assert_eq!((ran.stdout.lines().count(), ran.stdout.lines().last().unwrap().trim()), (1001, "1000"));
     let ran = annals(&[&"sql", &path, &"SELECT 1 AS x WHERE 0"]).exits(0);
     assert_eq!(ran.stdout.trim(), "x", "the columns of no rows");
+}
+
+#[test]
+fn a_time_that_is_compared_with_what_is_none_is_told() {
+    let (_dir, path) = orders();
+    let database = database(&path);
+    for (condition, told) in [
+        ("ts > 'yesterday'", Some("ts is compared with 'yesterday'")),
+        ("ts > 1316000000", Some("ts is compared with 1316000000")),
+        ("occurred_at < 1.5e9", Some("occurred_at is compared with 1500000000")),
+        ("recorded_at >= '01.11.2026'", Some("recorded_at is compared with '01.11.2026'")),
+        ("ts BETWEEN '2026-11-01' AND 'tomorrow'", Some("ts is compared with 'tomorrow'")),
+        ("type = 'Paid' AND position > 5 AND ts = 7 AND recorded_at > 8", Some("recorded_at is compared with 8")),
+        ("ts > '2026-11-01' AND recorded_at < datetime('now')", None),
+        ("ts > '' AND occurred_at = NULL", None),
+        // Nothing is compared as times.
+        ("ts > 'yesterday' COLLATE BINARY", None),
+        ("substr(ts, 1, 4) > 'yesterday'", None),
+        ("version > 1 AND stream > 'a' AND data > 7", None),
+    ] {
+        let answer = database.query(&format!("SELECT count(*) FROM events WHERE {condition}")).unwrap();
+        assert_eq!(database.no_time().as_deref(), told, "{condition}");
+        // Where nothing is looked up the answer is the same.
+        let tested = database.query(&format!("SELECT count(*) FROM events WHERE ({condition}) IS TRUE")).unwrap();
+        assert_eq!(answer.rows, tested.rows, "{condition}");
+    }
+    // Of the list no value is asked for by itself: all events are read once.
+    check_read(&database, "SELECT * FROM events WHERE ts IN ('2026-11-01T00:00:00Z', '7')", 100, 10, 1);
+    let plan = "EXPLAIN QUERY PLAN SELECT * FROM events WHERE ts > '2026' AND type = 'Paid' ORDER BY position DESC";
+    let ran = annals(&[&"sql", &path, &plan]).exits(0);
+    assert!(ran.stdout.contains("0:type=?, each tested for ts>?, newest first"), "{}", ran.stdout);
+    let sql = "SELECT count(*) FROM events WHERE ts > 'yesterday'";
+    let ran = annals(&[&"sql", &path, &sql]).exits(0);
+    assert!(ran.stderr.ends_with(
+        "annals: ts is compared with 'yesterday', which is no time, but a text that is compared letter by letter; a time is '2026-11-01', \
+         '2026-11-01T12:30:00Z', datetime('now', '-1 hour') or datetime(1790000000, 'unixepoch')\n"
+    ), "{}", ran.stderr);
+    assert_eq!(annals(&[&"sql", &"--json", &path, &sql]).exits(0).stderr, "", "nothing for a person");
+}
+
+#[test]
+fn a_statement_that_is_interrupted_ends_and_the_next_one_runs() {
+    let (_dir, path) = orders();
+    let mut database = database(&path);
+    let flag = Arc::new(AtomicBool::new(false));
+    database.interrupted_by(Arc::clone(&flag)).unwrap();
+    let set = Arc::clone(&flag);
+    let person = std::thread::spawn(move || {
+        std::thread::sleep(std::time::Duration::from_millis(50));
+        set.store(true, Ordering::Relaxed);
+    });
+    for endless in [
+        "WITH RECURSIVE n(i) AS (SELECT 1 UNION ALL SELECT i + 1 FROM n) SELECT count(*) FROM n",
+        "SELECT count(*) FROM events a, events b, events c, events d, events e, events f",
+    ] {
+        let ended = database.query(endless).unwrap_err();
+        assert!(matches!(ended, SqlError::Interrupted), "{ended}");
+    }
+    person.join().unwrap();
+    flag.store(false, Ordering::Relaxed);
+    assert_eq!(database.query("SELECT count(*) FROM events").unwrap().rows, [[Value::Integer(100)]]);
 }
 
 #[test]

@@ -15,6 +15,7 @@ use std::path::{Path, PathBuf};
 
 use annals::{ContentType, Durability, EventStore, ExpectedVersion, NewEvent, Options, Position};
 use annals_cli::sql::Database;
+use annals_cli::tables::{IndexOptions, rebuild_sqlite};
 use common::{Ran, Rng, annals, file, lines, snapshot, wait_for};
 use rusqlite::types::Value;
 use rusqlite::{Connection, OpenFlags};

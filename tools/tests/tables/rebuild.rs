@@ -46,6 +46,20 @@ fn a_rebuild_through_a_link_replaces_what_it_leads_to_and_not_the_link() {
 }
 
 #[test]
+fn a_rebuild_that_is_told_to_stop_leaves_the_old_table_and_goes_on_the_next_time() {
+    let (dir, path, table) = filled(200);
+    index(&path, &table, &[]).exits(0);
+    open(&table).execute_batch("UPDATE events SET type = 'old'").unwrap();
+    let store = EventStore::open_read_only(&path).unwrap();
+    let done = rebuild_sqlite(&store, &table, &IndexOptions::new().batch(50), &mut |_| false).unwrap();
+    assert_eq!(done.position.get(), 50);
+    assert_eq!(number(&open(&table), "SELECT count(*) FROM events WHERE type = 'old'"), 200);
+    assert_eq!(number(&open(&dir.path().join("table.db.new")), "SELECT count(*) FROM events"), 50);
+    assert_eq!(index(&path, &table, &["--rebuild-beside"]).exits(0).row()["events"], 150);
+    check_rows(&path, &table);
+}
+
+#[test]
 fn a_rebuild_that_is_killed_leaves_the_old_table_or_the_new_one() {
     let (dir, store, table) = filled(2000);
     index(&store, &table, &[]).exits(0);

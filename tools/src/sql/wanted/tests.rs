@@ -13,7 +13,7 @@ fn one(column: Column, op: Op, given: Given) -> Result<Wanted, Nothing> {
 fn all(terms: &[(Column, Op, Given)]) -> Result<Wanted, Nothing> {
     let plan = Plan {
         terms: terms.iter().map(|(column, op, _)| Term { column: *column, op: *op }).collect(),
-        backward: false,
+        ..Plan::default()
     };
     Wanted::new(&plan, &terms.iter().map(|(.., given)| given.clone()).collect::<Vec<_>>(), LOG)
 }

@@ -100,11 +100,12 @@ fn index_once(
     let patience = if options.follow { Duration::from_secs(1 << 20) } else { PATIENCE };
     let folder = Folder::open(folder, patience)?;
     let manifest = folder.begin_with(store, false)?;
-    pass::run(store, &mut Step::new(&folder, manifest), options, done, told)
+    pass::run(store, &mut Step::new(&folder, manifest), options, done, told).map(drop)
 }
 
 /// Makes the table anew beside the one that is there, and puts it in its place when it is done: until then programs read the old
-/// one. What it was interrupted in goes on the next time.
+/// one. What it was interrupted in goes on the next time. When `told` does not let it come to the end of the log, the old table
+/// stays in its place, too.
 ///
 /// # Errors
 ///
@@ -121,7 +122,8 @@ pub fn rebuild_parquet(
     swap::clear_unusable(store, &beside)?;
     let new = Folder::open(&beside, PATIENCE)?;
     let manifest = new.begin_with(store, true)?;
-    pass::run(store, &mut Step::new(&new, manifest), &options.follow(false), &mut done, told)?;
-    swap::put_in_place(&new, folder)?;
+    if pass::run(store, &mut Step::new(&new, manifest), &options.follow(false), &mut done, told)? {
+        swap::put_in_place(&new, folder)?;
+    }
     Ok(done)
 }

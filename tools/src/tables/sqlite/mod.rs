@@ -92,7 +92,7 @@ fn index_once(
 
 /// Makes the table anew beside the one that is there, and puts it in its place when it is done: until then programs read the old
 /// one. What it was interrupted in goes on the next time. Indexes and views that somebody has made in the old file are made in
-/// the new one.
+/// the new one. When `told` does not let it come to the end of the log, the old table stays in its place, too.
 ///
 /// # Errors
 ///
@@ -112,7 +112,9 @@ pub fn rebuild_sqlite(
     swap::clear_unusable(store, &beside)?;
     let new = SqliteFile::open(&beside, PATIENCE)?.or_made(|| pass::beginning(store))?;
     let run = |table: &mut _| pass::run(store, table, &options.follow(false), &mut done, told);
-    let (new, ()) = with_writer(new, run)?;
-    swap::put_in_place(&new, file)?;
+    let (new, is_whole) = with_writer(new, run)?;
+    if is_whole {
+        swap::put_in_place(&new, file)?;
+    }
     Ok(done)
 }
