@@ -8,11 +8,14 @@
 //!
 //! - A file has for sure what was written before its last sync, and a folder the names that it had at its last sync.
 //! - Whatever else was done is there or is not, of each file and each name by itself, in whatever order it was done.
+//! - Two names that were exchanged in one call are exchanged or are not.
 
 use std::collections::{BTreeMap, BTreeSet, HashSet};
+use std::ffi::{OsStr, OsString};
 
-use annals_cli::tables::{IndexOptions, index_parquet};
+use annals_cli::tables::{IndexOptions, index_parquet, rebuild_parquet};
 use common::Rng;
+use common::schemas::append;
 
 use super::table::{Files, check_folder, manifest, rows};
 use super::views::{changing, said};
@@ -29,6 +32,7 @@ enum Call {
     Cut(PathBuf, usize),
     Sync(PathBuf),
     Rename(PathBuf, PathBuf),
+    Exchange(PathBuf, PathBuf),
     Remove(PathBuf),
     MakeFolder(PathBuf),
 }
@@ -41,6 +45,7 @@ impl Call {
             | Call::Cut(path, _)
             | Call::Sync(path)
             | Call::Rename(path, _)
+            | Call::Exchange(path, _)
             | Call::Remove(path)
             | Call::MakeFolder(path) => path,
         }
@@ -87,8 +92,9 @@ fn understood(call: &str, result: &str) -> Option<Call> {
         "write" => Call::Write(open(), text(0)[..result.trim().parse().unwrap()].to_vec()),
         "ftruncate" => Call::Cut(open(), args.trim_end_matches(')').rsplit_once(", ").unwrap().1.parse().unwrap()),
         "fsync" | "fdatasync" => Call::Sync(open()),
+        "renameat2" if args.contains("RENAME_EXCHANGE") => Call::Exchange(path(text(0)), path(text(1))),
         "rename" | "renameat" | "renameat2" => Call::Rename(path(text(0)), path(text(1))),
-        "unlink" | "unlinkat" => Call::Remove(path(text(0))),
+        "unlink" | "unlinkat" | "rmdir" => Call::Remove(path(text(0))),
         "mkdir" | "mkdirat" => Call::MakeFolder(path(text(0))),
         other => panic!("nobody has said what {other} does to a disk"),
     };
@@ -105,95 +111,146 @@ struct Lasting<T> {
 #[derive(Clone, Copy, Debug, Eq, PartialEq)]
 enum Node {
     File(usize),
-    Folder,
+    Folder(usize),
 }
 
-/// Files, and folders with what stands in them.
+type Names = BTreeMap<OsString, Node>;
+
+#[derive(Clone, Default)]
+struct Folder {
+    names: Lasting<Names>,
+    /// Two names that were exchanged since the last sync.
+    exchanged: Option<[OsString; 2]>,
+}
+
+/// Files, and folders with what stands in them. The first folder is the root.
 struct Disk {
+    root: PathBuf,
     files: Vec<Lasting<Vec<u8>>>,
-    folders: BTreeMap<PathBuf, Lasting<BTreeMap<PathBuf, Node>>>,
+    folders: Vec<Folder>,
 }
 
 impl Disk {
     /// One that has this folder, with nothing in it.
     fn new(root: &Path) -> Disk {
-        Disk { files: Vec::new(), folders: [(root.to_owned(), Lasting::default())].into() }
+        Disk { root: root.to_owned(), files: Vec::new(), folders: vec![Folder::default()] }
     }
 
-    fn names(&mut self, path: &Path) -> &mut BTreeMap<PathBuf, Node> {
-        &mut self.folders.get_mut(path.parent().unwrap()).unwrap().now
+    fn node(&self, path: &Path) -> Node {
+        let mut node = Node::Folder(0);
+        for name in path.strip_prefix(&self.root).unwrap() {
+            let Node::Folder(number) = node else { panic!("{} leads through a file", path.display()) };
+            node = self.folders[number].names.now[name];
+        }
+        node
+    }
+
+    /// The folder that something is in, and its name there.
+    fn place<'a>(&mut self, path: &'a Path) -> (&mut Folder, &'a OsStr) {
+        match self.node(path.parent().unwrap()) {
+            Node::Folder(number) => (&mut self.folders[number], path.file_name().unwrap()),
+            Node::File(_) => panic!("{} leads through a file", path.display()),
+        }
     }
 
     fn file(&mut self, path: &Path) -> &mut Lasting<Vec<u8>> {
-        match self.names(path)[path] {
+        match self.node(path) {
             Node::File(number) => &mut self.files[number],
-            Node::Folder => panic!("{} is a folder", path.display()),
+            Node::Folder(_) => panic!("{} is a folder", path.display()),
         }
+    }
+
+    fn take(&mut self, path: &Path) -> Node {
+        let (folder, name) = self.place(path);
+        folder.names.now.remove(name).unwrap()
+    }
+
+    fn give(&mut self, path: &Path, node: Node) {
+        let (folder, name) = self.place(path);
+        folder.names.now.insert(name.to_owned(), node);
     }
 
     fn carry_out(&mut self, call: &Call) {
         match call {
             Call::Create(path) => {
                 let number = self.files.len();
-                if !self.names(path).contains_key(path) {
-                    self.names(path).insert(path.clone(), Node::File(number));
+                let (folder, name) = self.place(path);
+                if !folder.names.now.contains_key(name) {
+                    folder.names.now.insert(name.to_owned(), Node::File(number));
                     self.files.push(Lasting::default());
                 }
             }
             Call::Write(path, bytes) => self.file(path).now.extend(bytes),
             Call::Cut(path, len) => self.file(path).now.resize(*len, 0),
-            Call::Sync(path) => match self.folders.get_mut(path) {
-                Some(folder) => folder.synced = folder.now.clone(),
-                None => {
-                    let file = self.file(path);
-                    file.synced = file.now.clone();
+            Call::Sync(path) => match self.node(path) {
+                Node::Folder(number) => {
+                    let folder = &mut self.folders[number];
+                    folder.names.synced = folder.names.now.clone();
+                    folder.exchanged = None;
                 }
+                Node::File(number) => self.files[number].synced = self.files[number].now.clone(),
             },
             Call::Rename(from, to) => {
-                let node = self.names(from).remove(from).unwrap();
-                self.names(to).insert(to.clone(), node);
+                let node = self.take(from);
+                self.give(to, node);
             }
-            Call::Remove(path) => _ = self.names(path).remove(path).unwrap(),
+            Call::Exchange(one, other) => {
+                assert_eq!(one.parent(), other.parent());
+                let (first, second) = (self.take(one), self.take(other));
+                self.give(one, second);
+                self.give(other, first);
+                let (folder, name) = self.place(one);
+                folder.exchanged = Some([name.to_owned(), other.file_name().unwrap().to_owned()]);
+            }
+            Call::Remove(path) => _ = self.take(path),
             Call::MakeFolder(path) => {
-                self.names(path).insert(path.clone(), Node::Folder);
-                self.folders.insert(path.clone(), Lasting::default());
+                let node = Node::Folder(self.folders.len());
+                self.folders.push(Folder::default());
+                self.give(path, node);
             }
         }
     }
 
     /// The files that are there after a loss of power; `last` says of a name, and `left` of a file, what has come to the disk.
-    fn after_loss(
+    fn after_loss(&self, last: &mut dyn FnMut() -> bool, left: &mut dyn FnMut(&Lasting<Vec<u8>>) -> Vec<u8>) -> Files {
+        self.in_folder(0, &self.root, last, left)
+    }
+
+    fn in_folder(
         &self,
-        folder: &Path,
+        number: usize,
+        path: &Path,
         last: &mut dyn FnMut() -> bool,
         left: &mut dyn FnMut(&Lasting<Vec<u8>>) -> Vec<u8>,
     ) -> Files {
-        let names = &self.folders[folder];
+        let Folder { names, exchanged } = &self.folders[number];
+        let is_exchanged = exchanged.is_some() && last();
         let mut found = Files::new();
-        for path in names.now.keys().chain(names.synced.keys()).collect::<BTreeSet<_>>() {
-            let names = if last() { &names.now } else { &names.synced };
-            match names.get(path) {
+        for name in names.now.keys().chain(names.synced.keys()).collect::<BTreeSet<_>>() {
+            let is_one = exchanged.as_ref().is_some_and(|pair| pair.contains(name));
+            let has_come = if is_one { is_exchanged } else { last() };
+            match if has_come { &names.now } else { &names.synced }.get(name) {
                 None => {}
-                Some(Node::File(number)) => _ = found.insert(path.clone(), left(&self.files[*number])),
-                Some(Node::Folder) => found.extend(self.after_loss(path, last, left)),
+                Some(Node::File(number)) => _ = found.insert(path.join(name), left(&self.files[*number])),
+                Some(Node::Folder(number)) => found.extend(self.in_folder(*number, &path.join(name), last, left)),
             }
         }
         found
     }
 
     /// What may be there.
-    fn losses(&self, root: &Path, rng: &mut Rng) -> Vec<Files> {
+    fn losses(&self, rng: &mut Rng) -> Vec<Files> {
         let synced = |file: &Lasting<Vec<u8>>| file.synced.clone();
         let now = |file: &Lasting<Vec<u8>>| file.now.clone();
         let mut losses = vec![
-            self.after_loss(root, &mut || false, &mut { synced }),
-            self.after_loss(root, &mut || true, &mut { synced }),
-            self.after_loss(root, &mut || false, &mut { now }),
+            self.after_loss(&mut || false, &mut { synced }),
+            self.after_loss(&mut || true, &mut { synced }),
+            self.after_loss(&mut || false, &mut { now }),
         ];
         for _ in 0..3 {
             let mut chosen = Rng::new(rng.below(1 << 30) as u64);
             let mut more = Rng::new(rng.below(1 << 30) as u64);
-            losses.push(self.after_loss(root, &mut || chosen.below(2) == 0, &mut |file| match more.below(3) {
+            losses.push(self.after_loss(&mut || chosen.below(2) == 0, &mut |file| match more.below(3) {
                 0 => file.now.clone(),
                 1 => file.synced.clone(),
                 // As long as it was to be, and nothing in it that was not synced.
@@ -232,54 +289,105 @@ fn check_listed(table: &Path, told: &str) {
     assert!(positions == (1..=last).collect::<Vec<_>>(), "{told}: {} rows", positions.len());
 }
 
+/// Runs `annals index` with more arguments, and tells its calls that change what is in a folder; nothing where they cannot be told.
+fn traced(store: &Path, table: &Path, disk: &Path, more: &[&str]) -> Option<Vec<Call>> {
+    let (to, trace) = (super::table::to(table), disk.with_extension("trace"));
+    let command = common::command(&[&"index", &store, &"--to", &to, &"--batch", &"25"]);
+    let mut traced = Command::new("strace");
+    traced.args(["-f", "-qq", "-y", "-xx", "-s", "1000000", "-e", "signal=none", "-e", TRACED, "-o"]).arg(&trace);
+    traced.arg(command.get_program()).args(command.get_args()).args(more).stdout(Stdio::null()).stderr(Stdio::null());
+    // It ends with 1 when something goes into quarantine.
+    let has_run = traced.status().is_ok_and(|status| matches!(status.code(), Some(0 | 1)));
+    if !has_run || !trace.exists() {
+        println!("skipped: strace is not there, or may not trace");
+        return None;
+    }
+    let mut calls = calls(&fs::read_to_string(&trace).unwrap());
+    calls.retain(|call| call.path().starts_with(disk));
+    Some(calls)
+}
+
+/// Lays down whatever a loss of power behind each of these calls may leave, and has it checked. How many states that were.
+fn lose_power(disk: &mut Disk, calls: &[Call], mut check: impl FnMut(&str)) -> usize {
+    let (mut rng, mut seen) = (Rng::new(7), HashSet::new());
+    for (number, call) in calls.iter().enumerate() {
+        disk.carry_out(call);
+        for (variant, loss) in disk.losses(&mut rng).into_iter().enumerate() {
+            if seen.insert(loss.clone()) {
+                super::table::put(&disk.root, &loss);
+                fs::create_dir_all(&disk.root).unwrap();
+                check(&format!("call {number} of {}, {call:.80?}, variant {variant}", calls.len()));
+            }
+        }
+    }
+    println!("{} calls, {} states of the disk", calls.len(), seen.len());
+    seen.len()
+}
+
 #[test]
 fn a_loss_of_power_behind_any_system_call_leaves_a_table_that_goes_on() {
     let dir = TempDir::new().unwrap();
     let root = dir.path().canonicalize().unwrap();
-    let (path, table, trace) = (root.join("store"), root.join("disk/table"), root.join("trace"));
+    let (path, disk_path) = (root.join("store"), root.join("disk"));
+    let table = disk_path.join("table");
     let store = changing(&path);
     store.redact([3, 40, 41].map(Position::new), "a slip").unwrap();
     store.flush().unwrap();
-    fs::create_dir(root.join("disk")).unwrap();
-    let to = super::table::to(&table);
-    let command = common::command(&[&"index", &path, &"--to", &to, &"--batch", &"25"]);
-    let mut traced = Command::new("strace");
-    traced.args(["-f", "-qq", "-y", "-xx", "-s", "1000000", "-e", "signal=none", "-e", TRACED, "-o"]).arg(&trace);
-    traced.arg(command.get_program()).args(command.get_args()).stdout(Stdio::null()).stderr(Stdio::null());
-    // It ends with 1, because something is in quarantine.
-    if !traced.status().is_ok_and(|status| status.code() == Some(1)) || !trace.exists() {
-        println!("skipped: strace is not there, or may not trace");
-        return;
-    }
+    fs::create_dir(&disk_path).unwrap();
+    let Some(calls) = traced(&path, &table, &disk_path, &[]) else { return };
     let (expected, all) = (said(&table), rows(&table));
     assert!(all == said_by_sql(&path, 1));
 
-    let mut calls = calls(&fs::read_to_string(&trace).unwrap());
-    calls.retain(|call| call.path().starts_with(root.join("disk")));
-    let mut disk = Disk::new(&root.join("disk"));
-    let (mut rng, mut seen) = (Rng::new(7), HashSet::new());
-    for (number, call) in calls.iter().enumerate() {
-        disk.carry_out(call);
-        for (variant, loss) in disk.losses(&root.join("disk"), &mut rng).into_iter().enumerate() {
-            if !seen.insert(loss.clone()) {
-                continue;
-            }
-            super::table::put(&root.join("disk"), &loss);
-            fs::create_dir_all(root.join("disk")).unwrap();
-            let told = format!("call {number} of {}, variant {variant}", calls.len());
-            check_listed(&table, &told);
-            let done = index_parquet(&store, &table, &IndexOptions::new().batch(60), &mut |_| true);
-            if let Err(error) = done {
-                panic!("{told}: {error}");
-            }
-            assert!(rows(&table) == all, "{told}");
-            assert_eq!(said(&table), expected, "{told}");
-            check_folder(&table);
+    let mut disk = Disk::new(&disk_path);
+    let states = lose_power(&mut disk, &calls, |told| {
+        check_listed(&table, told);
+        let done = index_parquet(&store, &table, &IndexOptions::new().batch(60), &mut |_| true);
+        if let Err(error) = done {
+            panic!("{told}: {error}");
         }
-    }
-    let whole = disk.after_loss(&root.join("disk"), &mut || false, &mut |file| file.synced.clone());
+        assert!(rows(&table) == all, "{told}");
+        assert_eq!(said(&table), expected, "{told}");
+        check_folder(&table);
+    });
+    let whole = disk.after_loss(&mut || false, &mut |file| file.synced.clone());
     let rows_of_it = whole.keys().filter(|path| path.extension().is_some_and(|end| end == "parquet")).count();
     assert_eq!(rows_of_it, super::table::files(&table).len(), "all calls were understood");
-    println!("{} calls, {} states of the disk", calls.len(), seen.len());
-    assert!(seen.len() > 100, "{} states", seen.len());
+    assert!(states > 100, "{states} states");
+}
+
+#[test]
+fn a_loss_of_power_during_a_rebuild_leaves_the_old_table_or_the_new_one_and_the_next_is_not_in_its_way() {
+    let dir = TempDir::new().unwrap();
+    let root = dir.path().canonicalize().unwrap();
+    let (path, disk_path) = (root.join("store"), root.join("disk"));
+    let table = disk_path.join("table");
+    let store = changing(&path);
+    fs::create_dir(&disk_path).unwrap();
+    let Some(before) = traced(&path, &table, &disk_path, &[]) else { return };
+    let old = rows(&table);
+    // What the rebuild finds is more than what the old table has.
+    for number in 0..30 {
+        append(&store, "A", &format!(r#"{{"n": {number}}}"#));
+    }
+    store.flush().unwrap();
+    let Some(calls) = traced(&path, &table, &disk_path, &["--rebuild-beside"]) else { return };
+    assert!(calls.iter().any(|call| matches!(call, Call::Exchange(..))), "two names are exchanged in one call");
+    let new = rows(&table);
+    assert!(new == said_by_sql(&path, 1) && new.len() > old.len());
+
+    let mut disk = Disk::new(&disk_path);
+    before.iter().for_each(|call| disk.carry_out(call));
+    let states = lose_power(&mut disk, &calls, |told| {
+        check_listed(&table, told);
+        let there = rows(&table);
+        assert!(there == old || there == new, "{told}: {} rows", there.len());
+        assert_eq!(manifest(&table).get("building"), None, "{told}");
+        if let Err(error) = rebuild_parquet(&store, &table, &IndexOptions::new().batch(60), &mut |_| true) {
+            panic!("{told}: {error}");
+        }
+        assert!(rows(&table) == new, "{told}");
+        check_folder(&table);
+        assert!(!disk_path.join("table.new").exists(), "{told}");
+    });
+    assert!(states > 100, "{states} states");
 }

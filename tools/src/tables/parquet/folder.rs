@@ -275,7 +275,8 @@ impl Folder {
         Folder { path: path.to_owned(), ..self }
     }
 
-    /// Removes the table, and the folder if nothing else is in it. What says what it is goes last.
+    /// Removes the table, and the folder if nothing else is in it. What says what it is goes when the rest is gone for good: without
+    /// it that would be a folder of somebody else, which nobody may touch.
     pub(super) fn remove(self) -> Result<(), TableError> {
         let remove = || -> io::Result<()> {
             for path in self.files().map_err(io::Error::other)? {
@@ -290,6 +291,7 @@ impl Folder {
             for name in [views::NAME, manifest::NAME] {
                 let path = self.path.join(name);
                 if path.exists() {
+                    sync_folder_of(&path)?;
                     fs::remove_file(path)?;
                 }
             }
