@@ -1,6 +1,5 @@
 //! `annals index --to parquet:DIR`: what stands in the files, and that whoever reads the folder sees the beginning of the log.
 
-use std::collections::BTreeMap;
 use std::ffi::OsStr;
 use std::fmt::Write as _;
 use std::sync::Arc;
@@ -9,6 +8,7 @@ use std::time::Duration;
 
 use annals::{Clock, Durability};
 use annals_cli::tables::{IndexOptions, index_parquet};
+use common::power::{Files, put};
 use common::schemas::register;
 use common::{Ran, Rng, snapshot};
 use serde_json::{Value as Json, json};
@@ -18,9 +18,6 @@ use super::*;
 pub(super) fn to(table: &Path) -> String {
     format!("parquet:{}", table.display())
 }
-
-/// The files of a folder, with what is in them.
-pub(super) type Files = BTreeMap<PathBuf, Vec<u8>>;
 
 /// Runs `annals index` with more arguments.
 pub(super) fn index(store: &Path, table: &Path, more: &[&str]) -> Ran {
@@ -263,14 +260,6 @@ pub(super) fn states(store: &EventStore, table: &Path, batch: u64) -> Vec<Files>
         if steps == 0 || states.len() > 1 && states[states.len() - 1] == states[states.len() - 2] {
             return states;
         }
-    }
-}
-
-pub(super) fn put(table: &Path, files: &Files) {
-    _ = fs::remove_dir_all(table);
-    for (path, content) in files {
-        fs::create_dir_all(path.parent().unwrap()).unwrap();
-        fs::write(path, content).unwrap();
     }
 }
 

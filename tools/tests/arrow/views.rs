@@ -1,11 +1,12 @@
 //! The views of the folder: typed by the registered schemas as those in `SQLite` are, and with the same rows; what does not fit is in
 //! quarantine.
 
+use common::power::{Files, put};
 use common::schemas::{append, register, say};
 use common::{Rng, snapshot};
 use serde_json::{Value as Json, json};
 
-use super::table::{Files, check_folder, check_rows, clocked, files, index, manifest, put, rows, states};
+use super::table::{check_folder, check_rows, clocked, files, index, manifest, rows, states};
 use super::*;
 
 fn store() -> (TempDir, PathBuf, PathBuf, EventStore) {

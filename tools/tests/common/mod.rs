@@ -3,6 +3,7 @@
 #![allow(dead_code)] // each test file is a program of its own and uses a part of this
 
 pub(crate) mod attacker;
+pub(crate) mod power;
 pub(crate) mod schemas;
 pub(crate) mod segment;
 

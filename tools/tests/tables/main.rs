@@ -5,6 +5,8 @@ mod bad;
 #[path = "../common/mod.rs"]
 mod common;
 mod kills;
+#[cfg(target_os = "linux")]
+mod power;
 mod rebuild;
 mod views;
 
@@ -16,7 +18,7 @@ use std::path::{Path, PathBuf};
 use annals::{ContentType, Durability, EventStore, ExpectedVersion, NewEvent, Options, Position};
 use annals_cli::sql::Database;
 use annals_cli::tables::{IndexOptions, rebuild_sqlite};
-use common::{Ran, Rng, annals, file, lines, snapshot, wait_for};
+use common::{Ran, Rng, annals, annals_with, file, lines, snapshot, wait_for};
 use rusqlite::types::Value;
 use rusqlite::{Connection, OpenFlags};
 use serde_json::json;

@@ -1,11 +1,11 @@
 //! Putting a table that was built beside another one in its place.
 //!
 //! ```text
-//!  lock FILE.new, lock FILE (and what a killed process has left half-done is undone) ─► rename ─► sync the folder ─► unlock
+//!  lock FILE.new, lock FILE (and what a killed process has left half-done is undone) ─► sync the folder ─► rename ─► sync it again
 //! ```
 //!
-//! What is always true: both files are locked while one takes the name of the other, so nobody is in the middle of a change
-//! of the old one, whose journal would be taken for one of the new.
+//! What is always true: a journal of the old file is never taken for one of the new. Both files are locked while one takes the name of
+//! the other, so nobody is in the middle of a change; and what journals there were are gone for good before.
 
 use std::collections::BTreeSet;
 use std::ffi::OsString;
@@ -102,7 +102,8 @@ pub(super) fn put_in_place(new: &SqliteFile, file: &Path) -> Result<(), TableErr
         lock(old)?;
     }
     lock(new)?;
-    let renamed = std::fs::rename(&new.path, file).and_then(|()| sync_folder_of(file));
+    let renamed =
+        sync_folder_of(file).and_then(|()| std::fs::rename(&new.path, file)).and_then(|()| sync_folder_of(file));
     renamed.map_err(|source| TableError::Io { action: "replace", file: file.to_owned(), source })
 }
 
