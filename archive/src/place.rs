@@ -1,6 +1,6 @@
 //! From what a person writes to an object store: a path, or a URL.
 
-use std::path::Path;
+use std::path::{Component, Path, PathBuf};
 use std::sync::Arc;
 
 use object_store::local::LocalFileSystem;
@@ -34,10 +34,24 @@ pub(crate) fn open(place: &str) -> Result<Place, ArchiveError> {
 
 /// A directory, which need not be there: the first put makes it.
 fn directory(dir: &Path) -> Result<Place, String> {
-    let dir = std::path::absolute(dir).map_err(|error| error.to_string())?;
+    let dir = plain(&std::path::absolute(dir).map_err(|error| error.to_string())?);
     let prefix = ObjectPath::from_absolute_path(&dir).map_err(|error| error.to_string())?;
     // Every put is synced: what is read back, before a local copy goes, could be the page cache's alone.
     Ok((Arc::new(LocalFileSystem::new().with_fsync(true)), prefix))
+}
+
+/// The same place without `..`, which is no name of an object. As far as it is there, links are followed first, as the system does.
+fn plain(dir: &Path) -> PathBuf {
+    let mut plain = PathBuf::new();
+    for part in dir.components() {
+        if part == Component::ParentDir {
+            plain = plain.canonicalize().unwrap_or(plain);
+            plain.pop();
+        } else {
+            plain.push(part);
+        }
+    }
+    plain
 }
 
 #[cfg(any(not(feature = "s3"), not(feature = "gcs"), not(feature = "azure")))]

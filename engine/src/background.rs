@@ -15,6 +15,7 @@
 //! segment's file, seen here, poisons the store: the kernel tells it only once.
 
 use std::cell::Cell;
+use std::io;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
@@ -27,6 +28,7 @@ use crate::log::active::{Prepared, PreparedSlot, is_full};
 use crate::log::names;
 use crate::log::zero_ahead::zero_file;
 use crate::options::Options;
+use crate::poison::Poison;
 use crate::retain::Retention;
 use crate::storage::Storage;
 use crate::sync::Mutex;
@@ -82,6 +84,7 @@ impl Background {
 
 impl Chores for Beside {
     fn run(&self, turn: &Turn<'_>) -> Option<Instant> {
+        let _poisoned_by_a_panic = PoisonedByPanic(&self.commit.poison);
         let work = self.bell.take(self.flush_interval);
         let is_interrupted = Cell::new(false);
         let paced = || {
@@ -95,6 +98,19 @@ impl Chores for Beside {
             self.bell.look_ahead();
         }
         self.bell.due(self.flush_interval)
+    }
+}
+
+/// Who panics is not called again (a recorder of the program may have), and nobody would sync what is buffered: the next append is told.
+struct PoisonedByPanic<'a>(&'a Poison);
+
+impl Drop for PoisonedByPanic<'_> {
+    fn drop(&mut self) {
+        if std::thread::panicking() {
+            self.0.set(io::Error::other(
+                "what is done beside the writer has panicked, and nobody would sync what is buffered",
+            ));
+        }
     }
 }
 

@@ -70,6 +70,7 @@ pub struct Options {
 impl Options {
     const LEAST_SEGMENT_BYTES: u64 = 64 << 10;
     const MOST_SEGMENT_BYTES: u64 = 16 << 30;
+    pub(crate) const DEFAULT_MAX_BATCH_BYTES: u64 = 64 << 20;
     const MOST_BATCH_BYTES: u64 = 1 << 30;
 
     /// The defaults, as each setter states them.
@@ -80,7 +81,7 @@ impl Options {
             segment_bytes: 64 << 20,
             roll: Roll::WhenFull,
             max_event_bytes: 16 << 20,
-            max_batch_bytes: 64 << 20,
+            max_batch_bytes: Options::DEFAULT_MAX_BATCH_BYTES,
             zero_ahead: 8 << 20,
             flush_interval: Some(Duration::from_secs(1)),
             background: true,

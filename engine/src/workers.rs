@@ -44,10 +44,9 @@ impl Workers {
         Workers::named(threads.max(1), "annals-shared", "annals-shared-i")
     }
 
-    /// Those of a single store. `None` when the system has no thread to give: then everything is done a little later, by
-    /// the writer itself.
-    pub(crate) fn own() -> Option<Workers> {
-        Workers::named(1, "annals", "annals-index").ok()
+    /// Those of a single store.
+    pub(crate) fn own() -> io::Result<Workers> {
+        Workers::named(1, "annals", "annals-index")
     }
 
     fn named(threads: usize, beside: &str, indexing: &str) -> io::Result<Workers> {

@@ -48,7 +48,8 @@ Exit codes:
 New here? `annals demo` takes ten seconds.";
 
 const STATS_HELP: &str = "\
-With --prometheus, for the textfile collector of the node exporter, from a timer:
+It ends with 1 when something of the log cannot be read, or a consumer is of no use. With
+--prometheus that stands in the numbers, and it ends with 0: for the textfile collector of the node exporter, from a timer:
   annals stats STORE --prometheus > orders.prom.new && mv orders.prom.new orders.prom";
 
 #[derive(Debug, Subcommand)]
@@ -178,7 +179,7 @@ pub(crate) enum Command {
         store: PathBuf,
         /// The directory of the backup: a new one, an empty one, or that of an earlier backup
         dir: PathBuf,
-        /// Copy everything, also where a link would do
+        /// Copy what is new, also where a link would do; what an earlier backup has linked stays linked
         #[arg(long)]
         copy: bool,
         /// Leave out the checkpoints of consumers
@@ -645,8 +646,12 @@ give a directory on another disk.
 
 Each file is read when it is taken, and nothing is backed up that is damaged. The manifest,
 BACKUP, has the digest of every file (as sha256sum prints it) and is written last: where it is,
-the backup is whole. `annals verify DIR` checks it, `annals restore DIR STORE` makes a store of
-it.";
+the backup was whole when it was taken. What was there before is not read again: `annals verify DIR`
+reads all of it. A file that it finds damaged is taken anew once it is removed.
+
+The next backup into the same directory follows the log: what was removed from the log (truncate,
+retention) is removed from the backup, and it says so. To keep it, give another directory, or keep
+an archive (feature `archive`). `annals restore DIR STORE` makes a store of a backup.";
 
 const TIP_HELP: &str = "\
 A store keeps a hash chain when it was opened with that option (`annals import --hash-chain`). The
@@ -686,7 +691,8 @@ goes into `data_base64`. The lines that `annals export` prints are taken as they
 Importing is safe to repeat: with each batch the store records the source and the line it has
 come to, so a second import of the same source adds nothing, and one that was killed goes on
 where it was. A source is known by its content, or by the name given with --source; give a
-name to take in the new lines of a file that grows.
+name to take in the new lines of a file that grows. Only their number is known then: a file that
+begins anew (a log that was rotated) needs a new name, or its first lines are taken for the old ones.
 
 An `id` makes this true of single lines, too, in whatever file they are: one whose id is in the
 store already is counted and not added again. If what it says is not what the store has under that
@@ -696,7 +702,8 @@ A bad line ends the import with its number and the reason; the lines before it s
 
 const TRUNCATE_HELP: &str = "\
 Only whole segments go, and never the newest: so a little more stays than was asked for. What is
-gone is gone; make a backup before.
+gone is gone; make a backup before, in a directory of its own: the next one into the same
+directory follows the log.
 
 It refuses, with names, when a consumer or a projection with snapshots has not come so far (exit
 code 1). The versions of streams and the positions of sources stay known, so nobody takes a stream

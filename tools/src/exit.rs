@@ -65,6 +65,11 @@ impl Failure {
         Failure::io("cannot write the output").because(error)
     }
 
+    /// Whether there is nothing to say: whoever read our output has gone.
+    pub(crate) fn is_silent(&self) -> bool {
+        self.what.is_none()
+    }
+
     /// What clap says about the arguments, on one line.
     pub(crate) fn arguments(error: &clap::Error) -> Failure {
         let text = error.to_string();

@@ -52,7 +52,23 @@ pub(crate) fn for_reading(path: &Path) -> Result<EventStore, Failure> {
 /// Opens the store to write to it; makes it when it does not exist.
 pub(crate) fn for_writing(path: &Path, options: &Options) -> Result<EventStore, Failure> {
     must_be_a_directory(path)?;
+    if path.join("BACKUP").is_file() {
+        let what = format!("{} is a backup, and would be none any more", path.display());
+        return Err(Failure::usage(what).next("`annals restore` makes a store of it, to write to"));
+    }
     EventStore::open(path, options).map_err(|error| failed(path, &error))
+}
+
+/// What is written beside a store is none of its files.
+pub(crate) fn must_be_outside(store: &Path, place: &Path) -> Result<(), Failure> {
+    // As far as it is there.
+    let there =
+        std::path::absolute(place).ok().and_then(|place| place.ancestors().find_map(|it| it.canonicalize().ok()));
+    if there.is_some_and(|there| store.canonicalize().is_ok_and(|store| there.starts_with(store))) {
+        let what = format!("{} lies within the store, whose files are its own", place.display());
+        return Err(Failure::usage(what).next("name a place outside of it"));
+    }
+    Ok(())
 }
 
 /// A store is a directory; naming one of its files is an easy slip.

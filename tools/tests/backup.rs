@@ -79,3 +79,52 @@ fn verify_can_be_asked_for_some_segments_only_at_any_level() {
     let said = annals(&[&"verify", &dir.path(), &"--to", &"9"]).exits(0);
     assert!(said.stdout.contains("what was asked for ends at position"), "{}", said.stdout);
 }
+
+#[test]
+fn what_was_removed_from_the_store_is_removed_from_its_backup_and_that_is_told() {
+    let dir = TempDir::new().unwrap();
+    let (store, backup) = (dir.path().join("store"), dir.path().join("backup"));
+    append(&store, 300);
+    let ran = annals(&[&"backup", &store, &backup]).exits(0);
+    assert_eq!(ran.stderr, "");
+    annals(&[&"truncate", &store, &"--keep-events", &"10"]).exits(0);
+    let oldest = EventStore::open_read_only(&store).unwrap().oldest().get();
+    let last = oldest - 1;
+    let again = dir.path().join("again");
+    assert_eq!(annals(&[&"backup", &store, &again, &"--json"]).exits(0).row().get("dropped"), None);
+    let ran = annals(&[&"backup", &store, &backup]).exits(0);
+    assert!(
+        ran.stderr.contains(&format!("has no more what comes up to position {last}, and neither")),
+        "{}",
+        ran.stderr
+    );
+    assert_eq!(annals(&[&"backup", &store, &backup, &"--json"]).exits(0).row().get("dropped"), None);
+}
+
+#[test]
+fn a_backup_is_not_written_to_as_if_it_were_a_store() {
+    let dir = TempDir::new().unwrap();
+    let [store, backup, lines] = ["store", "backup", "lines"].map(|name| dir.path().join(name));
+    append(&store, 100);
+    annals(&[&"backup", &store, &backup]).exits(0);
+    let before = common::snapshot(&backup);
+    fs::write(&lines, r#"{"stream":"a","type":"T"}"#).unwrap();
+    annals(&[&"import", &backup, &lines]).exits(2).says("is a backup").says("annals restore");
+    annals(&[&"truncate", &backup, &"--keep-events", &"1"]).exits(2).says("is a backup");
+    assert!(common::snapshot(&backup) == before);
+}
+
+#[test]
+fn nothing_is_written_into_the_directory_of_a_store() {
+    let dir = TempDir::new().unwrap();
+    let store = dir.path().join("store");
+    append(&store, 100);
+    let before = common::snapshot(&store);
+    let segment = before.keys().find(|path| path.extension().is_some_and(|end| end == "seg")).unwrap();
+    let within = store.join("not/there/yet");
+    annals(&[&"export", &store, &"-o", segment]).exits(2).says("lies within the store");
+    annals(&[&"export", &store, &"-o", &store.join("store.meta")]).exits(2).says("lies within the store");
+    annals(&[&"repair", &store, &"--accept-loss", &"--to", &within]).exits(2).says("lies within the store");
+    annals(&[&"backup", &store, &within]).exits(2).says("lies within the store");
+    assert!(common::snapshot(&store) == before);
+}

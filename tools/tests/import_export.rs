@@ -127,6 +127,25 @@ fn a_second_import_of_the_same_content_adds_nothing_packed_or_not_under_any_name
 }
 
 #[test]
+fn lines_without_an_id_are_known_by_their_source_alone_whatever_stands_beside_them() {
+    let dir = TempDir::new().unwrap();
+    let store = dir.path().join("store");
+    let with =
+        |number: u64| format!(r#"{{"stream":"s","type":"T","id":"6f6f7868-187c-4d84-a248-2c14487f5c{number:02}"}}"#);
+    let without = r#"{"stream":"beat","type":"Tick"}"#;
+    let day = [without, &with(1), &with(2), without, without, &with(3)].join("\n");
+    annals(&[&"import", &store, &file(dir.path(), "day1", &day)]).exits(0);
+    // Another source, with the same lines.
+    let ran = annals(&[&"import", &store, &file(dir.path(), "day2", format!("{day}\n\n"))]).exits(0);
+    assert!(ran.stdout.contains("Imported 3 events into 1 stream"), "{}", ran.stdout);
+    assert!(ran.stdout.contains("Already there, by their ids: 3 events"), "{}", ran.stdout);
+    assert_eq!(exported(&store).len(), 9);
+    let ran = annals(&[&"import", &store, &file(dir.path(), "day2", format!("{day}\n\n"))]).exits(0);
+    assert!(ran.stdout.contains("Nothing new"), "{}", ran.stdout);
+    assert_eq!(exported(&store).len(), 9);
+}
+
+#[test]
 fn the_name_of_a_source_lets_a_file_grow() {
     let dir = TempDir::new().unwrap();
     let (store, whole) = (dir.path().join("store"), dir.path().join("whole"));

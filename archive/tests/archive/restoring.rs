@@ -51,6 +51,23 @@ fn an_archive_alone_makes_a_store_that_ends_with_it() {
 }
 
 #[test]
+fn of_two_restores_to_one_place_at_once_one_is_whole_and_none_is_half() {
+    let home = Home::of(150);
+    let sent = home.archive().send(home.dir(), |_, _| ()).unwrap();
+    for round in 0..20 {
+        let to = home.path(&format!("to-{round}"));
+        let whole = std::thread::scope(|scope| {
+            let restoring: Vec<_> =
+                (0..3).map(|_| scope.spawn(|| home.archive().restore(Some(sent.log), None, &to))).collect();
+            restoring.into_iter().map(|it| it.join().unwrap()).flatten().count()
+        });
+        assert_eq!(whole, 1, "round {round}");
+        must_hold_all(&EventStore::open_read_only(&to).unwrap(), sent.last.get());
+    }
+    assert_eq!(names_in(&home.path("")).iter().filter(|name| name.starts_with('.')).count(), 0);
+}
+
+#[test]
 fn a_consumer_that_has_seen_more_than_the_archive_is_told() {
     let home = Home::of(150);
     let sent = home.archive().send(home.dir(), |_, _| ()).unwrap();

@@ -79,19 +79,26 @@ impl Request {
     /// Checks it against the limits, and finds out what it takes in the log.
     #[inline]
     pub(crate) fn check(&mut self, options: &Options) -> Result<(), AppendError> {
-        // The name of a stream that was read may be one of the store's own.
+        // The name of a stream that was read may be one of the store's own; `StreamId::stored` takes any text for such a name.
         for (stream, _) in &self.streams {
-            if stream.starts_with('$') {
+            let is_plain = (1..=StreamId::MAX_LEN).contains(&stream.len()) && !stream.as_bytes().contains(&0);
+            if !is_plain || stream.starts_with('$') {
                 // A repair names streams that anybody may append to.
                 StreamId::new(stream)?;
             }
         }
-        self.check_own(options)
+        self.check_sizes(options, options.max_event_bytes, options.max_batch_bytes)
     }
 
-    /// The same, of what the store itself appends.
-    #[inline]
+    /// The same, of what the store itself appends: it is not for limits that others were given to keep it from saying, for one, what is
+    /// redacted.
     pub(crate) fn check_own(&mut self, options: &Options) -> Result<(), AppendError> {
+        let most = options.max_batch_bytes.max(Options::DEFAULT_MAX_BATCH_BYTES);
+        self.check_sizes(options, most, most)
+    }
+
+    #[inline]
+    fn check_sizes(&mut self, options: &Options, max_event: u64, max_batch: u64) -> Result<(), AppendError> {
         if self.events.is_empty() && self.tracking.is_none() {
             return Err(AppendError::EmptyBatch);
         }
@@ -107,9 +114,9 @@ impl Request {
             let part = [event.data.len(), event.metadata.as_ref().map_or(0, bytes::Bytes::len)];
             let unencoded: u64 = part.iter().map(|&len| len as u64).sum();
             let stream = &self.streams[*stream as usize].0;
-            let len = if unencoded > options.max_event_bytes { unencoded } else { event.in_stream(stream).frame_len() };
-            if len > options.max_event_bytes {
-                return Err(AppendError::EventTooLarge { bytes: len, limit: options.max_event_bytes });
+            let len = if unencoded > max_event { unencoded } else { event.in_stream(stream).frame_len() };
+            if len > max_event {
+                return Err(AppendError::EventTooLarge { bytes: len, limit: max_event });
             }
             bytes += len;
             given_ids += usize::from(event.id.is_some());
@@ -117,8 +124,8 @@ impl Request {
         let mut marker = self.marker(Position::new(self.events.len() as u64));
         marker.hash = keeps_hashes.then_some(Digest::from_bytes([0; Digest::LEN]));
         bytes += marker.frame_len();
-        if bytes > options.max_batch_bytes {
-            return Err(AppendError::BatchTooLarge { bytes, limit: options.max_batch_bytes });
+        if bytes > max_batch {
+            return Err(AppendError::BatchTooLarge { bytes, limit: max_batch });
         }
         (self.bytes, self.given_ids) = (bytes, given_ids);
         if given_ids > 1 {

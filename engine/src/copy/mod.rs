@@ -9,7 +9,8 @@
 //! - It ends at one position, with the last batch up to there, which was durable in the store.
 //! - What may still be written to is copied, never linked: no file that anybody appends to has two names. Sealed
 //!   segments are final, so a second name of one is as good as a copy, but for a disk that fails.
-//! - Each segment was read when it was taken in, and was whole: a backup of a damaged store is refused.
+//! - Each segment was read when it was taken in, and was whole: a backup of a damaged store is refused. What is there from an
+//!   earlier backup is not read again.
 
 pub(crate) mod check;
 pub(crate) mod judge;
@@ -25,6 +26,7 @@ use annals_codec::{LogId, ManifestFault, Mark, Position};
 
 use crate::error::{AppendError, Damage, KeepError, ReadError};
 use crate::parallel;
+use crate::storage::{LockError, LockGuard, Storage};
 
 /// How a backup is taken.
 ///
@@ -52,7 +54,7 @@ impl BackupOptions {
         BackupOptions::default()
     }
 
-    /// Whether sealed segments are copied also where they could be linked.
+    /// Whether sealed segments are copied also where they could be linked. What an earlier backup has linked stays linked.
     ///
     /// A link costs no space and no time, and shares its blocks with the store: it helps against a mistake, and not
     /// against a disk that fails. Default: false. To another file system they are copied in any case.
@@ -90,8 +92,12 @@ pub struct BackupReport {
     pub base: Position,
     /// How many segments it holds.
     pub segments: u64,
-    /// How many of them were there already, from the backup before.
+    /// How many of them were there already, from the backup before. They were read when they were taken, and not again:
+    /// [`verify`](crate::inspect::verify) does.
     pub reused: u64,
+    /// The last position of what the backup before had and this one has no more, because it was removed from the store since:
+    /// its oldest segments.
+    pub dropped: Option<Position>,
     /// How many were given a second name.
     pub linked: u64,
     /// How many bytes it holds.
@@ -201,6 +207,14 @@ impl CopyError {
     pub(crate) fn of_manifest(path: PathBuf, fault: &ManifestFault) -> CopyError {
         CopyError::NotWhole { path, problem: fault.to_string() }
     }
+}
+
+/// Takes hold of a directory that something is copied into.
+pub(crate) fn hold(to: &dyn Storage) -> Result<Box<dyn LockGuard>, CopyError> {
+    to.lock().map_err(|error| match error {
+        LockError::Held { .. } => CopyError::InUse { path: to.describe("").into() },
+        LockError::Io(source) => CopyError::Io { action: "lock", path: to.describe(""), source: Arc::new(source) },
+    })
 }
 
 /// Says what was being done to which file when the system refused.

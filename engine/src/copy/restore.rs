@@ -7,7 +7,7 @@ use annals_codec::{ListedFile, Manifest};
 
 use super::judge::copy_bytes;
 use super::target::{manifest, temporary};
-use super::{CopyError, Copying, RestoreReport};
+use super::{CopyError, Copying, RestoreReport, hold};
 use crate::log::names;
 use crate::log::small_files::{create_anew, create_dirs};
 use crate::parallel;
@@ -17,7 +17,8 @@ use crate::storage::{Access, Storage};
 /// Makes a store in `dir` of the backup in `backup`, which stays as it is: everything is copied.
 ///
 /// Each file is compared with its digest on the way. The store appears under its name when all of it is there and
-/// durable; until then it is beside it, and what an interrupted restore has left there is removed by the next.
+/// durable; until then it is beside it, and what an interrupted restore has left there is removed by the next. Of two
+/// restores into one directory at once, one is refused.
 ///
 /// A restored log is the one it was copied from, up to its last position, and another one from its next append on:
 /// consumers and projections that have seen more of the old one are told so
@@ -26,7 +27,8 @@ use crate::storage::{Access, Storage};
 /// # Errors
 ///
 /// - [`CopyError::NotWhole`]: it is no backup, one that was interrupted, or a file of it is not what it was.
-/// - [`CopyError::NotEmpty`]: something is in `dir`. [`CopyError::Io`].
+/// - [`CopyError::NotEmpty`]: something is in `dir`.
+/// - [`CopyError::InUse`]: another restore into it is going on. [`CopyError::Io`].
 ///
 /// An example is at [`backup_to`](crate::EventStore::backup_to).
 pub fn restore(backup: impl AsRef<Path>, dir: impl AsRef<Path>) -> Result<RestoreReport, CopyError> {
@@ -38,10 +40,18 @@ pub fn restore(backup: impl AsRef<Path>, dir: impl AsRef<Path>) -> Result<Restor
         return Err(CopyError::NotEmpty { path: dir.to_owned() });
     }
     let beside = disk::beside(dir, "restoring").copying("restore to", shown)?;
-    disk::remove_tree(&beside).copying("remove", || beside.display().to_string())?;
-    let report = copy_all(&from, &DiskStorage::new(&beside), parallel::cores())?;
-    disk::rename_dir(&beside, dir).copying("rename", || beside.display().to_string())?;
-    Ok(report)
+    let shown = || beside.display().to_string();
+    let to = DiskStorage::new(&beside);
+    // Held until it has its name: whoever restores to the same place at the same time finds it so, and removes nothing of it.
+    let _held = hold(&to)?;
+    disk::clear(&beside, names::LOCK).copying("empty", shown)?;
+    let restored = copy_all(&from, &to, parallel::cores())
+        .and_then(|report| disk::rename_dir(&beside, dir).copying("rename", shown).map(|()| report));
+    if restored.is_err() {
+        // On a disk that is full it would be in the way; what stays is removed by the next restore.
+        let _ = disk::remove_tree(&beside);
+    }
+    restored
 }
 
 /// Makes a store on any storage, which has to be empty, of a backup on any other. When this has not returned `Ok`,
@@ -51,6 +61,7 @@ pub fn restore(backup: impl AsRef<Path>, dir: impl AsRef<Path>) -> Result<Restor
 ///
 /// As [`restore`].
 pub fn restore_on(from: &dyn Storage, to: &dyn Storage) -> Result<RestoreReport, CopyError> {
+    let _held = hold(to)?;
     copy_all(from, to, 1)
 }
 
@@ -66,10 +77,9 @@ pub(crate) fn whole(backup: &dyn Storage) -> Result<Manifest, CopyError> {
     }
 }
 
-/// Copies what the manifest lists, durably, into a directory that is made by it.
+/// Copies what the manifest lists, durably, into a directory that is held and has nothing in it.
 fn copy_all(from: &dyn Storage, to: &dyn Storage, threads: usize) -> Result<RestoreReport, CopyError> {
     let manifest = whole(from)?;
-    let held = to.lock().map_err(|_| CopyError::InUse { path: to.describe("").into() })?;
     let found = to.list("").copying("list", || to.describe(""))?;
     if found.iter().any(|name| name != names::LOCK) {
         return Err(CopyError::NotEmpty { path: to.describe("").into() });
@@ -88,7 +98,6 @@ fn copy_all(from: &dyn Storage, to: &dyn Storage, threads: usize) -> Result<Rest
     }
     meta.into_iter().try_for_each(|file| copy_file(from, file, to))?;
     to.sync_dir("").copying("sync", || to.describe(""))?;
-    drop(held);
     Ok(RestoreReport {
         mark: manifest.mark,
         taken_at: manifest.taken_at,

@@ -113,6 +113,7 @@ pub(crate) fn take(pinned: &Pinned<'_>, to: &dyn Storage, options: &BackupOption
         base: oldest.base,
         segments: parts.len() as u64,
         reused: count(From::Before) + count(From::There),
+        dropped: target.before.as_ref().and_then(|before| (before.floor.1 < oldest.base).then_some(oldest.base)),
         linked: count(From::Linked),
         bytes: manifest.files.iter().map(|file| file.len).sum(),
         copied_bytes,

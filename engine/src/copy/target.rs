@@ -13,11 +13,11 @@ use std::io;
 
 use annals_codec::{ListedFile, LogId, Manifest};
 
-use super::{CopyError, Copying};
+use super::{CopyError, Copying, hold};
 use crate::log::names;
 use crate::log::small_files::{create_whole, read_file};
 use crate::planted::{self, Bug};
-use crate::storage::{LockError, LockGuard, Storage};
+use crate::storage::{LockGuard, Storage};
 
 /// The directories of a copy.
 pub(super) const DIRS: [&str; 3] = ["", names::SEGMENTS, names::CONSUMERS];
@@ -48,12 +48,7 @@ impl<'a> Target<'a> {
     /// Takes hold of the directory, if it holds a backup of this log, the beginning of one, or nothing.
     pub(super) fn new(storage: &'a dyn Storage, log_id: LogId) -> Result<Target<'a>, CopyError> {
         let path = || storage.describe("").into();
-        let lock = storage.lock().map_err(|error| match error {
-            LockError::Held { .. } => CopyError::InUse { path: path() },
-            LockError::Io(source) => {
-                CopyError::Io { action: "lock", path: storage.describe(""), source: std::sync::Arc::new(source) }
-            }
-        })?;
+        let lock = hold(storage)?;
         let (before, begun) = manifest(storage)?;
         if before.is_none() && !begun {
             let found = storage.list("").copying("list", || storage.describe(""))?;

@@ -30,7 +30,12 @@ pub(crate) fn redactions_in(
         let Some(span) = segment.span(Redaction::STREAM)? else { continue };
         let mut offsets = Vec::new();
         segment.offsets(&span, 0..span.events, &mut offsets)?;
+        let committed = segment.log.committed();
         for offset in offsets.into_iter().map(|offset| u64::from(offset) * FRAME_ALIGN) {
+            // Indexed, and not published yet.
+            if offset >= committed {
+                break;
+            }
             let frame = find::frame_at(segment, offset, &mut buffer)?;
             let event = (frame.kind == FrameKind::Event).then(|| Event::decode_again(&frame).ok()).flatten();
             let Some(event) = event.filter(|event| event.position <= head && event.tags.iter().any(|it| it == tag))

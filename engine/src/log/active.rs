@@ -398,7 +398,6 @@ impl ActiveLog {
     /// Tells readers in other processes, and the next recovery, how far the log is durable.
     /// Called when everything written is.
     pub(crate) fn advance_watermark(&mut self) {
-        self.announced = (self.segment.number, self.durable);
         let watermark = Watermark {
             log_id: self.meta.meta().log_id,
             sequence: 0,
@@ -408,7 +407,9 @@ impl ActiveLog {
             position: self.position,
             floor: self.meta.meta().floor,
         };
-        if !self.watermark.advance(watermark) {
+        if self.watermark.advance(watermark) {
+            self.announced = (self.segment.number, self.durable);
+        } else {
             self.meter.count(Counter::WatermarkErrors, 1);
         }
     }

@@ -318,7 +318,8 @@ impl Reader {
         match &mut self.cursor {
             Cursor::All(cursor) => cursor.restart(),
             Cursor::Matches(cursor) => cursor.restart(),
-            Cursor::Stream(_) | Cursor::Stopped => {}
+            Cursor::Stream(cursor) => cursor.restart(&self.frames),
+            Cursor::Stopped => {}
         }
         self.is_bounded = true;
     }

@@ -54,6 +54,8 @@ pub(crate) struct StreamCursor {
     /// Why what comes behind these could not be fetched: told when the reader gets there.
     failed: Option<ReadError>,
     gaps: Gaps,
+    /// The event that was given last.
+    given: Option<Place>,
 }
 
 /// Where an event stands that may be the next.
@@ -84,7 +86,18 @@ impl StreamCursor {
             offsets: Vec::new(),
             failed: None,
             gaps: Gaps::default(),
+            given: None,
         }
+    }
+
+    /// Forgets what was found for other bounds, and goes on from the event that was given last.
+    pub(crate) fn restart(&mut self, frames: &Frames) {
+        if !self.started {
+            return;
+        }
+        let given = self.given.and_then(|place| frames.event(place).ok()).map(|event| event.version);
+        *self =
+            StreamCursor { given: self.given, ..StreamCursor::new(self.stream.clone(), given.unwrap_or(self.bound)) };
     }
 
     /// Which stream it is.
@@ -115,6 +128,7 @@ impl StreamCursor {
                 self.asked += 1;
                 return Err(gap);
             }
+            self.given = Some(place);
             return Ok(Some(place));
         }
     }

@@ -21,16 +21,18 @@ impl Frames {
     /// Finds where a moment lies, looking at a number of events that grows with the
     /// logarithm of the log's length.
     pub(crate) fn moment(&mut self, is_before: impl Fn(i64) -> bool) -> Moment {
-        let (mut low, mut high) = (self.view.oldest().before().get(), self.head.plus(1).get());
+        // The view may be newer than the head: what it has behind that is none of this reader's.
+        let seen = |position: Position| position.min(self.head).get();
+        let (mut low, mut high) = (seen(self.view.oldest().before()), self.head.plus(1).get());
         // Seals say when the first and the last event of their segments were recorded, so
         // only one segment is looked into, but for those that do not tell.
         for segment in self.view.segments.iter().map(|segment| &segment.log) {
             let Some((earliest, latest)) = segment.recorded_at() else { continue };
             if is_before(latest) {
-                low = low.max(segment.last().get());
+                low = low.max(seen(segment.last()));
             }
             if !is_before(earliest) {
-                high = high.min(segment.base.get() + 1);
+                high = high.min(seen(segment.base) + 1);
                 break;
             }
         }
@@ -98,6 +100,30 @@ fn split(mut low: u64, mut high: u64, mut is_before: impl FnMut(u64) -> Result<b
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::{Durability, EventStore, ExpectedVersion, NewEvent, Options};
+    use std::sync::Arc;
+
+    #[test]
+    fn a_moment_lies_within_what_the_reader_sees_however_much_newer_its_view_is() {
+        let options = Options::new().segment_bytes(64 << 10).durability(Durability::Buffered);
+        let store = EventStore::in_memory(&options).unwrap();
+        for _ in 0..300 {
+            store.append("s", ExpectedVersion::Any, NewEvent::new("T", vec![0; 1000])).unwrap();
+        }
+        for removed in [0, 150, 290] {
+            store.truncate_before(Position::new(removed), crate::Guard::Force).unwrap();
+            let view = Arc::clone(&store.read_all(Position::START).frames.view);
+            for head in 1..=300 {
+                let mut frames = Frames::new(Arc::clone(&view), Position::new(head));
+                let everything = frames.moment(|_| true);
+                assert_eq!((everything.before.get(), everything.behind.get()), (head, head + 1), "{removed}");
+                let nothing = frames.moment(|_| false);
+                let oldest = view.oldest().get();
+                assert_eq!(nothing.before.get(), head.min(oldest - 1), "{removed} {head}");
+                assert_eq!(nothing.behind.get(), nothing.before.get() + 1, "{removed} {head}");
+            }
+        }
+    }
 
     #[test]
     fn every_split_is_found_whatever_cannot_be_read() {

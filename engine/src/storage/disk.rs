@@ -26,14 +26,20 @@ const LOCK: &str = "LOCK";
 /// A store's directory on a real disk.
 #[derive(Clone, Debug)]
 pub(crate) struct DiskStorage {
+    /// Absolute, so that it is the same place also when the process changes its working directory.
     root: PathBuf,
+    /// As it was given, for messages.
+    shown: PathBuf,
     map: bool,
 }
 
 impl DiskStorage {
     /// The store in the directory `root`, which need not exist yet. Touches nothing.
     pub(crate) fn new(root: impl Into<PathBuf>) -> DiskStorage {
-        DiskStorage { root: root.into(), map: true }
+        let shown = root.into();
+        // What cannot be made absolute cannot be opened either, and that is told then.
+        let root = std::path::absolute(&shown).unwrap_or_else(|_| shown.clone());
+        DiskStorage { root, shown, map: true }
     }
 
     /// Never maps a file: reads are system calls, and a bad sector is an error
@@ -75,7 +81,7 @@ impl Storage for DiskStorage {
         // The pid is for a message and nothing else, so a full disk, which must
         // not keep a store from opening, may leave it out.
         let _ = file.set_len(0).and_then(|()| file.write_all_at(format!("{}\n", std::process::id()).as_bytes(), 0));
-        Ok(Box::new(DiskLock { file, dir }))
+        Ok(Box::new(DiskLock { file, dir, process: std::process::id() }))
     }
 
     fn create_dir(&self, dir: &str) -> io::Result<()> {
@@ -138,7 +144,7 @@ impl Storage for DiskStorage {
     }
 
     fn describe(&self, path: &str) -> String {
-        self.path(path).display().to_string()
+        self.shown.join(path).display().to_string()
     }
 }
 
@@ -165,6 +171,19 @@ pub(crate) fn remove_tree(dir: &Path) -> io::Result<()> {
         Err(error) if error.kind() == io::ErrorKind::NotFound => Ok(()),
         done => done,
     }
+}
+
+/// Removes all that is in a directory but for one file.
+pub(crate) fn clear(dir: &Path, but: &str) -> io::Result<()> {
+    for entry in fs::read_dir(dir)? {
+        let entry = entry?;
+        match entry.file_type()?.is_dir() {
+            true => fs::remove_dir_all(entry.path())?,
+            false if entry.file_name() == but => {}
+            false => fs::remove_file(entry.path())?,
+        }
+    }
+    Ok(())
 }
 
 /// Gives a directory its name, in the place of an empty one if there is one, durably.
@@ -225,12 +244,18 @@ fn pid_in(file: &fs::File) -> Option<u32> {
 struct DiskLock {
     file: fs::File,
     dir: fs::File,
+    /// The process that took it.
+    process: u32,
 }
 
 impl LockGuard for DiskLock {}
 
 impl Drop for DiskLock {
     fn drop(&mut self) {
+        if self.process != std::process::id() {
+            // The copy of a child that was forked: the lock is its parent's, until that one lets go.
+            return;
+        }
         // Unlocked by name, not only by closing: a child process that was
         // forked and has not called exec yet still holds a copy of the descriptor.
         let _ = self.file.set_len(0);
@@ -535,6 +560,28 @@ mod tests {
         assert!(matches!(storage.lock(), Err(LockError::Held { .. })));
         drop(held);
         assert!(storage.lock().is_ok(), "and it is let go with the store");
+    }
+
+    #[test]
+    fn a_forked_child_that_drops_its_copy_does_not_let_a_second_store_in() {
+        let (_dir, storage) = storage();
+        let (file, dir) = (fs::File::create(storage.path(LOCK)).unwrap(), fs::File::open(&storage.root).unwrap());
+        file.try_lock().and_then(|()| dir.try_lock()).unwrap();
+        file.write_all_at(b"7\n", 0).unwrap();
+        // What a child has: the same open files, in another process.
+        let (its_file, its_dir) = (file.try_clone().unwrap(), dir.try_clone().unwrap());
+        let held = DiskLock { file, dir, process: std::process::id() };
+        drop(DiskLock { file: its_file, dir: its_dir, process: std::process::id() + 1 });
+        assert!(matches!(storage.lock(), Err(LockError::Held { pid: Some(7) })), "and it still says who has it");
+        drop(held);
+        assert!(storage.lock().is_ok());
+    }
+
+    #[test]
+    fn a_relative_directory_is_the_one_that_it_was_when_it_was_given() {
+        let storage = DiskStorage::new("some/where");
+        assert_eq!(storage.path("seg"), std::env::current_dir().unwrap().join("some/where/seg"));
+        assert_eq!(storage.describe("seg"), "some/where/seg");
     }
 
     #[test]

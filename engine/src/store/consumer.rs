@@ -133,12 +133,16 @@ impl EventStore {
         let Role::Writer(_) = &self.inner.role else { return Err(KeepError::ReadOnly) };
         let mut in_use = self.inner.consumers.in_use.lock();
         let storage = &*self.inner.storage;
+        let kept = in_use.get(&name).cloned();
+        // Nobody writes a checkpoint meanwhile, which would bring the file back.
+        let state = kept.as_ref().map(|kept| kept.state.lock());
         match storage.remove(&path_of(&name)) {
             Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(false),
             removed => removed.map_err(failed(storage, "remove", &name))?,
         }
-        if let Some(kept) = in_use.remove(&name) {
-            kept.state.lock().is_removed = true;
+        if let Some(mut state) = state {
+            state.is_removed = true;
+            in_use.remove(&name);
         }
         storage.sync_dir(names::CONSUMERS).map_err(failed(storage, "sync the folder of", &name))?;
         Ok(true)

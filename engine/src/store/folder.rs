@@ -31,6 +31,8 @@ pub struct Folder {
     dir: String,
     /// Whether it was claimed, for writing.
     is_writable: bool,
+    /// One file is written at a time: each is first made under a name that goes with its own.
+    writing: Mutex<()>,
 }
 
 impl EventStore {
@@ -64,7 +66,7 @@ impl EventStore {
         if is_writable && !self.inner.folders.in_use.lock().insert(dir.to_ascii_lowercase()) {
             return Err(KeepError::InUse { what: dir });
         }
-        Ok(Folder { store: self.clone(), dir, is_writable })
+        Ok(Folder { store: self.clone(), dir, is_writable, writing: Mutex::default() })
     }
 
     /// The same folder, to look into it only: also beside the one who writes it.
@@ -78,7 +80,7 @@ impl EventStore {
         name: impl IntoName<FileName>,
     ) -> Result<Folder, KeepError> {
         let dir = dir_of(&area.into_name()?, &name.into_name()?)?;
-        Ok(Folder { store: self.clone(), dir, is_writable: false })
+        Ok(Folder { store: self.clone(), dir, is_writable: false, writing: Mutex::default() })
     }
 
     /// The names of the folders in an area, in order; none, when nobody has written there.
@@ -123,7 +125,8 @@ fn dir_of(area: &FileName, name: &FileName) -> Result<String, KeepError> {
 /// Whether an area is not one of the store's own.
 fn is_free(area: &FileName) -> Result<(), KeepError> {
     let own = [names::SEGMENTS, names::INDEXES, names::QUARANTINE, names::CONSUMERS, names::META, names::WATERMARK];
-    if own.iter().chain(&[names::LOCK, names::FLOOR, names::BACKUP]).any(|own| area.eq_ignore_ascii_case(own)) {
+    let files = [names::LOCK, names::FLOOR, names::LOST, names::BACKUP, names::UNFINISHED];
+    if own.iter().chain(&files).any(|own| area.eq_ignore_ascii_case(own)) {
         return Err(KeepError::InUse { what: area.to_string() });
     }
     Ok(())
@@ -188,6 +191,7 @@ impl Folder {
         if !self.is_writable {
             return Err(KeepError::ReadOnly);
         }
+        let _writing = self.writing.lock();
         let written = create_dirs(self.storage(), &self.dir)
             .and_then(|()| write_whole(self.storage(), &self.dir, &name, content));
         written.map(drop).map_err(self.failed("write", &name))

@@ -129,6 +129,8 @@ struct WriterSide {
     background: Option<Background>,
     /// Likewise.
     indexer: Option<Indexer>,
+    /// The process that opened it.
+    process: u32,
 }
 
 impl EventStore {
@@ -136,7 +138,9 @@ impl EventStore {
     ///
     /// Takes the exclusive lock, recovers what an earlier process may have left
     /// unfinished, and says what was found in [`recovery_report`](EventStore::recovery_report).
-    /// Opening a store that is whole changes nothing on disk.
+    /// Opening a store that is whole changes nothing on disk. `dir` is where it is now: to change the working directory of the
+    /// process later moves no store. A store belongs to the process that opened it; a child that was forked has none of its threads,
+    /// and must not use its copy. When that copy is dropped, nothing is written and the lock stays with the parent.
     ///
     /// # Errors
     ///
@@ -672,7 +676,8 @@ impl EventStore {
             durable_head: self.inner.published.durable().min(head),
             oldest,
             total_events: head.get(),
-            retained_events: head.get() + 1 - oldest.get(),
+            // Retention may have gone past this head meanwhile.
+            retained_events: (head.get() + 1).saturating_sub(oldest.get()),
             bytes: segments.iter().map(|segment| segment.bytes).sum(),
             segments,
             floor: view.floor.as_ref().and_then(|floor| floor.info()),
@@ -759,6 +764,11 @@ impl EventStore {
 
 impl Drop for WriterSide {
     fn drop(&mut self) {
+        if self.process != std::process::id() {
+            // A child that was forked: the threads stayed with its parent, and so does what is on the disk, and the lock.
+            std::mem::forget((self.background.take(), self.indexer.take()));
+            return;
+        }
         self.background = None;
         self.indexer = None;
         self.queue.drain(&*self.commit);

@@ -149,7 +149,12 @@ impl Inner {
         );
         let writer = Writer::new(log, Heads::new(Arc::clone(&published)), index, loader.recorded_at, u64_at(&salt, 0));
         let bell = Arc::new(Bell::default());
-        let workers = options.background.then(|| options.workers.clone().or_else(Workers::own)).flatten();
+        let workers = match &options.workers {
+            _ if !options.background => None,
+            Some(shared) => Some(shared.clone()),
+            // Without them nobody would sync what is buffered.
+            None => Some(Workers::own().doing("start threads for", || storage.describe(""))?),
+        };
         let indexer = workers.as_ref().map(|workers| Indexer::start(&files, &published, workers));
         let commit = Arc::new(CommitState {
             writer: Mutex::new(writer),
@@ -192,7 +197,7 @@ impl Inner {
             meter.count(Counter::Recoveries, 1);
         }
         let background = workers.as_ref().map(|workers| Background::start(&beside, workers));
-        let side = WriterSide { queue, commit, beside, background, indexer };
+        let side = WriterSide { queue, commit, beside, background, indexer, process: std::process::id() };
         let role = Role::Writer(side);
         Ok(Inner::new(log_id, options.clone().hash_chain(keeps_hashes), report, published, meter, storage, role))
     }

@@ -6,7 +6,8 @@ use std::fs;
 use std::ops::RangeInclusive;
 use std::os::unix::fs::MetadataExt as _;
 use std::path::{Path, PathBuf};
-use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 
 use annals::inspect::{self, FindingKind};
 use annals::{
@@ -361,6 +362,44 @@ fn nothing_is_restored_over_something_else() {
 }
 
 #[test]
+fn of_two_restores_to_one_place_at_once_one_is_whole_and_none_is_half() {
+    let place = Place::new();
+    let store = place.store();
+    append(&store, 0, 200);
+    let (head, report) = (store.head(), place.backup(&store));
+    drop(store);
+    let whole = Arc::new(AtomicU64::new(0));
+    for round in 0..30 {
+        let to = place.path(&format!("to-{round}"));
+        let restoring = (0..3).map(|_| {
+            let (from, to, whole) = (place.path("backup"), to.clone(), Arc::clone(&whole));
+            std::thread::spawn(move || match restore(from, to) {
+                Ok(_) => _ = whole.fetch_add(1, Ordering::Relaxed),
+                Err(CopyError::InUse { .. } | CopyError::NotEmpty { .. } | CopyError::Io { .. }) => {}
+                Err(error) => panic!("{error}"),
+            })
+        });
+        restoring.collect::<Vec<_>>().into_iter().for_each(|restoring| restoring.join().unwrap());
+        assert_eq!(whole.swap(0, Ordering::Relaxed), 1, "round {round}");
+        assert_eq!(EventStore::open_read_only(&to).unwrap().head(), head);
+        assert_eq!(fs::read_dir(to.join("seg")).unwrap().count() as u64, report.segments);
+        assert!(!place.path(&format!(".to-{round}.restoring")).exists());
+    }
+}
+
+#[test]
+fn a_restore_that_fails_leaves_nothing_behind() {
+    let place = Place::new();
+    let store = place.store();
+    append(&store, 0, 200);
+    place.backup(&store);
+    fs::remove_file(&files(&place.path("backup/seg"))[1]).unwrap();
+    let refused = restore(place.path("backup"), place.path("again")).unwrap_err();
+    assert!(matches!(refused, CopyError::NotWhole { .. }), "{refused}");
+    assert!(!place.path("again").exists() && !place.path(".again.restoring").exists());
+}
+
+#[test]
 fn restoring_links_nothing_that_the_backup_keeps() {
     let place = Place::new();
     let store = place.store();
@@ -381,6 +420,7 @@ fn what_retention_removed_leaves_the_next_backup_and_what_it_keeps_of_it_is_in_t
     let report = place.backup(&store);
     assert_eq!(report.base.plus(1), store.oldest());
     assert!(report.base.get() > 60 && report.reused > 0, "{report:?}");
+    assert_eq!((report.dropped, place.backup(&store).dropped), (Some(report.base), None));
     let again = place.restored("again");
     assert_eq!((again.head(), again.oldest()), (store.head(), store.oldest()));
     for number in 0..7 {

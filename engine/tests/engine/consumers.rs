@@ -261,13 +261,49 @@ fn a_consumer_that_was_removed_is_gone_also_for_its_handles_and_after_a_power_lo
 }
 
 #[test]
+fn a_consumer_that_was_removed_stays_so_whoever_keeps_its_first_checkpoint_meanwhile() {
+    let dir = tempfile::tempdir().unwrap();
+    append(&EventStore::open(dir.path(), &quiet()).unwrap(), 50);
+    for _ in 0..40 {
+        // The first checkpoint behind an opening makes a new file.
+        let store = EventStore::open(dir.path(), &quiet()).unwrap();
+        store.consumer("mailer").unwrap().checkpoint(pos(1)).unwrap();
+        store.close().unwrap();
+        let store = EventStore::open(dir.path(), &quiet()).unwrap();
+        let mailer = store.consumer("mailer").unwrap();
+        let keeping = std::thread::spawn(move || (2..50).all(|position| mailer.checkpoint(pos(position)).is_ok()));
+        while !store.remove_consumer("mailer").unwrap() {}
+        keeping.join().unwrap();
+        assert_eq!(store.consumers().unwrap(), []);
+    }
+}
+
+#[test]
+fn two_threads_that_write_one_file_of_a_folder_leave_one_of_the_two_whole() {
+    let dir = tempfile::tempdir().unwrap();
+    let store = EventStore::open(dir.path(), &quiet()).unwrap();
+    let folder = store.folder("reports", "a").unwrap();
+    std::thread::scope(|scope| {
+        for letter in [b'a', b'b'] {
+            let folder = &folder;
+            scope.spawn(move || (0..40).for_each(|_| folder.write("sum", &vec![letter; 100_000]).unwrap()));
+        }
+        for _ in 0..200 {
+            let Some(found) = folder.read("sum").unwrap() else { continue };
+            assert!(found.len() == 100_000 && found.iter().all(|letter| *letter == found[0]), "{}", found.len());
+        }
+    });
+    assert_eq!(folder.names().unwrap(), ["sum"]);
+}
+
+#[test]
 fn a_name_that_could_be_another_file_is_refused() {
     let store = open(&SimDisk::new(1));
     for name in ["", "../store.meta", "a/b", ".", "a.tmp", "é"] {
         assert!(matches!(store.consumer(name), Err(KeepError::InvalidName(_))), "{name}");
         assert!(matches!(store.remove_consumer(name), Err(KeepError::InvalidName(_))), "{name}");
     }
-    for area in ["seg", "idx", "SEG", "quarantine", "consumers", "LOCK", "store.meta"] {
+    for area in ["seg", "idx", "SEG", "quarantine", "consumers", "LOCK", "LOST", "store.meta", "BACKUP.unfinished"] {
         assert!(matches!(store.folder(area, "a"), Err(KeepError::InUse { .. })), "{area}");
     }
     let folder = store.folder("reports", "a").unwrap();

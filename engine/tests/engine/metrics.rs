@@ -280,6 +280,33 @@ fn damage_is_counted_when_a_reader_an_append_an_opening_or_a_verification_meets_
     assert_eq!((heard.counted(Counter::Corruptions), heard.measures()), (1, vec![]));
 }
 
+/// Panics in the threads that work beside the writer.
+#[derive(Debug)]
+struct Panicking;
+
+impl Recorder for Panicking {
+    fn record(&self, _: Measure, _: Duration) {
+        assert!(std::thread::current().name() != Some("annals"), "it was told to panic");
+    }
+}
+
+#[test]
+fn a_recorder_that_panics_where_buffered_events_are_synced_poisons_and_they_are_not_just_left_so() {
+    let options = Options::new().flush_interval(Some(Duration::from_millis(20))).recorder(Arc::new(Panicking));
+    let dir = tempfile::tempdir().unwrap();
+    let store = EventStore::open(dir.path(), &options.durability(Buffered)).unwrap();
+    store.append("a", Any, event("A")).unwrap();
+    let began = std::time::Instant::now();
+    let error = loop {
+        assert!(began.elapsed() < Duration::from_secs(20), "nobody has told that nothing is synced");
+        std::thread::sleep(Duration::from_millis(200));
+        if let Err(error) = store.append("a", Any, event("A")) {
+            break error;
+        }
+    };
+    assert!(matches!(error, AppendError::Poisoned { .. }), "{error}");
+}
+
 #[test]
 fn a_watermark_that_cannot_be_written_is_counted() {
     let (disk, heard, store) = heard();

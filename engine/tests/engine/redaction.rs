@@ -243,6 +243,17 @@ fn what_is_no_event_or_the_stores_own_or_has_no_reason_is_refused_and_nothing_ch
 }
 
 #[test]
+fn limits_for_what_is_appended_keep_no_event_from_being_redacted() {
+    let place = Place::new();
+    let store = place.open(&options());
+    let positions = fill(&store, 10);
+    store.close().unwrap();
+    let store = place.open(&options().max_event_bytes(128).max_batch_bytes(128));
+    redact(&store, &positions);
+    assert!(store.get(positions[0]).unwrap().unwrap().is_redacted());
+}
+
+#[test]
 fn nobody_but_the_store_appends_to_its_own_streams() {
     let store = EventStore::in_memory(&options()).unwrap();
     let own = StreamId::stored("$redactions");

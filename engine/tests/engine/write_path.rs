@@ -436,6 +436,23 @@ fn an_error_of_the_watermark_is_counted_and_hurts_nobody() {
 }
 
 #[test]
+fn a_watermark_that_could_not_be_written_is_written_when_the_store_is_flushed_or_closed() {
+    for closes in [false, true] {
+        let (disk, store) = warm();
+        disk.fail_at(disk.operations() + 2, Fault::StorageFull);
+        commit(&store, &batch(2, &[("a", 1)])).unwrap();
+        let told = || Watermark::decode(&disk.read_file("WATERMARK").unwrap()).unwrap().position;
+        assert_eq!((store.stats().watermark_errors, told()), (1, Position::new(1)));
+        if closes {
+            store.close().unwrap();
+        } else {
+            store.flush().unwrap();
+        }
+        assert_eq!(told(), Position::new(2));
+    }
+}
+
+#[test]
 fn the_watermark_goes_on_from_where_an_earlier_writer_left_it() {
     let (disk, store) = warm();
     drop(store);

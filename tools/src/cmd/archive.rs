@@ -73,6 +73,9 @@ fn send(args: &SendArgs, out: &mut Out) -> Ended {
     });
     let store = store.transpose()?;
     open::must_be_a_directory(&args.store)?;
+    if !args.place.contains("://") {
+        open::must_be_outside(&args.store, Path::new(&args.place))?;
+    }
     let archive = at(&args.place)?;
     let progress = Progress::bytes(out.is_json(), "archiving", Some(0));
     let sent = archive.send(&args.store, |done, all| progress.set(done, all));

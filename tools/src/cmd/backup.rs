@@ -2,7 +2,7 @@
 
 use std::path::Path;
 
-use annals::{BackupOptions, CopyError};
+use annals::{BackupOptions, CopyError, Position};
 use serde::Serialize;
 
 use crate::exit::{Ended, Exit, Failure, note};
@@ -18,6 +18,9 @@ struct Taken {
     base: u64,
     segments: u64,
     reused: u64,
+    /// The last position of what the backup before had and this one has no more.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    dropped: Option<u64>,
     linked: u64,
     bytes: u64,
     copied_bytes: u64,
@@ -26,6 +29,7 @@ struct Taken {
 }
 
 pub(crate) fn backup(store: &Path, dir: &Path, options: &BackupOptions, out: &mut Out) -> Ended {
+    open::must_be_outside(store, dir)?;
     let store = open::for_reading(store)?;
     let report = store.backup_to(dir, options).map_err(|error| failed("cannot back up", &error))?;
     let taken = Taken {
@@ -34,6 +38,7 @@ pub(crate) fn backup(store: &Path, dir: &Path, options: &BackupOptions, out: &mu
         base: report.base.get(),
         segments: report.segments,
         reused: report.reused,
+        dropped: report.dropped.map(Position::get),
         linked: report.linked,
         bytes: report.bytes,
         copied_bytes: report.copied_bytes,
@@ -46,6 +51,13 @@ pub(crate) fn backup(store: &Path, dir: &Path, options: &BackupOptions, out: &mu
     }
     for text in &taken.notes {
         note(false, text);
+    }
+    if let Some(last) = taken.dropped {
+        let what = format!("the store has no more what comes up to position {}", count(last));
+        note(
+            false,
+            &format!("{what}, and neither has the backup now; another directory would have kept the older one"),
+        );
     }
     let Taken { position, segments, reused, linked, consumers, .. } = taken;
     out.say(format_args!(

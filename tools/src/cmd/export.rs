@@ -17,7 +17,7 @@ use crate::args::export::{ExportArgs, Format};
 use crate::exit::{Ended, Exit, Failure};
 use crate::human::counted;
 use crate::new_file::NewFile;
-use crate::open::Reading;
+use crate::open::{self, Reading};
 use crate::out::{GOOD, Out};
 use crate::progress::Progress;
 
@@ -53,6 +53,7 @@ pub(crate) fn run(args: &ExportArgs, out: &mut Out) -> Ended {
     if args.output.exists() && !args.output.is_file() {
         return Err(Failure::usage(format!("{file} is there, and is no file")).next("name a new one, or use a pipe"));
     }
+    open::must_be_outside(&args.store, &args.output)?;
     let new = NewFile::at(&args.output).map_err(|error| failed(&error))?;
     let to = || -> Result<Box<dyn Write + Send>, Failure> {
         Ok(Box::new(new.file().try_clone().map_err(|error| failed(&error))?))

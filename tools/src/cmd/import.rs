@@ -268,6 +268,15 @@ impl Intake {
         // Where all of them are there already, the line that the source has come to is not recorded
         // either: the next import of the source finds them again.
         match batch.commit()?.outcome {
+            // Lines without an id that stand between such lines are known by their source alone, and this is another one.
+            Outcome::Duplicate if has_both(rows) => {
+                for rows in rows.chunk_by(|(_, one), (_, other)| one.id.is_none() == other.id.is_none()) {
+                    match rows[0].1.id {
+                        Some(_) => self.duplicates += rows.len() as u64,
+                        None => self.append_batch(rows)?,
+                    }
+                }
+            }
             Outcome::Duplicate => self.duplicates += rows.len() as u64,
             _ => {
                 self.events += rows.len() as u64;
@@ -277,6 +286,11 @@ impl Intake {
         self.done = *last;
         Ok(())
     }
+}
+
+/// Whether some of the lines have an id, and some have none.
+fn has_both(rows: &[(u64, Row)]) -> bool {
+    rows.iter().any(|(_, row)| row.id.is_none()) && rows.iter().any(|(_, row)| row.id.is_some())
 }
 
 /// Whether the fault lies with one event or some, and others may get in without them.

@@ -70,16 +70,7 @@ fn must_be_beside(args: &IndexArgs) -> Result<(), Failure> {
         let what = format!("there is no folder {}", folder.display());
         return Err(Failure::io(what).next("make it, or name a file in another one"));
     }
-    let (Ok(place), Ok(store)) = (table.canonicalize().or_else(|_| folder.canonicalize()), args.store.canonicalize())
-    else {
-        // One of them is not there yet, or not here.
-        return Ok(());
-    };
-    if place.starts_with(store) {
-        let what = format!("{} lies within the store, which is only read", table.display());
-        return Err(Failure::usage(what).next("name a place outside of it"));
-    }
-    Ok(())
+    open::must_be_outside(&args.store, table)
 }
 
 /// What is told while it goes on.

@@ -39,7 +39,7 @@ mod witness;
 use annals::{BackupOptions, Options};
 
 use crate::args::{Args, Command, SnapshotCommand, WitnessCommand};
-use crate::exit::Ended;
+use crate::exit::{Ended, Exit};
 use crate::open::Reading;
 use crate::out::Out;
 
@@ -49,7 +49,11 @@ pub(crate) fn run(args: Args) -> Ended {
     let ended = dispatch(args.command, &mut out);
     // What was found before a failure is shown before it.
     let flushed = out.flush();
-    ended.and_then(|exit| flushed.map(|()| exit))
+    ended.and_then(|exit| match flushed {
+        // Nobody reads what was found; that something was found is told all the same.
+        Err(failure) if exit == Exit::Findings && failure.is_silent() => Ok(exit),
+        flushed => flushed.map(|()| exit),
+    })
 }
 
 fn dispatch(command: Command, out: &mut Out) -> Ended {

@@ -58,6 +58,7 @@ struct Versions {
 pub(crate) fn run(store: &Path, accept_loss: bool, to: Option<&Path>, out: &mut Out) -> Ended {
     open::must_be_a_directory(store)?;
     let to = to.map_or_else(|| beside(store), Path::to_owned);
+    open::must_be_outside(store, &to)?;
     let progress = Progress::bytes(out.is_json(), "reading", Some(0));
     let moved = |done, all| progress.set(done, all);
     let planned = if accept_loss { annals::repair(store, &to, moved) } else { annals::plan_repair(store, moved) };

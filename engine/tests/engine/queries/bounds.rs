@@ -108,3 +108,41 @@ fn around_a_gap_every_pair_of_bounds_gives_what_lies_within_and_no_more() {
         assert_eq!(nothing.count(), 0, "no time passes at {time}");
     }
 }
+
+#[test]
+fn a_reader_that_is_turned_round_goes_back_over_what_it_gave() {
+    let store = EventStore::in_memory(&quiet().durability(Durability::Buffered)).unwrap();
+    for number in 0..2000 {
+        store
+            .append(if number % 3 == 0 { "b" } else { "a" }, ExpectedVersion::Any, NewEvent::new("T", vec![7; 100]))
+            .unwrap();
+    }
+    assert!(store.stats().segments.len() > 2, "several segments");
+    let query = || Query::from(QueryItem::new().stream("a"));
+    for given in [0, 1, 3, 700, 1300] {
+        let readers = [
+            (store.read_stream("a", StreamVersion::new(10)).unwrap(), true),
+            (store.read(query(), Position::new(10)).unwrap(), true),
+            (store.read_all(Position::new(10)), false),
+        ];
+        for (mut reader, is_stream) in readers {
+            let mut last = None;
+            for _ in 0..given {
+                last = Some(reader.next_event().unwrap().unwrap().position);
+            }
+            let Some(last) = last else { continue };
+            let turned: Vec<Position> = reader.backward().map(|event| event.unwrap().position()).collect();
+            let before = store.read_all(last).backward().map(Result::unwrap);
+            let expected: Vec<Position> =
+                before.filter(|event| !is_stream || event.stream() == "a").map(|event| event.position()).collect();
+            assert_eq!(turned, expected, "{given} {is_stream}");
+        }
+        // And one that is given another end goes on.
+        let mut reader = store.read_stream("a", StreamVersion::EMPTY).unwrap();
+        let begun: Vec<_> = (0..given).map(|_| reader.next_event().unwrap().unwrap().position).collect();
+        let rest: Vec<_> = reader.until(Position::new(1990)).map(|event| event.unwrap().position()).collect();
+        let whole = store.read_stream("a", StreamVersion::EMPTY).unwrap().until(Position::new(1990));
+        let whole: Vec<_> = whole.map(|event| event.unwrap().position()).collect();
+        assert_eq!([begun, rest].concat(), whole, "{given}");
+    }
+}
