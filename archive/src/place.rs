@@ -134,6 +134,11 @@ mod tests {
         let url = Url::from_file_path(&dir).unwrap();
         let shown = |place: &str| open(place).unwrap().1;
         assert_eq!(shown(dir.to_str().unwrap()), shown(url.as_str()));
+        // Also where it leads up again, which no name of an object does.
+        std::fs::create_dir(home.path().join("c")).unwrap();
+        for up in ["c/../a b", "./a b/../a b", "c/not/there/../../../a b/."] {
+            assert_eq!(shown(home.path().join(up).to_str().unwrap()), shown(url.as_str()), "{up}");
+        }
         for place in ["http://example.com/x", "memory:///", "nonsense://x", "s3://", "file://host/x"] {
             assert!(matches!(open(place), Err(ArchiveError::Place { .. })), "{place}");
         }

@@ -338,8 +338,18 @@ name!(
 impl StreamId {
     /// The stream of this name, as a decoded [`Event`](crate::Event) states it: checked
     /// when it was decoded, and perhaps one of the store's own.
+    ///
+    /// # Panics
+    ///
+    /// When no event can state it: it is empty, longer than [`MAX_LEN`](StreamId::MAX_LEN) or contains a NUL.
     pub fn stored(name: &str) -> StreamId {
+        assert!(StreamId::can_be_stored(name), "no event has a name of {} bytes like this one", name.len());
         StreamId(Arc::from(name))
+    }
+
+    /// Whether an event can state this as its stream: one that anybody may append to, or one of the store's own.
+    pub fn can_be_stored(name: &str) -> bool {
+        (1..=StreamId::MAX_LEN).contains(&name.len()) && !name.as_bytes().contains(&0)
     }
 
     /// The text before the first `-`; all of it when there is none.
@@ -360,6 +370,15 @@ mod tests {
         assert!(EventType::new(&"x".repeat(256)).is_err());
         assert!(Tag::new(&"x".repeat(256)).is_err());
         assert!(IdempotencyKey::new(&"x".repeat(129)).is_err());
+    }
+
+    #[test]
+    fn a_name_that_no_event_has_is_not_taken_for_one_of_the_stores_own() {
+        for name in ["", "nul\0", &"x".repeat(513), &"x".repeat(70_000)] {
+            assert!(std::panic::catch_unwind(|| StreamId::stored(name)).is_err(), "{} bytes", name.len());
+        }
+        assert_eq!(&*StreamId::stored("$schema"), "$schema");
+        assert_eq!(StreamId::stored(&"x".repeat(512)).len(), 512);
     }
 
     #[test]

@@ -79,10 +79,9 @@ impl Request {
     /// Checks it against the limits, and finds out what it takes in the log.
     #[inline]
     pub(crate) fn check(&mut self, options: &Options) -> Result<(), AppendError> {
-        // The name of a stream that was read may be one of the store's own; `StreamId::stored` takes any text for such a name.
+        // The name of a stream that was read may be one of the store's own.
         for (stream, _) in &self.streams {
-            let is_plain = (1..=StreamId::MAX_LEN).contains(&stream.len()) && !stream.as_bytes().contains(&0);
-            if !is_plain || stream.starts_with('$') {
+            if stream.starts_with('$') {
                 // A repair names streams that anybody may append to.
                 StreamId::new(stream)?;
             }

@@ -66,6 +66,9 @@ fn read_index(bytes: &[u8], log_id: LogId, segment: &FoundSegment, seed: Option<
     let mut events: Vec<(u32, StreamId, u64)> = Vec::new();
     let mut number = 0;
     while let Some((name, entry)) = stream_at(&index, number).ok()? {
+        if !StreamId::can_be_stored(name) {
+            return None;
+        }
         let mut postings = Vec::new();
         offsets(&index, &entry, 0..entry.events, &mut postings).ok()?;
         let stream = StreamId::stored(name);

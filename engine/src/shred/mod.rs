@@ -73,6 +73,7 @@ use zeroize::Zeroizing;
 use self::cipher::{Key, Part};
 use crate::clock::{Clock, SystemClock};
 use crate::event::NewEvent;
+use crate::log::active::is_full;
 use crate::log::small_files::{create_dirs, create_whole, list_whole, read_whole, write_all, write_whole};
 use crate::storage::disk::DiskStorage;
 use crate::storage::{Access, LockError, LockGuard, Storage};
@@ -237,13 +238,14 @@ pub enum KeyStatus {
 }
 
 impl KeyRing {
-    /// Opens the ring in `dir` for encrypting and destroying. Makes the directory and the ring, if there is none.
+    /// Opens the ring in `dir` for encrypting and destroying. Makes the directory and the ring, if there is none. Its files can be
+    /// read by their owner alone.
     ///
     /// # Errors
     ///
     /// [`KeyError::AlreadyOpen`], [`KeyError::Damaged`], [`KeyError::SecretMissing`], [`KeyError::Io`].
     pub fn open(dir: impl AsRef<Path>) -> Result<KeyRing, KeyError> {
-        KeyRing::open_on(Arc::new(DiskStorage::new(dir.as_ref())))
+        KeyRing::open_on(Arc::new(DiskStorage::new(dir.as_ref()).private()))
     }
 
     /// As [`open`](KeyRing::open), on any storage.
@@ -432,8 +434,14 @@ impl KeyRing {
             Some(KeyState::Destroyed { destroyed_at }) => {
                 return Err(KeyError::Destroyed { subject: subject.clone(), destroyed_at });
             }
-            // Its file may be there, and not on the disk: it is not to be found and used by the next event.
-            None => self.make_key(handle, subject).inspect_err(|error| cache.in_doubt = Some(error.clone()))?,
+            None => self.make_key(handle, subject).inspect_err(|error| {
+                // Its file may be there, and not on the disk: it is not to be found and used by the next event. Where there was
+                // no space for it, and it is not there, the next one may have more luck.
+                let is_harmless = matches!(error, KeyError::Io { source, .. } if is_full(source));
+                if !is_harmless || !matches!(self.read_key(handle), Ok(None)) {
+                    cache.in_doubt = Some(error.clone());
+                }
+            })?,
         };
         remember(cache, handle, &key);
         Ok(key)

@@ -14,7 +14,7 @@
 
 use std::fs::{self, OpenOptions, TryLockError};
 use std::io;
-use std::os::unix::fs::FileExt;
+use std::os::unix::fs::{FileExt, OpenOptionsExt as _};
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
@@ -31,6 +31,8 @@ pub(crate) struct DiskStorage {
     /// As it was given, for messages.
     shown: PathBuf,
     map: bool,
+    /// Whether what is made can be read by its owner alone.
+    is_private: bool,
 }
 
 impl DiskStorage {
@@ -39,7 +41,7 @@ impl DiskStorage {
         let shown = root.into();
         // What cannot be made absolute cannot be opened either, and that is told then.
         let root = std::path::absolute(&shown).unwrap_or_else(|_| shown.clone());
-        DiskStorage { root, shown, map: true }
+        DiskStorage { root, shown, map: true, is_private: false }
     }
 
     /// Never maps a file: reads are system calls, and a bad sector is an error
@@ -49,6 +51,13 @@ impl DiskStorage {
     #[must_use]
     pub(crate) fn without_mapping(mut self) -> DiskStorage {
         self.map = false;
+        self
+    }
+
+    /// What is made in it can be read by its owner alone.
+    #[must_use]
+    pub(crate) fn private(mut self) -> DiskStorage {
+        self.is_private = true;
         self
     }
 
@@ -80,8 +89,9 @@ impl Storage for DiskStorage {
         }
         // The pid is for a message and nothing else, so a full disk, which must
         // not keep a store from opening, may leave it out.
-        let _ = file.set_len(0).and_then(|()| file.write_all_at(format!("{}\n", std::process::id()).as_bytes(), 0));
-        Ok(Box::new(DiskLock { file, dir, process: std::process::id() }))
+        let process = std::process::id();
+        let _ = file.set_len(0).and_then(|()| file.write_all_at(format!("{process}\n").as_bytes(), 0));
+        Ok(Box::new(DiskLock { file, dir, process }))
     }
 
     fn create_dir(&self, dir: &str) -> io::Result<()> {
@@ -102,7 +112,10 @@ impl Storage for DiskStorage {
     }
 
     fn create(&self, path: &str) -> io::Result<Arc<dyn File>> {
-        OpenOptions::new().read(true).write(true).create_new(true).open(self.path(path)).map(|file| self.file(file))
+        let mode = if self.is_private { 0o600 } else { 0o666 };
+        let mut options = OpenOptions::new();
+        options.read(true).write(true).create_new(true).mode(mode);
+        options.open(self.path(path)).map(|file| self.file(file))
     }
 
     fn open(&self, path: &str, access: Access) -> io::Result<Arc<dyn File>> {

@@ -13,23 +13,6 @@ use crate::places::*;
 
 use ExpectedVersion::Any;
 
-#[test]
-fn a_name_that_was_made_without_being_checked_is_checked_before_it_is_appended() {
-    on_every_store(&quiet(), |store| {
-        let head = store.head();
-        for name in ["", "nul\0", &"x".repeat(513), &"x".repeat(70_000), "$schema"] {
-            let stream = annals::StreamId::stored(name);
-            let refused = store.append(&stream, Any, NewEvent::new("T", ""));
-            assert!(matches!(refused, Err(AppendError::InvalidName(_))), "{refused:?}");
-            let refused =
-                store.batch().event("a", NewEvent::new("T", "")).event(&stream, NewEvent::new("T", "")).commit();
-            assert!(matches!(refused, Err(AppendError::InvalidName(_))), "{refused:?}");
-        }
-        assert_eq!(store.head(), head);
-        store.append(annals::StreamId::stored(&"x".repeat(512)), Any, NewEvent::new("T", "")).unwrap();
-    });
-}
-
 /// A text is accepted at `max` bytes and refused, by name, with one more.
 fn check_name(what: &str, max: usize, append: impl Fn(&EventStore, &str) -> Result<annals::Appended, AppendError>) {
     on_every_store(&quiet(), |store| {

@@ -56,6 +56,37 @@ fn contains(bytes: &[u8], text: &str) -> bool {
 }
 
 #[test]
+fn the_files_of_a_ring_can_be_read_by_their_owner_alone() {
+    use std::os::unix::fs::PermissionsExt as _;
+    let dir = tempfile::tempdir().unwrap();
+    let keys = KeyRing::open(dir.path().join("ring")).unwrap();
+    keys.encrypt("anna", moved()).unwrap();
+    let mut secrets = 0;
+    for below in ["ring", "ring/subjects"] {
+        for entry in std::fs::read_dir(dir.path().join(below)).unwrap().map(Result::unwrap) {
+            let about = entry.metadata().unwrap();
+            if about.is_file() && entry.file_name() != "LOCK" {
+                assert_eq!(about.permissions().mode() & 0o777, 0o600, "{:?}", entry.path());
+                secrets += 1;
+            }
+        }
+    }
+    assert_eq!(secrets, 2, "the secret of the ring, and the key");
+}
+
+#[test]
+fn a_key_that_finds_no_space_refuses_its_subject_and_no_other_one() {
+    let disk = SimDisk::new(1);
+    let keys = ring_on(&disk).unwrap();
+    disk.fail_at(disk.operations() + 1, Fault::StorageFull);
+    let mut refused = 0;
+    for number in 0..6 {
+        refused += usize::from(keys.encrypt(format!("s-{number}").as_str(), moved()).is_err());
+    }
+    assert_eq!((refused, disk.faults_met().len()), (1, 1));
+}
+
+#[test]
 fn what_is_encrypted_is_in_no_file_of_the_log_and_reads_as_it_was() {
     let dir = tempfile::tempdir().unwrap();
     let store = EventStore::open(dir.path().join("log"), &Options::new()).unwrap();

@@ -339,7 +339,7 @@ impl EventRow {
 
 /// The stream of just this name, if there is one.
 fn named(store: &EventStore, name: &str) -> Result<Option<StreamRow>, String> {
-    if name.is_empty() {
+    if !StreamId::can_be_stored(name) {
         return Ok(None);
     }
     let info = store.stream_info(StreamId::stored(name)).map_err(|error| told(&error))?;

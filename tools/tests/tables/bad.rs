@@ -328,7 +328,9 @@ fn a_table_within_the_store_or_where_no_folder_is_is_refused_and_nothing_is_made
     let (dir, store, _) = filled(10);
     let before = snapshot(dir.path());
     for within in [store.join("table.db"), store.join("seg/table.db"), dir.path().join("store/../store/table.db")] {
-        annals(&[&"index", &store, &"--to", &to(&within)]).exits(2).says("lies within the store, whose files are its own;");
+        annals(&[&"index", &store, &"--to", &to(&within)])
+            .exits(2)
+            .says("lies within the store, whose files are its own;");
     }
     let nowhere = dir.path().join("none/table.db");
     annals(&[&"index", &store, &"--to", &to(&nowhere)]).exits(3).says("there is no folder");
