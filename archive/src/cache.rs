@@ -90,8 +90,9 @@ impl Cache {
     ///
     /// [`ArchiveError::Io`].
     pub fn new(dir: impl AsRef<Path>, bytes: u64) -> Result<Cache, ArchiveError> {
-        let dir = dir.as_ref().to_owned();
-        let shown = || dir.display().to_string();
+        let shown = || dir.as_ref().display().to_string();
+        // The same place also when the process changes its working directory.
+        let dir = std::path::absolute(&dir).doing("find", shown)?;
         fs::create_dir_all(&dir).doing("create", shown)?;
         for (path, meta) in files_in(&dir).doing("list", shown)? {
             let age = meta.modified().ok().and_then(|at| SystemTime::now().duration_since(at).ok());

@@ -167,10 +167,13 @@ impl Stores {
     }
 
     fn with(root: PathBuf, access: Access) -> Stores {
+        // The same place also when the process changes its working directory before a log is opened. What cannot be made absolute
+        // cannot be opened either.
+        let root = std::path::absolute(&root).unwrap_or(root);
         Stores { inner: Arc::new(Inner { root, access, slots: Mutex::default() }) }
     }
 
-    /// The directory below which they are.
+    /// The directory below which they are, absolute.
     pub fn root(&self) -> &Path {
         &self.inner.root
     }
