@@ -55,6 +55,7 @@ impl DiskStorage {
     }
 
     /// What is made in it can be read by its owner alone.
+    #[cfg(feature = "shred")]
     #[must_use]
     pub(crate) fn private(mut self) -> DiskStorage {
         self.is_private = true;

@@ -41,6 +41,7 @@ fn child() {
         "subscribe" => followers::follow(&dir, seed, &annals::Query::All),
         "subscribe to one stream" => followers::follow(&dir, seed, &followers::one_stream()),
         "no permission" => no_permission(&dir),
+        "move" => move_elsewhere(&dir),
         other => panic!("no such role: {other}"),
     }
 }
@@ -422,4 +423,35 @@ fn a_reader_process_sees_nothing_of_a_batch_that_is_not_durable() {
     store.flush().unwrap();
     assert_eq!(child.hears("it follows"), "3");
     assert_eq!(store.stream_version("a").unwrap(), StreamVersion::new(3));
+}
+
+/// Opens stores by relative names, and changes the working directory before it uses them.
+fn move_elsewhere(dir: &Path) {
+    std::env::set_current_dir(dir).unwrap();
+    let store = EventStore::open("store", &quiet().segment_bytes(64 << 10)).unwrap();
+    let stores = annals::Stores::open("stores", &quiet());
+    std::env::set_current_dir(dir.join("elsewhere")).unwrap();
+    for _ in 0..300 {
+        store.append("a", Any, NewEvent::new("A", vec![7; 1000])).unwrap();
+    }
+    stores.store("b").unwrap().append("b", Any, event("B")).unwrap();
+    store.close().unwrap();
+    say("done");
+}
+
+#[test]
+fn a_process_that_changes_its_working_directory_goes_on_in_the_store_that_it_opened() {
+    let dir = tempfile::tempdir().unwrap();
+    let elsewhere = dir.path().join("elsewhere/store");
+    std::fs::create_dir(dir.path().join("elsewhere")).unwrap();
+    EventStore::open(&elsewhere, &quiet()).unwrap().append("a", Any, event("A")).unwrap();
+    let before = files_of(&elsewhere);
+    let child = Running::start(command("move", dir.path(), 0, &[]));
+    assert_eq!(child.hears("what it has done"), "done");
+    let store = EventStore::open(dir.path().join("store"), &quiet()).unwrap();
+    assert!(store.head() == Position::new(300) && store.stats().segments.len() > 3);
+    assert!(inspect::verify(dir.path().join("store"), |_, _| ()).unwrap().is_clean());
+    assert!(files_of(&elsewhere) == before);
+    assert_eq!(EventStore::open(dir.path().join("stores/b"), &quiet()).unwrap().head(), Position::new(1));
+    assert!(!dir.path().join("elsewhere/stores").exists());
 }
