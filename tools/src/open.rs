@@ -4,11 +4,12 @@ use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
 use annals::storage::{Storage, on_disk};
-use annals::{EventStore, KeepError, OpenError, Options, ReadError};
+use annals::{EventStore, KeepError, OpenError, Options, Position, ReadError};
 use tempfile::TempDir;
 
 use crate::args::ThroughArgs;
-use crate::exit::Failure;
+use crate::exit::{Failure, note};
+use crate::human::count;
 
 /// A store that is only read: its directory, or that with what is archived of it.
 pub(crate) struct Reading {
@@ -95,13 +96,37 @@ pub(crate) fn failed(path: &Path, error: &OpenError) -> Failure {
     }
 }
 
+/// What a dry run has seen of the store and who writes to it would not get past: damage in what opening reads.
+/// Says whether there is any.
+pub(crate) fn tell_what_hinders(path: &Path, store: &EventStore, json: bool) -> bool {
+    let Some(damage) = store.recovery_report().gaps.first() else { return false };
+    let what = format!("{} cannot be opened to do it: {damage}", path.display());
+    Failure::findings(what).next(format!("annals repair {} --dry-run", path.display())).tell(json);
+    true
+}
+
+/// Where a range begins of which only is said that it ends at `until`: with what is left of the log. Where nothing is
+/// left of the range it begins with the log, so that who reads it is told.
+pub(crate) fn beginning(store: &EventStore, until: Position) -> Position {
+    let left = store.oldest().before();
+    if until <= left { Position::START } else { left }
+}
+
+/// Says where the log begins, to who got what is left of it.
+pub(crate) fn note_removed(store: &EventStore, json: bool) {
+    let oldest = count(store.oldest().get());
+    note(json, &format!("note: the log begins at position {oldest}: what comes before it was removed"));
+}
+
 /// Why events cannot be read.
 pub(crate) fn unread(error: &ReadError) -> Failure {
     match error {
         ReadError::Corrupt(_) => Failure::findings("cannot read on").because(error),
         ReadError::Truncated { oldest } => {
             let after = oldest.before();
-            Failure::findings("cannot read on").because(error).next(format!("--after {after} reads what is left"))
+            Failure::findings("cannot read on")
+                .because(error)
+                .next(format!("`annals read STORE --after {after}` reads what is left"))
         }
         #[cfg(feature = "archive")]
         ReadError::Io { source, .. } if crate::archived::is_finding(source) => {

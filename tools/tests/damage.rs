@@ -125,6 +125,22 @@ fn commands_that_speak_of_the_whole_store_say_that_a_part_is_missing() {
 }
 
 #[test]
+fn a_dry_run_says_that_nobody_could_do_it_to_a_store_that_no_writer_opens() {
+    let story = story();
+    let mut bytes = story.whole.clone();
+    bytes[story.events[30] as usize + 40] ^= 1;
+    fs::write(&story.segment, &bytes).unwrap();
+    let commands: [&[&dyn AsRef<OsStr>]; 3] = [
+        &[&"truncate", &story.store, &"--keep-events", &"1", &"--dry-run"],
+        &[&"redact", &story.store, &"--position", &"1"],
+        &[&"redact", &story.store, &"--position", &"1", &"--reason", &"r", &"--yes"],
+    ];
+    for args in commands {
+        annals(args).exits(1).says(&format!("annals repair {} --dry-run", story.store.display()));
+    }
+}
+
+#[test]
 fn an_export_stops_at_damage_unless_told_to_skip_it() {
     let story = story();
     story.flip(story.events[22] + 60, 3);

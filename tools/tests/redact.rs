@@ -39,6 +39,11 @@ fn it_is_told_what_would_be_redacted_and_only_with_yes_and_a_reason_it_is() {
         let plan = annals(&args).exits(0);
         assert!(plan.stdout.starts_with("would redact 3 events in 1 segment."), "{}", plan.stdout);
     }
+    // What would not be redacted with --yes would not be without it.
+    for reason in ["", "a\nb"] {
+        annals(&[&"redact", &store, &"--position", &"1", &"--reason", &reason]).exits(2).says("is one line");
+    }
+    annals(&[&"redact", &store, &"--stream", &"customer"]).exits(0).says("there is no stream \"customer\"");
     annals(&[&"redact", &store, &"--stream", &"customer-7", &"--yes"]).exits(2);
     annals(&[&"redact", &store, &"--reason", &"r", &"--yes"]).exits(2);
     annals(&[&"redact", &store, &"--position", &"1", &"--tag", &"n:1"]).exits(2);

@@ -45,6 +45,24 @@ fn what_would_go_is_told_and_then_it_goes() {
 }
 
 #[test]
+fn behind_the_end_of_the_log_there_is_no_position_to_cut_it_at() {
+    let (_dir, path, starts) = store();
+    let head = EventStore::open_read_only(&path).unwrap().head();
+    for dry in [&["--dry-run"][..], &[]] {
+        let truncate = |before: Position| {
+            let before = before.to_string();
+            let mut args: Vec<&dyn AsRef<std::ffi::OsStr>> = vec![&"truncate", &path, &"--before", &before];
+            args.extend(dry.iter().map(|arg| arg as &dyn AsRef<std::ffi::OsStr>));
+            annals(&args)
+        };
+        truncate(head.plus(2)).exits(2).says(&format!("the log ends at {head}"));
+        assert_eq!(oldest(&path), Position::new(1));
+        truncate(head.plus(1)).exits(0);
+    }
+    assert_eq!(oldest(&path), Position::new(starts[4]));
+}
+
+#[test]
 fn so_many_events_bytes_or_days_are_kept_and_one_of_them_has_to_be_said() {
     let (_dir, store, starts) = store();
     annals(&[&"truncate", &store]).exits(2);
@@ -95,6 +113,91 @@ fn a_store_that_is_open_or_not_there_is_told_and_left_alone() {
     drop(open);
 }
 
+/// A store without its first segment, with a stream that begins later; and the position that it begins with.
+fn trimmed() -> (TempDir, PathBuf, u64) {
+    let (dir, path, starts) = store();
+    annals(&[&"truncate", &path, &"--before", &starts[1].to_string()]).exits(0);
+    let store = EventStore::open(&path, &Options::new()).unwrap();
+    store.append("late", ExpectedVersion::Any, NewEvent::new("Late", "{}")).unwrap();
+    store.close().unwrap();
+    (dir, path, starts[1])
+}
+
+#[test]
+fn who_names_what_was_removed_is_told_so_and_what_it_says_to_do_works() {
+    let (dir, store, oldest) = trimmed();
+    // The first event is of another stream.
+    let behind = format!("--after {} reads what is left of this stream", oldest - 2);
+    let of_noise = |args: &[&str]| {
+        let mut all: Vec<&dyn AsRef<std::ffi::OsStr>> = vec![&"read", &store, &"--stream", &"noise"];
+        all.extend(args.iter().map(|arg| arg as &dyn AsRef<std::ffi::OsStr>));
+        annals(&all)
+    };
+    let at = format!("@{oldest}");
+    for args in [["--up-to", &*at], ["--up-to", "head"], ["--up-to", "30"], ["--up-to", "0s"], ["--after", "1"]] {
+        assert_eq!(of_noise(&args).exits(1).says(&behind).stdout, "", "{args:?}");
+    }
+    of_noise(&["--up-to", "@1"]).exits(1).says(&behind);
+    of_noise(&["--until", "2"]).exits(1).says(&behind);
+    let after = (oldest - 2).to_string();
+    for args in [&["--after", &*after][..], &["--up-to", &at, "--after", &after]] {
+        assert!(of_noise(args).exits(0).stdout.starts_with(&format!("{oldest:>9}  ")), "{args:?}");
+    }
+    annals(&[&"read", &store, &"--stream", &"early-1", &"--up-to", &"head"]).exits(1).says("nothing is left");
+    let late = annals(&[&"read", &store, &"--stream", &"late", &"--up-to", &"head"]).exits(0);
+    assert_eq!((late.stdout.lines().count(), &*late.stderr), (1, ""));
+
+    let removed = (oldest - 1).to_string();
+    let left = format!("`annals read STORE --after {removed}` reads what is left");
+    annals(&[&"get", &store, &"1"]).exits(1).says(&left);
+    annals(&[&"read", &store, &"--after", &"0"]).exits(1).says(&left);
+    annals(&[&"read", &store, &"--until", &removed]).exits(1).says(&left);
+    annals(&[&"read", &store, &"--until", &removed, &"--backward"]).exits(1).says(&left);
+    let left = format!("--after {removed} exports what is left");
+    let to = dir.path().join("exported");
+    for args in [["--after", "0"], ["--until", &removed]] {
+        let ran = annals(&[&"export", &store, &args[0], &args[1], &"--skip-damaged", &"-o", &to]).exits(1);
+        assert_eq!(ran.says(&left).stdout, "");
+        assert!(!to.exists(), "nothing was exported");
+    }
+    annals(&[&"export", &store, &"--after", &removed]).exits(0);
+    annals(&[&"redact", &store, &"--position", &"1"]).exits(1).says("backups and exports from before may hold it");
+}
+
+#[test]
+fn who_reads_from_the_beginning_is_told_that_it_was_removed_and_a_program_is_not() {
+    let (dir, store, oldest) = trimmed();
+    let to = dir.path().join("exported");
+    let head = (oldest + 1).to_string();
+    let partial: [&[&dyn AsRef<std::ffi::OsStr>]; 8] = [
+        &[&"read", &store],
+        &[&"read", &store, &"--until", &head],
+        &[&"read", &store, &"--stream", &"noise"],
+        &[&"read", &store, &"--stream", &"early-1"],
+        &[&"read", &store, &"--last", &"999999"],
+        &[&"read", &store, &"--before", &"2000-01-01"],
+        &[&"export", &store],
+        &[&"export", &store, &"--until", &head, &"-o", &to],
+    ];
+    for args in partial {
+        annals(args).exits(0).says(&format!("note: the log begins at position {oldest}: what comes before it was"));
+        assert_eq!(annals(&[args, &[&"--json"]].concat()).exits(0).stderr, "");
+    }
+    let removed = (oldest - 1).to_string();
+    let whole: [&[&dyn AsRef<std::ffi::OsStr>]; 7] = [
+        &[&"read", &store, &"--after", &removed],
+        &[&"read", &store, &"--last", &"2"],
+        &[&"read", &store, &"--limit", &"2", &"--backward"],
+        &[&"read", &store, &"--stream", &"late"],
+        &[&"read", &store, &"--since", &"2199-01-01"],
+        &[&"export", &store, &"--after", &removed],
+        &[&"tail", &store],
+    ];
+    for args in whole {
+        assert_eq!(annals(args).exits(0).stderr, "");
+    }
+}
+
 #[test]
 fn the_other_commands_say_where_the_log_begins_and_go_on_from_there() {
     let (_dir, store, starts) = store();
@@ -112,6 +215,9 @@ fn the_other_commands_say_where_the_log_begins_and_go_on_from_there() {
     let verified = annals(&[&"verify", &store]).exits(0).stdout;
     assert!(verified.contains(&format!("begins behind position {removed}")), "{verified}");
     assert!(verified.contains("anchored at chain"), "{verified}");
+    let to = removed.to_string();
+    annals(&[&"verify", &store, &"--from", &"1", &"--to", &to]).exits(1).says(&format!("--from {head} verifies what"));
+    annals(&[&"verify", &store, &"--from", &"1", &"--to", &head.to_string()]).exits(0);
     let verified = annals(&[&"--json", &"verify", &store]).exits(0).row();
     assert_eq!(verified["anchor"]["position"], json!(removed));
 

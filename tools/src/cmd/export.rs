@@ -9,7 +9,7 @@ mod columns;
 use std::io::{self, Write};
 use std::path::Path;
 
-use annals::{EventStore, Position};
+use annals::{EventStore, Position, ReadError};
 use serde::Serialize;
 
 use super::events::Printing;
@@ -35,19 +35,31 @@ pub(crate) fn run(args: &ExportArgs, out: &mut Out) -> Ended {
     let reading = Reading::of(&args.store, &args.through)?;
     let store = reading.open()?;
     let mut exporting = Exporting::new(&store, args, out);
-    if args.output == Path::new("-") {
-        return match args.format {
-            Format::Ndjson => exporting.lines(out),
+    exporting.is_there()?;
+    let exit = if args.output == Path::new("-") {
+        match args.format {
+            Format::Ndjson => exporting.lines(out)?,
             #[cfg(feature = "arrow")]
             Format::Arrow | Format::Parquet if io::IsTerminal::is_terminal(&io::stdout()) => {
-                Err(Failure::usage("a terminal shows no columns").next("name a file with -o, or use a pipe"))
+                return Err(Failure::usage("a terminal shows no columns").next("name a file with -o, or use a pipe"));
             }
             #[cfg(feature = "arrow")]
-            Format::Arrow => exporting.arrow(Box::new(io::stdout())),
+            Format::Arrow => exporting.arrow(Box::new(io::stdout()))?,
             #[cfg(feature = "arrow")]
-            Format::Parquet => exporting.parquet(Box::new(io::stdout())),
-        };
+            Format::Parquet => exporting.parquet(Box::new(io::stdout()))?,
+        }
+    } else {
+        to_a_file(exporting, args, out)?
+    };
+    if args.after.is_none() && store.oldest() > Position::START.plus(1) {
+        out.flush()?;
+        open::note_removed(&store, out.is_json());
     }
+    Ok(exit)
+}
+
+/// Exports to a file that has its name when it is whole.
+fn to_a_file(mut exporting: Exporting<'_>, args: &ExportArgs, out: &mut Out) -> Ended {
     let file = args.output.display().to_string();
     let failed = |error: &io::Error| Failure::io(format!("cannot write {file}")).because(error);
     if args.output.exists() && !args.output.is_file() {
@@ -94,8 +106,9 @@ struct Exporting<'a> {
 
 impl<'a> Exporting<'a> {
     fn new(store: &'a EventStore, args: &ExportArgs, out: &Out) -> Exporting<'a> {
-        let after = args.after.map_or(store.oldest().before(), Position::new);
         let until = Position::new(args.until.unwrap_or(u64::MAX)).min(store.head());
+        let begins = |until| open::beginning(store, Position::new(until));
+        let after = args.after.map(Position::new).or(args.until.map(begins)).unwrap_or(store.oldest().before());
         let total = until.get().saturating_sub(after.get());
         // Where events scroll over the terminal there is none.
         let scrolls = args.format == Format::Ndjson && args.output == Path::new("-");
@@ -105,6 +118,17 @@ impl<'a> Exporting<'a> {
             Progress::count(out.is_json(), "exporting", total)
         };
         Exporting { store, after, until, skip_damaged: args.skip_damaged, json: out.is_json(), progress, events: 0 }
+    }
+
+    /// Whether nothing of what was asked for was removed; told before anything is written.
+    fn is_there(&self) -> Result<(), Failure> {
+        match self.store.read_all(self.after).until(self.until).next_event() {
+            Err(error @ ReadError::Truncated { oldest }) => {
+                Err(open::unread(&error).next(format!("--after {} exports what is left", oldest.before())))
+            }
+            // What else is wrong is told when the export gets there.
+            _ => Ok(()),
+        }
     }
 
     /// An event is exported.

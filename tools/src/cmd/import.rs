@@ -310,7 +310,11 @@ fn is_about_an_event(error: &AppendError) -> bool {
 }
 
 fn refused(line: u64, error: &AppendError) -> Failure {
-    if is_about_an_event(error) {
+    if let AppendError::EventTooLarge { bytes, limit } = error {
+        // Its own words name an option that the command does not have.
+        let what = format!("line {line}: the event takes {bytes} bytes, and `import` takes none of more than {limit}");
+        Failure::findings(what).at_line(line)
+    } else if is_about_an_event(error) {
         Failure::findings(format!("line {line}")).because(error).at_line(line)
     } else {
         Failure::io("cannot append").because(error)

@@ -25,14 +25,10 @@ pub(crate) fn run(args: &ReadArgs, out: &mut Out) -> Ended {
     }
     let reading = Reading::of(&args.store, &args.through)?;
     let store = reading.open()?;
-    for stream in &args.stream {
-        if stream_id(stream)
-            .is_ok_and(|stream| store.stream_version(stream).is_ok_and(|version| version == StreamVersion::EMPTY))
-        {
-            note(out.is_json(), &format!("note: there is no stream {stream:?}; `annals streams` lists them"));
-        }
-    }
-    let mut range = Range::new(&store, args).map_err(|error| open::unread(&error))?;
+    note_unknown(&store, &args.stream, out.is_json());
+    let mut range = Range::new(&store, args).map_err(|error| unread(&store, args, &error))?;
+    range.holds_a_state(&store, args)?;
+    let is_part = range.lacks_the_beginning(&store, args);
     if let Some(last) = args.last {
         let newest = range.reader(&store, &query, true)?.skip_damaged().limit(last);
         let first = newest.filter_map(Result::ok).last();
@@ -40,8 +36,52 @@ pub(crate) fn run(args: &ReadArgs, out: &mut Out) -> Ended {
     }
     let reader = range.reader(&store, &query, args.backward)?;
     let mut printing = Printing::new(&store, out, true).decrypting(args.keys.as_deref())?;
-    printing.all(reader.limit(args.limit.unwrap_or(u64::MAX)), |_| true)?;
-    Ok(printing.exit())
+    let mut printed = 0;
+    printing.all(reader.limit(args.limit.unwrap_or(u64::MAX)), |_| {
+        printed += 1;
+        true
+    })?;
+    let exit = printing.exit();
+    // Who wants the newest few, and has them, misses nothing.
+    let newest = args.last.or(args.limit.filter(|_| args.backward));
+    if is_part && newest.is_none_or(|newest| printed < newest) {
+        out.flush()?;
+        open::note_removed(&store, out.is_json());
+    }
+    Ok(exit)
+}
+
+/// Says which of these streams nobody ever wrote to: it may be a slip.
+pub(super) fn note_unknown(store: &EventStore, streams: &[String], json: bool) {
+    for stream in streams {
+        if stream_id(stream)
+            .is_ok_and(|stream| store.stream_version(stream).is_ok_and(|version| version == StreamVersion::EMPTY))
+        {
+            note(json, &format!("note: there is no stream {stream:?}; `annals streams` lists them"));
+        }
+    }
+}
+
+/// The only stream that is asked for, whose versions the range counts.
+fn only_stream(args: &ReadArgs) -> Option<&str> {
+    match &*args.stream {
+        [stream] if args.stream_prefix.is_empty() => Some(stream),
+        _ => None,
+    }
+}
+
+/// Why the events of a range cannot be read; of one stream, with the version behind which it is left.
+fn unread(store: &EventStore, args: &ReadArgs, error: &ReadError) -> Failure {
+    let (ReadError::Truncated { .. }, Some(stream)) = (error, only_stream(args)) else { return open::unread(error) };
+    open::unread(error).next(match left_of(store, stream) {
+        Ok(Some(event)) => format!("--after {} reads what is left of this stream", event.version().before()),
+        _ => "of this stream nothing is left".to_owned(),
+    })
+}
+
+/// The first event that is left of a stream.
+fn left_of(store: &EventStore, stream: &str) -> Result<Option<RecordedEvent>, ReadError> {
+    readable(store.read_stream(stream_id(stream)?, StreamVersion::EMPTY)?.allow_truncated())
 }
 
 fn query(args: &ReadArgs) -> Query {
@@ -85,8 +125,8 @@ struct Range {
 impl Range {
     fn new(store: &EventStore, args: &ReadArgs) -> Result<Range, ReadError> {
         let head = store.head();
-        let (after, until) = match &*args.stream {
-            [stream] if args.stream_prefix.is_empty() => {
+        let (after, until) = match only_stream(args) {
+            Some(stream) => {
                 let stream = stream_id(stream)?;
                 let after = args.after.map(|version| after_version(store, &stream, StreamVersion::new(version)));
                 let version = args.until.or(match args.up_to {
@@ -96,7 +136,10 @@ impl Range {
                 let until = version.map(|version| up_to_version(store, &stream, StreamVersion::new(version)));
                 (after.transpose()?, until.transpose()?)
             }
-            _ => (args.after.map(Position::new), args.until.map(Position::new)),
+            None => {
+                let until = args.until.map(Position::new);
+                (args.after.map(Position::new).or(until.map(|until| open::beginning(store, until))), until)
+            }
         };
         let after = after.unwrap_or(store.oldest().before());
         let (until, before) = match args.up_to {
@@ -114,10 +157,43 @@ impl Range {
         let (from, until) = if backward { (self.until.plus(1), self.after.plus(1)) } else { (self.after, self.until) };
         let reader = store.read(query.clone(), from).map_err(|error| open::unread(&error.into()))?.until(until);
         let reader = if backward { reader.backward() } else { reader };
-        Ok(match self.recorded {
+        Ok(self.of_its_time(reader))
+    }
+
+    fn of_its_time(&self, reader: Reader) -> Reader {
+        match self.recorded {
             Some((since, before)) => reader.recorded_between(since, before),
             None => reader,
-        })
+        }
+    }
+
+    /// With --up-to: nothing was removed of what the state is folded from, which is what `reconstruct_state` asks for.
+    fn holds_a_state(&self, store: &EventStore, args: &ReadArgs) -> Result<(), Failure> {
+        let (Some(up_to), Some(stream)) = (args.up_to, only_stream(args)) else { return Ok(()) };
+        let after = StreamVersion::new(args.after.unwrap_or_default());
+        let of_stream = || -> Result<Reader, ReadError> { Ok(store.read_stream(stream_id(stream)?, after)?) };
+        let reader = of_stream().map_err(|error| open::unread(&error))?;
+        let reader = if matches!(up_to, UpTo::Position(_)) { reader.until(self.until) } else { reader };
+        match self.of_its_time(reader).next_event() {
+            Err(error @ ReadError::Truncated { .. }) => Err(unread(store, args, &error)),
+            // What else is wrong is told when it is met in its turn.
+            _ => Ok(()),
+        }
+    }
+
+    /// Whether the range is to begin with the log, or the stream, and events that it would hold were removed.
+    fn lacks_the_beginning(&self, store: &EventStore, args: &ReadArgs) -> bool {
+        if args.after.is_some() || store.oldest() <= Position::START.plus(1) {
+            return false;
+        }
+        let is_told = |reader: Reader| {
+            matches!(self.of_its_time(reader.until(self.until)).next_event(), Err(ReadError::Truncated { .. }))
+        };
+        if args.stream.is_empty() || !args.stream_prefix.is_empty() {
+            return is_told(store.read_all(Position::START));
+        }
+        let streams = args.stream.iter().filter_map(|stream| stream_id(stream).ok());
+        streams.filter_map(|stream| store.read_stream(stream, StreamVersion::EMPTY).ok()).any(is_told)
     }
 }
 

@@ -4,10 +4,11 @@
 
 use std::path::Path;
 
-use annals::{EventStore, Options, Position, Query, QueryItem, RedactError};
+use annals::{EventStore, Options, Position, Query, QueryItem, ReadError, RedactError};
+use annals_codec::Redaction;
 use serde::Serialize;
 
-use super::read::named;
+use super::read::{named, note_unknown};
 use crate::args::{RedactArgs, Which};
 use crate::exit::{Ended, Exit, Failure};
 use crate::human::{count, counted};
@@ -32,12 +33,18 @@ pub(crate) fn run(args: &RedactArgs, out: &mut Out) -> Ended {
     let path = &args.store;
     let query = args.which.query();
     query.check().map_err(|error| Failure::usage("there can be no such event").because(&error))?;
+    if args.reason.as_ref().is_some_and(|reason| !Redaction::is_reason(reason)) {
+        return Err(failed(path, &RedactError::Reason));
+    }
     let is_dry = args.dry_run || !args.yes;
     let store = if is_dry {
         open::for_reading(path)?
     } else {
         open::for_writing(path, &Options::new().create(false).background(false))?
     };
+    note_unknown(&store, &args.which.stream, out.is_json());
+    let hindered = is_dry && open::tell_what_hinders(path, &store, out.is_json());
+    let exit = if hindered { Exit::Findings } else { Exit::Fine };
     let positions = args.which.positions(&store, query)?;
     let report = if is_dry {
         store.plan_redaction(positions)
@@ -56,7 +63,7 @@ pub(crate) fn run(args: &RedactArgs, out: &mut Out) -> Ended {
             segments: report.segments,
             announced: report.announced.iter().map(|position| position.get()).collect(),
         })?;
-        return Ok(Exit::Fine);
+        return Ok(exit);
     }
     if report.redacted == 0 {
         out.say(format_args!("Nothing to redact."))?;
@@ -72,13 +79,16 @@ pub(crate) fn run(args: &RedactArgs, out: &mut Out) -> Ended {
         out.say(format_args!("Redacted before: {}.", counted(report.already, "event")))?;
     }
     if let [first, more @ ..] = &*report.announced {
-        let more = if more.is_empty() { String::new() } else { format!(", and {} more", count(more.len() as u64)) };
-        out.say(format_args!("The event at position {}{more} says so, with the digests.", count(first.get())))?;
+        let say = match more.len() as u64 {
+            0 => " says".to_owned(),
+            more => format!(", and {} more, say", count(more)),
+        };
+        out.say(format_args!("The event at position {}{say} so, with the digests.", count(first.get())))?;
         out.say(format_args!("Backups, exports and file-system snapshots taken before still hold what was redacted."))?;
     } else if is_dry && report.redacted > 0 {
         out.say(format_args!("It cannot be undone: --yes does it."))?;
     }
-    Ok(Exit::Fine)
+    Ok(exit)
 }
 
 impl Which {
@@ -112,6 +122,9 @@ fn failed(path: &Path, error: &RedactError) -> Failure {
     match error {
         RedactError::Reason => Failure::usage("--reason").because(error),
         RedactError::NoEvent { .. } | RedactError::OfTheStore { .. } => Failure::findings(what).because(error),
+        RedactError::Read(ReadError::Truncated { .. }) => {
+            Failure::findings(what).because(error).next("backups and exports from before may hold it")
+        }
         RedactError::Damaged(_) | RedactError::Read(_) => {
             Failure::findings(what).because(error).next("`annals verify` lists what is wrong")
         }

@@ -54,6 +54,11 @@ pub(crate) fn run(args: &TruncateArgs, out: &mut Out) -> Ended {
         None => Position::new(args.what.before.unwrap_or_default()),
         Some(retention) => store.kept_from(retention),
     };
+    let head = store.head();
+    if before > head.plus(1) {
+        return Err(Failure::usage(format!("--before {before}: there is no such position: the log ends at {head}")));
+    }
+    let hindered = args.dry_run && open::tell_what_hinders(path, &store, out.is_json());
     let truncation = if args.dry_run {
         store.plan_truncation(before)
     } else {
@@ -75,7 +80,7 @@ pub(crate) fn run(args: &TruncateArgs, out: &mut Out) -> Ended {
     } else {
         print(&truncation, oldest, args, out)?;
     }
-    let is_refused = args.dry_run && !args.force && !truncation.behind.is_empty();
+    let is_refused = hindered || args.dry_run && !args.force && !truncation.behind.is_empty();
     Ok(if is_refused { Exit::Findings } else { Exit::Fine })
 }
 
