@@ -6,7 +6,7 @@ use std::fs;
 
 use annals_codec::{Position, SegmentHeader, StoreMeta};
 use common::segment::{EPOCH, Segment};
-use common::{Ran, Rng, annals, crc32, file};
+use common::{Ran, Rng, annals, crc32, file, lines, only_segment};
 use serde_json::{Value, json};
 use tempfile::TempDir;
 
@@ -236,6 +236,31 @@ fn garbage_gets_a_clear_line_and_exit_code_1() {
         assert_eq!(verdict["verdict"], "damaged", "{} bytes: {}", bytes.len(), ran.stdout);
         assert!(verdict["evidence"].as_str().unwrap().contains("not a segment"), "{verdict}");
     }
+}
+
+#[test]
+fn a_file_of_a_store_that_it_does_not_show_is_no_damage_and_it_says_what_shows_it() {
+    let dir = TempDir::new().unwrap();
+    let store = dir.path().join("store");
+    annals(&[&"import", &store, &file(dir.path(), "in", lines(3))]).exits(0);
+    let tree = file(dir.path(), "00000000000000000000.tree", b"\x89ANNTRE\n");
+    let others = [
+        (store.join("store.meta"), "annals verify"),
+        (store.join("WATERMARK"), "annals stats"),
+        (store.join("LOCK"), "the number of that process"),
+        (tree.clone(), "annals verify"),
+    ];
+    for (path, next) in others {
+        let ran = annals(&[&"dump", &path]).exits(2).says("is no segment and no index");
+        assert!(ran.stdout.is_empty() && ran.stderr.contains(next), "{}{}", ran.stdout, ran.stderr);
+    }
+    // Those beside it are shown, and a segment whatever its name is.
+    let segment = only_segment(&store);
+    let both = annals(&[&"dump", &tree, &segment]).exits(2);
+    let alone = annals(&[&"dump", &segment]).exits(0).stdout;
+    assert_eq!(both.stdout, alone);
+    std::fs::copy(&segment, &tree).unwrap();
+    annals(&[&"dump", &tree]).exits(0);
 }
 
 #[test]

@@ -158,7 +158,8 @@ fn a_log_is_proven_to_have_only_grown() {
     let (now, row) = log.prove(&[&"--since", &log.first]);
     assert_eq!(row["tree"], std::fs::read_to_string(&log.second).unwrap().parse::<Value>().unwrap()["tree"]);
     log.check(&now, &[&log.first, &log.second]).exits(0);
-    annals(&[&"prove", &log.store, &"--since", &log.second, &"--witness", &log.first]).exits(1).says("and this log");
+    let swapped = annals(&[&"prove", &log.store, &"--since", &log.second, &"--witness", &log.first]).exits(2);
+    swapped.says("--since takes the older of the two");
 }
 
 /// Each field of a proof is changed in every way there is: none of the results is believed.
@@ -217,6 +218,9 @@ fn what_cannot_be_proven_is_told_with_the_reason() {
     annals(&[&"prove", &log.store, &"--since", &other])
         .exits(1)
         .says("its log is 0190a2b4-0000-7000-8000-000000000001, and this is");
+    let ran = annals(&[&"verify", &log.store, &"--witness", &other]).exits(1);
+    assert!(ran.stdout.contains("is it the right file, and the right store?"), "{}", ran.stdout);
+    assert!(!ran.stdout.contains("repair"), "nothing is damaged: {}", ran.stdout);
     let other = changed(&|witness| witness["tree"]["root"] = witness["hash"].clone());
     annals(&[&"prove", &log.store, &"--since", &other]).exits(1).says("another root");
     annals(&[&"prove", &log.store, &"--position", &"3", &"--witness", &other]).exits(1).says("another root");
@@ -246,7 +250,8 @@ fn after_the_oldest_segments_went_what_is_left_is_proven_for_the_witnesses_of_be
     }
     let (proof, _) = log.prove(&[&"--position", &oldest.to_string(), &"--witness", &log.second]);
     log.check(&proof, &[&log.second]).exits(0);
-    annals(&[&"prove", &log.store, &"--position", &"1"]).exits(1).says("was removed");
+    let left = format!("was removed; only what is left can be proven, from position {oldest} on");
+    annals(&[&"prove", &log.store, &"--position", &"1"]).exits(1).says(&left);
     let ran = annals(&[&"tip", &log.store, &"--json"]).exits(0);
     let second: Value = std::fs::read_to_string(&log.second).unwrap().parse().unwrap();
     assert_eq!(ran.row()["tree"], second["tree"]);

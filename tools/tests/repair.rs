@@ -127,7 +127,8 @@ fn what_repair_cannot_do_it_says_and_what_it_was_not_asked_to_do_it_does_not() {
     annals(&[&"repair", &old, &"--dry-run"]).exits(3).says("there is no store");
     assert!(!old.exists());
     store(&old);
-    annals(&[&"repair", &old]).exits(2);
+    let ran = annals(&[&"repair", &old]).exits(2);
+    assert!(ran.stderr.contains("--dry-run|--accept-loss"), "both are offered: {}", ran.stderr);
     annals(&[&"repair", &old, &"--dry-run", &"--accept-loss"]).exits(2);
     annals(&[&"repair", &old.join("store.meta"), &"--dry-run"]).exits(3).says("is a file");
     let held = EventStore::open(&old, &Options::new()).unwrap();

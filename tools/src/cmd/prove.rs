@@ -3,7 +3,7 @@
 
 use std::path::{Path, PathBuf};
 
-use annals::{Position, TreeHead};
+use annals::{KeepError, Position, TreeHead};
 
 use crate::exit::{Ended, Exit, Failure};
 use crate::human::{count, counted, printable};
@@ -20,24 +20,32 @@ pub(crate) fn run(
     witness: Option<&Path>,
     out: &mut Out,
 ) -> Ended {
+    let files = [since, witness];
     let (since, witness) = (since.map(seen).transpose()?, witness.map(seen).transpose()?);
+    if let (Some(since), Some(witness)) = (&since, &witness) {
+        in_order(since, witness)?;
+    }
     let store = open::for_reading(path)?;
-    let failed = |what: &str, error| open::unkept(what, &error).next("`annals verify --witness` narrows it down");
     let tree = store.tree().map_err(|error| open::unkept("the tree cannot be made", &error))?;
     let Some(tree) = tree else {
         let what = format!("{} keeps no hash chain at its end", path.display());
         return Err(Failure::findings(what).next("open it with `Options::hash_chain`, or `annals import --hash-chain`"));
     };
+    for (file, seen) in files.into_iter().zip([&since, &witness]) {
+        if let (Some(file), Some(seen)) = (file, seen) {
+            of_this_log(file, seen, &tree.head())?;
+        }
+    }
     let head = witness.unwrap_or_else(|| tree.head());
     let proof = if let Some(old) = since {
         let proof = tree.consistency(&old, &head);
         ProofFile::of_consistency(
-            &proof.map_err(|error| failed("it cannot be proven that the log has only grown", error))?,
+            &proof.map_err(|error| failed("it cannot be proven that the log has only grown", &error))?,
         )
     } else {
         let position = position.unwrap_or_default();
         let what = format!("it cannot be proven that the event at position {position} is in the log");
-        let proof = tree.inclusion(Position::new(position), &head).map_err(|error| failed(&what, error))?;
+        let proof = tree.inclusion(Position::new(position), &head).map_err(|error| failed(&what, &error))?;
         let nowhere = || {
             Failure::findings(what).next("it came after the witness, or there is no such event under the hash chain")
         };
@@ -45,6 +53,37 @@ pub(crate) fn run(
     };
     out.object(&proof)?;
     Ok(Exit::Fine)
+}
+
+/// The witness of `--since` is the older one.
+fn in_order(since: &TreeHead, witness: &TreeHead) -> Result<(), Failure> {
+    if (since.log_id, since.from) != (witness.log_id, witness.from) || since.size <= witness.size {
+        return Ok(());
+    }
+    let (since, witness) = (counted(since.size, "batch"), count(witness.size));
+    Err(Failure::usage(format!("--since saw the log with {since}, and --witness with {witness}"))
+        .next("--since takes the older of the two"))
+}
+
+/// A witness of another log proves nothing of this one.
+fn of_this_log(file: &Path, seen: &TreeHead, head: &TreeHead) -> Result<(), Failure> {
+    if seen.log_id == head.log_id {
+        return Ok(());
+    }
+    let what = format!("{}: its log is {}, and this is {}", file.display(), seen.log_id, head.log_id);
+    Err(Failure::findings(what).next("is it the right file, and the right store?"))
+}
+
+/// Why nothing is proven.
+fn failed(what: &str, error: &KeepError) -> Failure {
+    let failure = open::unkept(what, error);
+    match error {
+        KeepError::Truncated { oldest } => {
+            failure.next(format!("only what is left can be proven, from position {oldest} on"))
+        }
+        KeepError::DivergedLog { .. } => failure.next("`annals verify --witness` narrows it down"),
+        _ => failure,
+    }
 }
 
 /// The tree that a witness saw.
@@ -88,8 +127,11 @@ pub(crate) fn check(path: &Path, witnesses: &[PathBuf], public_key: Option<&str>
             };
             let (old, new) = if one.size <= other.size { (one, other) } else { (other, one) };
             proof.check(old, new).map_err(|fault| shows_nothing(fault.to_string()))?;
-            let (first, all) = (counted(old.size, "batch"), count(new.size));
-            let said = format!("its first {first} are what they were, and it has {all} now.");
+            let first = match old.size {
+                1 => "its first batch is what it was".to_owned(),
+                more => format!("its first {} are what they were", counted(more, "batch")),
+            };
+            let said = format!("{first}, and it has {} now.", count(new.size));
             (old.log_id, said)
         }
     };

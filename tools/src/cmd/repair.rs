@@ -165,7 +165,11 @@ impl Shown {
         let would = if self.dry_run { "would be" } else { "is" };
         let lost = match self.lost_positions {
             0 => format!("{GOOD}nothing {would} lost{GOOD:#}"),
-            more => format!("{BAD}{} {would} lost{BAD:#}", counted(more, "event")),
+            1 => format!("{BAD}1 event {would} lost{BAD:#}"),
+            more => {
+                let would = if self.dry_run { would } else { "are" };
+                format!("{BAD}{} {would} lost{BAD:#}", counted(more, "event"))
+            }
         };
         out.say(format_args!(
             "{lost}; the log {} at position {}, with {} kept and {} written anew.",

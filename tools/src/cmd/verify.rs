@@ -64,6 +64,9 @@ struct Shown {
     anchor: Option<Anchored>,
     /// How many positions repairs had to give up; `null`, if the store never was repaired.
     lost: Option<u64>,
+    /// How many of the findings are that a witness is of another log.
+    #[serde(skip)]
+    foreign: usize,
     findings: Vec<Found>,
 }
 
@@ -147,7 +150,29 @@ pub(crate) fn run(
     let report = report.map_err(|error| open::failed(store.path(), &error))?;
     let micros = began.elapsed().as_micros().max(1);
     let bytes_per_second = u64::try_from(u128::from(report.bytes) * 1_000_000 / micros).unwrap_or(u64::MAX);
-    tell(store.path(), (name, range), bytes_per_second, report, witnesses.len(), out)
+    // For snapshots only those segments are read that one speaks of.
+    if level != inspect::Level::Snapshots {
+        lies_in_the_log(bounds, &report)?;
+    }
+    tell(store.path(), (name, range), bytes_per_second, report, &witnesses, out)
+}
+
+/// Whether there is anything in these bounds. Where something is wrong, that is told instead: who knows where the log ends?
+fn lies_in_the_log([from, to]: [Position; 2], report: &VerifyReport) -> Result<(), Failure> {
+    let removed = report.anchor.as_ref().map_or(Position::START, |anchor| anchor.position);
+    if !report.is_clean() {
+        return Ok(());
+    }
+    if to <= removed && removed > Position::START {
+        let oldest = removed.plus(1);
+        let what = format!("--to {to}: the log begins at position {oldest}: what comes before it was removed");
+        return Err(Failure::findings(what).next(format!("--from {oldest} verifies what is left")));
+    }
+    if from > report.head.max(Position::START.plus(1)) {
+        let what = format!("--from {from}: there is no such position: the log ends at {}", report.head);
+        return Err(Failure::usage(what));
+    }
+    Ok(())
 }
 
 fn tell(
@@ -155,7 +180,7 @@ fn tell(
     (level, range): (&'static str, Option<Range>),
     bytes_per_second: u64,
     report: VerifyReport,
-    witnesses: usize,
+    witnesses: &[ChainTip],
     out: &mut Out,
 ) -> Ended {
     let (lost, damaged_record) = repair::lost(path);
@@ -187,7 +212,7 @@ fn tell(
         unused_files: report.unused_files,
         backup: report.backup.map(|mark| mark.position.get()),
         chain: report.chain.iter().map(Stretch::of).collect(),
-        witnesses,
+        witnesses: witnesses.len(),
         anchor: report.anchor.map(|anchor| Anchored {
             position: anchor.position.get(),
             chain: anchor.chain,
@@ -197,6 +222,7 @@ fn tell(
             streams: anchor.streams,
         }),
         lost: lost.as_ref().map(LossRecord::positions),
+        foreign: witnesses.iter().filter(|witness| report.log_id.is_some_and(|id| id != witness.log_id)).count(),
         findings,
     };
     if out.is_json() {
@@ -312,9 +338,14 @@ impl Shown {
             let of = |kind: FindingKind| self.findings.iter().filter(|found| found.kind == kind.as_str()).count();
             let of_indexes = of(FindingKind::Index);
             let of_kept = of(FindingKind::Consumer) + of(FindingKind::State);
-            if of_indexes + of_kept < self.findings.len() {
+            if of_indexes + of_kept + self.foreign < self.findings.len() {
                 out.say(format_args!(
                     "`annals dump` shows the bytes; restore what is damaged from a backup, or see `annals repair --dry-run`."
+                ))?;
+            }
+            if self.foreign > 0 {
+                out.say(format_args!(
+                    "A witness of another log says nothing of this one: is it the right file, and the right store?"
                 ))?;
             }
             if of_kept > 0 {

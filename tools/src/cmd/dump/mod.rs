@@ -21,7 +21,7 @@ use annals_codec::index::DIRECTORY_LEN;
 use annals_codec::scan::{self, Source};
 use annals_codec::{
     BatchFault, Batches, Commit, Epoch, Event, FRAME_ALIGN, FRAME_HEADER_LEN, Frame, FrameFault, FrameHeader,
-    FrameKind, Position, SEGMENT_HEADER_LEN, Seal, Seed, TRAILER_LEN, Tail, Trailer, index_len,
+    FrameKind, Position, SEGMENT_HEADER_LEN, SEGMENT_MAGIC, Seal, Seed, TRAILER_LEN, Tail, Trailer, index_len,
 };
 
 use crate::exit::{Ended, Exit, Failure};
@@ -34,15 +34,48 @@ use search::Search;
 use show::{Holds, Judgement, Row};
 
 pub(crate) fn run(paths: &[PathBuf], payload: bool, out: &mut Out) -> Ended {
-    let mut worst = Exit::Fine;
+    let (mut is_damaged, mut is_other) = (false, false);
     for path in paths {
         for file in files(path)? {
-            if !is_whole(&file, payload, out)? {
-                worst = Exit::Findings;
+            if let Some(failure) = other(&file)? {
+                // What was shown before stands before it, and what comes is shown all the same.
+                out.flush()?;
+                failure.tell(out.is_json());
+                is_other = true;
+            } else if !is_whole(&file, payload, out)? {
+                is_damaged = true;
             }
         }
     }
-    Ok(worst)
+    Ok(match (is_damaged, is_other) {
+        (true, _) => Exit::Findings,
+        (false, true) => Exit::Usage,
+        (false, false) => Exit::Fine,
+    })
+}
+
+/// A file of a store that is none of those shown here is no damaged one: what it is, by its name, and what shows it.
+fn other(path: &Path) -> Result<Option<Failure>, Failure> {
+    let name = path.file_name().and_then(|name| name.to_str()).unwrap_or_default();
+    let extension = path.extension().and_then(|extension| extension.to_str()).unwrap_or_default();
+    let is_consumer = path.parent().is_some_and(|folder| folder.ends_with("consumers"));
+    let (what, next) = match (name, extension) {
+        (_, "tree") => ("a part of the tree over batches", "`annals verify STORE` compares it with its segment"),
+        ("store.meta", _) => ("what says which segment is the newest", "`annals verify STORE` judges it"),
+        ("WATERMARK", _) => ("what says how far the log is durable", "`annals stats STORE` shows that"),
+        ("LOCK", _) => ("the lock of who writes to the store", "it holds the number of that process and nothing else"),
+        ("BACKUP", _) => ("the manifest of a backup", "it is text, and `annals verify DIR` checks the backup by it"),
+        ("LOST", _) => ("what repairs had to give up", "it is text, and `annals stats STORE` mentions it"),
+        (_, "snap") => ("a snapshot", "`annals snapshot show FILE` shows it"),
+        _ if is_consumer => ("the checkpoint of a consumer", "`annals consumers STORE` lists them"),
+        _ => return Ok(None),
+    };
+    let cannot = |error: io::Error| Failure::io(format!("cannot read {}", path.display())).because(&error);
+    let mut file = SegmentFile::open(path).map_err(cannot)?;
+    // Whatever its name is.
+    let is_segment = file.bytes(0, SEGMENT_MAGIC.len()).map_err(cannot)?.starts_with(&SEGMENT_MAGIC);
+    let shown = path.display();
+    Ok((!is_segment).then(|| Failure::usage(format!("{shown} is no segment and no index, but {what}")).next(next)))
 }
 
 /// Dumps one file of whatever kind; whether it is not damaged.
