@@ -16,7 +16,8 @@ pub(crate) mod torture;
 use std::path::PathBuf;
 
 use annals::EventId;
-use clap::{ArgAction, Parser, Subcommand};
+use clap::error::ErrorKind;
+use clap::{ArgAction, ArgGroup, CommandFactory as _, Parser, Subcommand};
 
 use crate::time;
 
@@ -24,7 +25,7 @@ pub(crate) use lacking::explained;
 
 /// Look inside an Annals event store, fill one, or know whether it is whole.
 #[derive(Debug, Parser)]
-#[command(name = "annals", version, disable_help_subcommand = true, after_help = AFTER_HELP)]
+#[command(name = "annals", version, after_help = AFTER_HELP)]
 pub(crate) struct Args {
     /// Print JSON, for programs: one object a line; errors too
     #[arg(long, global = true)]
@@ -32,6 +33,18 @@ pub(crate) struct Args {
 
     #[command(subcommand)]
     pub(crate) command: Command,
+}
+
+impl Args {
+    /// The same, unless a command and the global flag contradict each other: clap sees that only where the flag stands
+    /// behind the command.
+    pub(crate) fn consistent(self) -> Result<Args, clap::Error> {
+        match self.command {
+            Command::Stats { prometheus: true, .. } if self.json => Err(Args::command()
+                .error(ErrorKind::ArgumentConflict, "the argument '--prometheus' cannot be used with '--json'")),
+            _ => Ok(self),
+        }
+    }
 }
 
 const AFTER_HELP: &str = "\
@@ -145,7 +158,7 @@ pub(crate) enum Command {
         /// The store
         store: PathBuf,
         /// Print it as text for Prometheus
-        #[arg(long, conflicts_with = "json")]
+        #[arg(long)]
         prometheus: bool,
     },
 
@@ -230,12 +243,12 @@ pub(crate) enum Command {
     },
 
     /// Make a store that opens of one that does not: all that is whole, and a word for each event that is lost
-    #[command(after_help = REPAIR_HELP)]
+    #[command(after_help = REPAIR_HELP, group = ArgGroup::new("how").required(true).args(["dry_run", "accept_loss"]))]
     Repair {
         /// The store; it stays as it is
         store: PathBuf,
         /// Only say what would be kept and what is lost
-        #[arg(long, required_unless_present = "accept_loss", conflicts_with = "accept_loss")]
+        #[arg(long)]
         dry_run: bool,
         /// Do it: what --dry-run says is lost is given up in the repaired store
         #[arg(long)]
@@ -668,9 +681,11 @@ tells with `annals witness check`, without the store, that it says what it said 
 signed.";
 
 const PROVE_HELP: &str = "\
-A proof is a few hashes, whatever the length of the log, and shows nothing of other events, nor
-the data of this one. Whoever has a witness of the log (`annals tip --json`) checks it without the
-store:
+A proof is the event without its data, the hashes of the events that were appended together with it
+(some 70 bytes each: of an import by 1,000 lines 70 kB), and a few more, whatever the length of the
+log. Of other events it shows nothing else, of the append its idempotency key, and of an import
+the name of the source and the line. Whoever has a witness of the log (`annals tip --json`) checks
+it without the store:
   annals prove STORE --position 7 --witness tip.json > proof.json
   annals witness check-proof proof.json --witness tip.json
 shows that the event was in the log when the witness was taken;
@@ -740,7 +755,6 @@ anew. Whether one is what its segments give is for `annals verify` to say.";
 #[cfg(test)]
 mod tests {
     use super::*;
-    use clap::CommandFactory as _;
 
     #[test]
     fn the_arguments_do_not_contradict_each_other() {

@@ -73,8 +73,15 @@ impl Failure {
     /// What clap says about the arguments, on one line.
     pub(crate) fn arguments(error: &clap::Error) -> Failure {
         let text = error.to_string();
-        let first = text.lines().next().unwrap_or_default();
-        Failure::usage(first.strip_prefix("error: ").unwrap_or(first)).next("see `annals --help`")
+        // Its first paragraph: what is wrong, and below it what that is wrong with, one a line.
+        let mut lines = text.lines().map(str::trim).take_while(|line| !line.is_empty());
+        let first = lines.next().unwrap_or_default();
+        let mut what = first.strip_prefix("error: ").unwrap_or(first).to_owned();
+        for (number, line) in lines.enumerate() {
+            what.push_str(if number == 0 { " " } else { ", " });
+            what.push_str(line);
+        }
+        Failure::usage(what).next("see `annals --help`")
     }
 
     fn new(exit: Exit, what: impl Into<String>) -> Failure {

@@ -87,9 +87,14 @@ fn is_harmless(character: char) -> bool {
         && !matches!(character, '\u{202a}'..='\u{202e}' | '\u{2066}'..='\u{2069}' | '\u{2028}' | '\u{2029}')
 }
 
+/// What can be said of bytes that are not shown.
+pub(crate) fn binary(data: &[u8]) -> String {
+    format!("<{} of binary>", bytes(data.len() as u64))
+}
+
 /// The first `max` characters or so of a payload, or what can be said of it.
 pub(crate) fn preview(data: &[u8], max: usize) -> String {
-    let Ok(text) = std::str::from_utf8(data) else { return format!("<{} of binary>", bytes(data.len() as u64)) };
+    let Ok(text) = std::str::from_utf8(data) else { return binary(data) };
     let mut out = String::new();
     for (shown, character) in text.chars().enumerate() {
         if shown == max {

@@ -70,7 +70,7 @@ use exit::Failure;
 /// Runs the command with these arguments, the program's name first, and says how it ended.
 pub fn run(args: impl IntoIterator<Item = OsString>) -> ExitCode {
     let args: Vec<OsString> = args.into_iter().collect();
-    let (json, ended) = match Args::try_parse_from(&args).map_err(args::explained) {
+    let (json, ended) = match Args::try_parse_from(&args).map_err(args::explained).and_then(Args::consistent) {
         Ok(args) => (args.json, cmd::run(args)),
         Err(error) if error.use_stderr() => {
             let json = args.iter().any(|arg| arg == "--json");

@@ -57,6 +57,11 @@ fn help_names_every_command_and_the_exit_codes() {
         let own = annals(&[&command, &"--help"]).exits(0).stdout;
         assert!(own.contains(&format!("Usage: annals {command}")) && own.contains("--json"), "{own}");
     }
+    assert_eq!(annals(&[&"help"]).exits(0).stdout, help.stdout);
+    assert_eq!(
+        annals(&[&"help", &"witness", &"check"]).exits(0).stdout,
+        annals(&[&"witness", &"check", &"--help"]).exits(0).stdout
+    );
     for code in ["0  fine", "1  found something", "2  the arguments", "3  could not"] {
         assert!(help.stdout.contains(code), "{}", help.stdout);
     }
@@ -87,6 +92,17 @@ fn arguments_that_make_no_sense_are_exit_code_2() {
     annals(&[&"get", &store, &"--key", &""]).exits(2).says("is empty");
     let error = &rows(&annals(&[&"--json", &"frobnicate"]).exits(2).stderr)[0];
     assert_eq!(error["exit"], 2, "{error}");
+    let error = &rows(&annals(&[&"--json", &"import"]).exits(2).stderr)[0];
+    let missing = "the following required arguments were not provided: <STORE>, <INPUT>";
+    assert_eq!((&error["error"], &error["exit"]), (&json!(missing), &json!(2)));
+    // Wherever the flag stands.
+    for args in [["--json", "stats", "x", "--prometheus"], ["stats", "x", "--prometheus", "--json"]] {
+        let ran = annals(&[&args[0], &args[1], &args[2], &args[3]]).exits(2);
+        assert!(ran.stderr.contains("'--prometheus' cannot be used with '--json'"), "{}", ran.stderr);
+    }
+    annals(&[&"verify", &store, &"--from", &"100"]).exits(0);
+    annals(&[&"verify", &store, &"--from", &"100", &"--level", &"snapshots"]).exits(0);
+    annals(&[&"verify", &store, &"--from", &"101"]).exits(2).says("the log ends at 100");
 }
 
 #[test]

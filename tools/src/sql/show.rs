@@ -8,6 +8,8 @@
 //! a blob     its size                    x'…', in hexadecimal     base64, under NAME_base64
 //! ```
 //!
+//! Where another column has that name, a number comes behind it.
+//!
 //! What is always true: rows are shown as they come, and no more than [`BLOCK`] of them are held.
 
 use std::collections::HashSet;
@@ -18,7 +20,7 @@ use serde::Serialize;
 
 use super::database::Stopped;
 use crate::exit::Failure;
-use crate::human::{hex, preview, printable};
+use crate::human::{binary, hex, preview, printable};
 use crate::out::Out;
 use crate::payload::base64;
 
@@ -47,7 +49,8 @@ pub(crate) fn rows<E: From<Failure>>(
 ) -> Result<u64, Stopped<E>> {
     let is_plan = statement.is_explain() == 2 && format == Format::Table;
     let names: Vec<String> = statement.column_names().map(str::to_owned).collect();
-    let names = distinct(names);
+    let columns = Columns::of(names);
+    let names = &columns.names;
     let mut shown = 0;
     let mut rows = statement.query([])?;
     let mut block: Vec<Vec<Cell>> = Vec::new();
@@ -68,7 +71,7 @@ pub(crate) fn rows<E: From<Failure>>(
             Format::Table => {
                 block.push(values.map(Cell::of).collect());
                 if block.len() == BLOCK {
-                    table(&names, &mut block, out).map_err(other)?;
+                    table(names, &mut block, out).map_err(other)?;
                 }
             }
             Format::Csv => {
@@ -78,15 +81,32 @@ pub(crate) fn rows<E: From<Failure>>(
             }
             Format::Json => {
                 line.clear();
-                json_line(&mut line, &names, values);
+                json_line(&mut line, &columns, values);
                 out.bytes(&line).map_err(other)?;
             }
         }
     }
     if format == Format::Table && !is_plan && !names.is_empty() && (!block.is_empty() || shown == 0) {
-        table(&names, &mut block, out).map_err(other)?;
+        table(names, &mut block, out).map_err(other)?;
     }
     Ok(shown)
+}
+
+/// What the columns are called.
+struct Columns {
+    names: Vec<String>,
+    /// The same, where JSON has bytes as base64.
+    of_bytes: Vec<String>,
+}
+
+impl Columns {
+    fn of(names: Vec<String>) -> Columns {
+        let columns = names.len();
+        let of_bytes: Vec<String> = names.iter().map(|name| format!("{name}_base64")).collect();
+        let mut names = distinct(names.into_iter().chain(of_bytes).collect());
+        let of_bytes = names.split_off(columns);
+        Columns { names, of_bytes }
+    }
 }
 
 /// Names that were given twice get a number.
@@ -118,7 +138,8 @@ impl Cell {
             ValueRef::Null => "NULL".to_owned(),
             ValueRef::Integer(number) => number.to_string(),
             ValueRef::Real(number) => real(number),
-            ValueRef::Text(bytes) | ValueRef::Blob(bytes) => preview(bytes, PREVIEW),
+            ValueRef::Text(bytes) => preview(bytes, PREVIEW),
+            ValueRef::Blob(bytes) => binary(bytes),
         };
         let is_number = matches!(value, ValueRef::Integer(_) | ValueRef::Real(_));
         Cell { text, is_number, is_null: value == ValueRef::Null }
@@ -168,16 +189,16 @@ fn csv_text(line: &mut Vec<u8>, text: &[u8]) {
     line.push(b'"');
 }
 
-fn json_line<'a>(line: &mut Vec<u8>, names: &[String], values: impl Iterator<Item = ValueRef<'a>>) {
+fn json_line<'a>(line: &mut Vec<u8>, columns: &Columns, values: impl Iterator<Item = ValueRef<'a>>) {
     let mut before = b'{';
-    for (name, value) in names.iter().zip(values) {
+    for ((name, of_bytes), value) in columns.names.iter().zip(&columns.of_bytes).zip(values) {
         line.push(before);
         before = b',';
         match value {
             // What is no text, whatever it is said to be, travels as bytes.
             ValueRef::Text(bytes) | ValueRef::Blob(bytes) => match std::str::from_utf8(bytes) {
                 Ok(text) if matches!(value, ValueRef::Text(_)) => json(line, name, text),
-                _ => json(line, &format!("{name}_base64"), &base64(bytes)),
+                _ => json(line, of_bytes, &base64(bytes)),
             },
             ValueRef::Null => json(line, name, &()),
             ValueRef::Integer(number) => json(line, name, &number),
@@ -231,14 +252,14 @@ mod tests {
 
     #[test]
     fn json_keeps_every_value_and_bytes_as_base64() {
-        let names: Vec<String> = "abcdefghi".chars().map(String::from).collect();
+        let columns = Columns::of("abcdefghi".chars().map(String::from).collect());
         let mut line = Vec::new();
-        json_line(&mut line, &names, VALUES.into_iter());
+        json_line(&mut line, &columns, VALUES.into_iter());
         let expected = r#"{"a":null,"b":-7,"c":1.0,"d":1e+300,"e":"plain","f":"","#.to_owned()
             + r#""g":"a \"quoted\", long\nline","h_base64":"AP8=","i_base64":"/w=="}"#;
         assert_eq!(String::from_utf8(line).unwrap().trim_end(), expected);
         let mut line = Vec::new();
-        json_line(&mut line, &names, [ValueRef::Real(f64::INFINITY), ValueRef::Real(f64::NEG_INFINITY)].into_iter());
+        json_line(&mut line, &columns, [ValueRef::Real(f64::INFINITY), ValueRef::Real(f64::NEG_INFINITY)].into_iter());
         assert_eq!(String::from_utf8(line).unwrap(), "{\"a\":\"Infinity\",\"b\":\"-Infinity\"}\n");
     }
 
@@ -246,6 +267,10 @@ mod tests {
     fn two_columns_of_one_name_are_told_apart() {
         let names = ["type", "type", "type:1", "type"].map(str::to_owned).to_vec();
         assert_eq!(distinct(names), ["type", "type:1", "type:1:1", "type:2"]);
+        let mut line = Vec::new();
+        let columns = Columns::of(["data", "data_base64"].map(str::to_owned).to_vec());
+        json_line(&mut line, &columns, [ValueRef::Blob(b"\xff"), ValueRef::Text(b"mine")].into_iter());
+        assert_eq!(String::from_utf8(line).unwrap(), "{\"data_base64:1\":\"/w==\",\"data_base64\":\"mine\"}\n");
     }
 
     #[test]
@@ -253,6 +278,7 @@ mod tests {
         let shown: Vec<String> = VALUES.map(|value| Cell::of(value).text).into();
         let quoted = "a \"quoted\", long\\nline";
         assert_eq!(shown, ["NULL", "-7", "1.0", "1e300", "plain", "", quoted, "<2 B of binary>", "<1 B of binary>"]);
+        assert_eq!(Cell::of(ValueRef::Blob(b"a text")).text, "<6 B of binary>");
         assert_eq!(Cell::of(ValueRef::Text(&[b'x'; 130])).text.chars().count(), 121);
     }
 }
