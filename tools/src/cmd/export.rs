@@ -37,7 +37,7 @@ pub(crate) fn run(args: &ExportArgs, out: &mut Out) -> Ended {
     let mut exporting = Exporting::new(&store, args, out);
     exporting.is_there()?;
     let exit = if args.output == Path::new("-") {
-        match args.format {
+        let exit = match args.format {
             Format::Ndjson => exporting.lines(out)?,
             #[cfg(feature = "arrow")]
             Format::Arrow | Format::Parquet if io::IsTerminal::is_terminal(&io::stdout()) => {
@@ -47,7 +47,10 @@ pub(crate) fn run(args: &ExportArgs, out: &mut Out) -> Ended {
             Format::Arrow => exporting.arrow(Box::new(io::stdout()))?,
             #[cfg(feature = "arrow")]
             Format::Parquet => exporting.parquet(Box::new(io::stdout()))?,
-        }
+        };
+        // With the progress that it shows.
+        drop(exporting);
+        exit
     } else {
         to_a_file(exporting, args, out)?
     };
