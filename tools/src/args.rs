@@ -62,7 +62,8 @@ New here? `annals demo` takes ten seconds.";
 
 const STATS_HELP: &str = "\
 It ends with 1 when something of the log cannot be read, or a consumer is of no use. With
---prometheus that stands in the numbers, and it ends with 0: for the textfile collector of the node exporter, from a timer:
+--prometheus that stands in the numbers, and it ends with 0: for the textfile collector of the node
+exporter, from a timer:
   annals stats STORE --prometheus > orders.prom.new && mv orders.prom.new orders.prom";
 
 #[derive(Debug, Subcommand)]
@@ -707,7 +708,8 @@ Importing is safe to repeat: with each batch the store records the source and th
 come to, so a second import of the same source adds nothing, and one that was killed goes on
 where it was. A source is known by its content, or by the name given with --source; give a
 name to take in the new lines of a file that grows. Only their number is known then: a file that
-begins anew (a log that was rotated) needs a new name, or its first lines are taken for the old ones.
+begins anew (a log that was rotated) needs a new name, or its first lines are taken for the old
+ones.
 
 An `id` makes this true of single lines, too, in whatever file they are: one whose id is in the
 store already is counted and not added again. If what it says is not what the store has under that
