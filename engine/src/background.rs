@@ -106,7 +106,7 @@ struct PoisonedByPanic<'a>(&'a Poison);
 
 impl Drop for PoisonedByPanic<'_> {
     fn drop(&mut self) {
-        if std::thread::panicking() {
+        if thread::panicking() {
             self.0.set(io::Error::other(
                 "what is done beside the writer has panicked, and nobody would sync what is buffered",
             ));
